@@ -1,0 +1,1 @@
+//! The first-party plugins, embedded in the binary.
