@@ -1,0 +1,24 @@
+//! Real servers and tools for Bulkhead's tests, its demo and its benchmarks.
+//!
+//! Main types: [`postgres::Cluster`] (a PostgreSQL server of one's own), [`restic::Restic`], [`Scratch`] (a folder that goes away), and
+//! [`Bulkhead`] (the built binary with a configuration). Everything listens on 127.0.0.1 only, lives in scratch folders, and is stopped when its
+//! value is dropped, and also when the test process is killed: see [`guardian`](mod@guardian).
+//!
+//! Nothing here skips: a tool that is missing is an [`Error`] that names the package to install.
+
+mod bulkhead;
+mod command;
+mod error;
+pub mod guardian;
+pub mod postgres;
+pub mod restic;
+mod scratch;
+pub mod user;
+
+pub use bulkhead::{Bulkhead, Outcome, binary};
+pub use command::{Tool, run};
+pub use error::Error;
+pub use scratch::{Scratch, free_port, random_secret, sha256_of_file};
+
+/// What every function here returns.
+pub type Result<T> = std::result::Result<T, Error>;

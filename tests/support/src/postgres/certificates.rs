@@ -1,0 +1,122 @@
+//! A certification authority for one cluster, made with the `openssl` program (which Debian's PostgreSQL depends on).
+
+use std::path::{Path, PathBuf};
+
+use crate::user::ServerUser;
+use crate::{Error, Result, Tool, run};
+
+/// A certificate and its key for a client, both PEM files; the key has mode 0600 and belongs to the user of this process.
+#[derive(Debug, Clone)]
+pub struct ClientCertificate {
+    /// The certificate.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// An authority, and the server's certificate for `localhost` and 127.0.0.1.
+#[derive(Debug)]
+pub struct Certificates {
+    folder: PathBuf,
+    openssl: Tool,
+}
+
+impl Certificates {
+    /// Makes them in `folder`; the server's key is given to `owner`, as PostgreSQL demands.
+    pub(super) fn create(folder: PathBuf, owner: ServerUser) -> Result<Self> {
+        let openssl = Tool::find("openssl", "apt-get install openssl")?;
+        let certificates = Self { folder, openssl };
+        certificates.authority("ca", "Bulkhead test authority")?;
+        certificates.issue("server", "localhost", "subjectAltName=DNS:localhost,IP:127.0.0.1")?;
+        owner.own(&certificates.server_key())?;
+        Ok(certificates)
+    }
+
+    /// The authority's certificate: what clients trust.
+    #[must_use]
+    pub fn authority_certificate(&self) -> PathBuf {
+        self.folder.join("ca.crt")
+    }
+
+    /// Makes the certificate of another authority, which signed nothing here.
+    pub fn foreign_authority(&self) -> Result<PathBuf> {
+        self.authority("foreign-ca", "Somebody else's authority")?;
+        Ok(self.folder.join("foreign-ca.crt"))
+    }
+
+    /// Issues a client certificate for the role `common_name`.
+    pub fn issue_client(&self, common_name: &str) -> Result<ClientCertificate> {
+        let name = format!("client-{common_name}");
+        self.issue(&name, common_name, "extendedKeyUsage=clientAuth")?;
+        Ok(ClientCertificate {
+            certificate: self.folder.join(format!("{name}.crt")),
+            key: self.folder.join(format!("{name}.key")),
+        })
+    }
+
+    pub(super) fn server_certificate(&self) -> PathBuf {
+        self.folder.join("server.crt")
+    }
+
+    pub(super) fn server_key(&self) -> PathBuf {
+        self.folder.join("server.key")
+    }
+
+    fn authority(&self, name: &str, common_name: &str) -> Result<()> {
+        self.make_key(name)?;
+        let subject = format!("/CN={common_name}");
+        let (key, certificate) = (format!("{name}.key"), format!("{name}.crt"));
+        self.openssl(&[
+            "req",
+            "-x509",
+            "-new",
+            "-key",
+            &key,
+            "-days",
+            "3650",
+            "-subj",
+            &subject,
+            "-out",
+            &certificate,
+        ])
+    }
+
+    fn issue(&self, name: &str, common_name: &str, extension: &str) -> Result<()> {
+        self.make_key(name)?;
+        let [key, request, certificate, extensions] = ["key", "csr", "crt", "ext"].map(|suffix| format!("{name}.{suffix}"));
+        let subject = format!("/CN={common_name}");
+        self.openssl(&["req", "-new", "-key", &key, "-subj", &subject, "-out", &request])?;
+        let path = self.folder.join(&extensions);
+        // Version 3 is what rustls demands of a certificate; an extension makes it one.
+        let text = format!("basicConstraints=critical,CA:false\n{extension}\n");
+        std::fs::write(&path, text).map_err(Error::on_path("write", &path))?;
+        let signed = [
+            "x509",
+            "-req",
+            "-in",
+            &request,
+            "-CA",
+            "ca.crt",
+            "-CAkey",
+            "ca.key",
+            "-CAcreateserial",
+        ];
+        let rest = ["-days", "3650", "-extfile", &extensions, "-out", &certificate];
+        self.openssl(&[signed.as_slice(), rest.as_slice()].concat())
+    }
+
+    fn make_key(&self, name: &str) -> Result<()> {
+        let key = format!("{name}.key");
+        self.openssl(&["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", &key])?;
+        set_private(&self.folder.join(key))
+    }
+
+    fn openssl(&self, arguments: &[&str]) -> Result<()> {
+        run(self.openssl.command(arguments).current_dir(&self.folder)).map(drop)
+    }
+}
+
+fn set_private(path: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(Error::on_path("change the mode of", path))
+}

@@ -1,0 +1,15 @@
+//! A PostgreSQL 15 server of one's own: [`Cluster`], made by a [`Builder`].
+//!
+//! Debian's binaries, a free loopback port, TLS with a certification authority of its own, SCRAM passwords, a Unix socket, data checksums. Settings are
+//! given on the server's command line and not in `postgresql.conf`, so that a restored data directory starts with the settings of its new place.
+
+mod builder;
+mod certificates;
+mod cluster;
+mod configuration;
+mod installation;
+
+pub use builder::Builder;
+pub use certificates::{Certificates, ClientCertificate};
+pub use cluster::Cluster;
+pub use installation::Installation;
