@@ -1,1 +1,33 @@
-//! Placeholder.
+//! The plugin host: loads sandboxed WebAssembly components, gives them what the operator granted and nothing else, and runs their operations.
+//!
+//! [`Runtime`] owns the engine and the compile cache and loads a component into a [`Plugin`]. A [`Source`] runs the operations of a source plugin,
+//! each in an instance of its own; a [`SinkPool`] runs those of a sink plugin in a pool of instances. What a plugin may touch is in [`Grants`], how
+//! much in [`Limits`], and every way in which it can fail in [`PluginError`]. Entries and snapshots are reached through the ports of [`ports`], which
+//! the pipeline implements over a vault: this crate knows no vault.
+//!
+//! The capabilities themselves (`capabilities`) are plain asynchronous Rust without any type of wasmtime; the bindings on top of them are thin. So
+//! a plugin that is compiled natively can run over the same ones, which is how the price of the sandbox is measured.
+
+mod cancellation;
+mod context;
+mod description;
+mod error;
+mod grants;
+mod limits;
+pub mod ports;
+mod runtime;
+mod sink;
+mod source;
+
+pub use cancellation::Cancellation;
+pub use context::{NoProgress, OperationContext, ProgressObserver, ProgressState};
+pub use description::{Access, Description, DirectoryRequest, EndpointRequest, Operation, Operations, PluginKind, SecretRequest};
+pub use error::{LimitExceeded, LoadError, MissingGrant, PluginError, RuntimeError, Trap};
+pub use grants::{
+    Auth, ClientCertificate, Destination, DirectoryGrant, EndpointGrant, FixedSecret, Grants, SecretBytes, SecretGrant, SecretProvider,
+    TlsMode, TlsSettings, UnusedGrant,
+};
+pub use limits::{LimitKind, Limits, LoadLimits};
+pub use runtime::{Plugin, PluginDigest, PluginSetup, Runtime, RuntimeOptions};
+pub use sink::{Object, ObjectBody, PutOptions, SinkPool, SinkTraits};
+pub use source::{BackupInput, BackupOutcome, BrowseRequest, Item, RestoreOutcome, RestoreRequest, Source};
