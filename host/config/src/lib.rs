@@ -1,1 +1,208 @@
-//! Placeholder.
+//! What an operator writes: `bulkhead.toml`, parsed with every place kept, checked whole, and turned into a typed [`Config`].
+//!
+//! ```text
+//! text ─▶ tree (places kept) ─▶ reader (types, keys, references; every error at once) ─▶ Config ─▶ Plan (printable)
+//! ```
+//!
+//! Pure: no file is read, no environment, no network. A failure that comes later (a plugin that refuses its config, a missing file) can still be
+//! shown at its line: [`Config::explain`].
+
+mod cron;
+mod diagnostic;
+mod endpoint;
+mod grants;
+mod limits;
+mod parts;
+mod plan;
+mod policy;
+mod reader;
+mod secret;
+mod template;
+mod tree;
+mod units;
+
+use std::{path::Path, sync::Arc};
+
+pub use cron::Cron;
+pub use diagnostic::{Diagnostic, DiagnosticLevel, Diagnostics, Source, Style};
+pub use endpoint::{Auth, Destination, Endpoint, Tls, TlsMode};
+pub use grants::{Access, Directory, Grants, Secret};
+pub use limits::Limits;
+pub use parts::{CopyFrom, Origin, Pipeline, Plugin, Sink, Target, Vault};
+pub use plan::{DefaultLimits, Plan, PlannedOperation, PlannedPlugin, PlannedSink, PlannedVault};
+pub use policy::{Expectations, Objectives, Retention, Schedule};
+pub use reader::nearest;
+pub use secret::SecretSource;
+pub use tree::Span;
+pub use units::{ByteRate, ByteSize, Percent, Period};
+
+use reader::{Fields, FromNode, Names, Reader};
+use tree::{Node, Table};
+
+/// A configuration that is right in itself. Tables are in the order of the text.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The text it was read from.
+    pub source: Arc<Source>,
+    /// Plugins that are not built in.
+    pub plugins: Vec<Plugin>,
+    /// Vaults.
+    pub vaults: Vec<Vault>,
+    /// Sinks.
+    pub sinks: Vec<Sink>,
+    /// Pipelines, templates expanded.
+    pub pipelines: Vec<Pipeline>,
+}
+
+/// Reads `text`, which `file_name` names in messages; relative paths start from that file's folder.
+///
+/// # Errors
+/// Everything that is wrong, at once.
+pub fn parse(file_name: &str, text: &str) -> Result<Config, Diagnostics> {
+    let source = Arc::new(Source { name: file_name.to_owned(), text: text.to_owned() });
+    let base = Path::new(file_name).parent().unwrap_or(Path::new(""));
+    let mut report = diagnostic::Report::default();
+    let tree = tree::parse(text, &mut report);
+    if !report.is_empty() {
+        return Err(report.into_diagnostics(source));
+    }
+    let mut reader = Reader { report, base, names: names(&tree) };
+    let config = read(&tree, &source, &mut reader);
+    if let Some(config) = &config {
+        check_residency(config, &mut reader.report);
+    }
+    match config {
+        Some(config) if reader.report.is_empty() => Ok(config),
+        _ => Err(reader.report.into_diagnostics(source)),
+    }
+}
+
+fn names(tree: &Table) -> Names<'_> {
+    let of = |key| tree.subtable(key).map(|table| table.keys().collect()).unwrap_or_default();
+    Names { vaults: of("vault"), sinks: of("sink") }
+}
+
+fn read(tree: &Table, source: &Arc<Source>, reader: &mut Reader<'_>) -> Option<Config> {
+    let mut fields = Fields::of(tree, "", 0..0);
+    let version = fields.required::<Version>("version", "1", reader);
+    let limits = Limits::read(&mut fields, &Limits::default(), reader);
+    let plugins = fields.named("plugin", reader).into_iter().filter_map(|entry| parts::plugin(entry, reader)).collect();
+    let vaults = fields.named("vault", reader).into_iter().filter_map(|entry| parts::vault(entry, reader)).collect();
+    let sinks = fields.named("sink", reader).into_iter().filter_map(|entry| parts::sink(entry, &limits, reader)).collect();
+    let instances: Vec<_> = fields.named("pipeline", reader).into_iter().flat_map(|entry| template::expand(entry, reader)).collect();
+    let pipelines = instances.into_iter().filter_map(|instance| parts::pipeline(instance, &limits, reader)).collect();
+    fields.close(reader);
+    version.map(|Version| Config { source: source.clone(), plugins, vaults, sinks, pipelines })
+}
+
+/// The only version of the format so far.
+struct Version;
+
+impl FromNode for Version {
+    fn read(node: &Node, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
+        let number = u64::read(node, path, reader)?;
+        if number != 1 {
+            let diagnostic = Diagnostic::error(format!("this program does not know version {number} of the configuration"), node.span.clone());
+            reader.report.push(diagnostic.label("only `1` so far"));
+            return None;
+        }
+        Some(Self)
+    }
+}
+
+/// A vault with a residency takes only sinks of its regions.
+fn check_residency(config: &Config, report: &mut diagnostic::Report) {
+    for vault in config.vaults.iter().filter(|vault| !vault.residency.is_empty()) {
+        for (at, name) in vault.sinks.iter().enumerate() {
+            let Some(sink) = config.sink(name) else { continue };
+            let span = vault.origin.find(&format!("sinks.{at}"));
+            let diagnostic = match &sink.region {
+                Some(region) if vault.residency.contains(region) => continue,
+                Some(region) => Diagnostic::error(format!("the data of vault `{}` must not be in region `{region}`", vault.name), span)
+                    .related(sink.origin.find("region"), format!("the sink `{name}` is here"))
+                    .help(format!("use a sink in one of {}", vault.residency.join(", "))),
+                None => Diagnostic::error(format!("vault `{}` has a residency, but the sink `{name}` does not say where it is", vault.name), span)
+                    .related(sink.origin.place.clone(), "`region` is missing here")
+                    .help(format!("add `region = \"…\"` to `[sink.{name}]`")),
+            };
+            report.push(diagnostic.related(vault.origin.find("residency"), "allowed regions"));
+        }
+    }
+}
+
+impl Origin {
+    /// Where the setting at the dotted `path` stands, else the name of the table.
+    fn find(&self, path: &str) -> Span {
+        self.table.locate(path).map_or_else(|| self.place.clone(), |found| found.span)
+    }
+}
+
+impl Config {
+    /// The vault of that name.
+    #[must_use]
+    pub fn vault(&self, name: &str) -> Option<&Vault> {
+        self.vaults.iter().find(|vault| vault.name == name)
+    }
+
+    /// The sink of that name.
+    #[must_use]
+    pub fn sink(&self, name: &str) -> Option<&Sink> {
+        self.sinks.iter().find(|sink| sink.name == name)
+    }
+
+    /// The plugin that the file itself defines under that name.
+    #[must_use]
+    pub fn plugin(&self, name: &str) -> Option<&Plugin> {
+        self.plugins.iter().find(|plugin| plugin.name == name)
+    }
+
+    /// The pipeline of that name.
+    #[must_use]
+    pub fn pipeline(&self, name: &str) -> Option<&Pipeline> {
+        self.pipelines.iter().find(|pipeline| pipeline.name == name)
+    }
+
+    /// The pipelines that `name` stands for: the one of that name, or all of the template of that name.
+    #[must_use]
+    pub fn pipelines_named(&self, name: &str) -> Vec<&Pipeline> {
+        self.pipelines.iter().filter(|pipeline| pipeline.name == name || pipeline.template.as_deref() == Some(name)).collect()
+    }
+
+    /// Errors for `plugin = "…"` that neither the file nor `builtin` defines.
+    #[must_use]
+    pub fn unknown_plugins(&self, builtin: &[&str]) -> Diagnostics {
+        let known: Vec<&str> = builtin.iter().copied().chain(self.plugins.iter().map(|plugin| plugin.name.as_str())).collect();
+        let used = self.sinks.iter().map(|sink| (&sink.plugin, &sink.origin)).chain(self.pipelines.iter().map(|pipeline| (&pipeline.plugin, &pipeline.origin)));
+        let mut report = diagnostic::Report::default();
+        for (name, origin) in used.filter(|(name, _)| !known.contains(&name.as_str())) {
+            let diagnostic = Diagnostic::error(format!("there is no plugin `{name}`"), origin.find("plugin"));
+            let diagnostic = reader::suggest(diagnostic, name, known.iter().copied(), "known plugins");
+            report.push(diagnostic.help(format!("for a component of your own, add `[plugin.{name}]` with `path = \"…\"`")));
+        }
+        report.into_diagnostics(self.source.clone())
+    }
+
+    /// A failure that came later, shown where it was caused: at `setting` (a dotted path in the plugin's config, or of the table itself), or at the
+    /// table's name.
+    #[must_use]
+    pub fn explain(&self, origin: &Origin, setting: Option<&str>, message: &str, hint: Option<&str>, level: DiagnosticLevel) -> Diagnostics {
+        let found = setting.and_then(|setting| {
+            let in_config = origin.table.locate(&format!("config.{setting}"));
+            let direct = origin.table.locate(setting);
+            match (in_config, direct) {
+                (Some(config), _) if config.exact => Some(config),
+                (_, Some(direct)) if direct.exact => Some(direct),
+                (config, direct) => config.or(direct),
+            }
+        });
+        let span = found.as_ref().map_or_else(|| origin.place.clone(), |found| found.span.clone());
+        let mut diagnostic = Diagnostic::error(message, span).level(level);
+        if let (Some(setting), false) = (setting, found.is_some_and(|found| found.exact)) {
+            diagnostic = diagnostic.label(format!("`{setting}` is not set"));
+        }
+        if let Some(hint) = hint {
+            diagnostic = diagnostic.help(hint);
+        }
+        Diagnostics::new(self.source.clone(), vec![diagnostic])
+    }
+}

@@ -1,0 +1,337 @@
+//! Endpoints: network destinations that a plugin reaches by name. The operator writes where they are, how TLS is done and how requests are signed;
+//! the plugin sees none of it.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::{
+    diagnostic::Diagnostic,
+    reader::{Fields, FromNode, Reader, word},
+    secret::{SECRET_EXAMPLE, SecretSource},
+    tree::{Entry, Node, Span, Value},
+};
+
+/// A network destination that is granted under a name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Endpoint {
+    /// The name that the plugin uses.
+    pub name: String,
+    /// Where it is.
+    pub destination: Destination,
+    /// How TLS is done.
+    pub tls: Tls,
+    /// What the host adds to HTTP requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
+    /// Patterns of further addresses that the plugin may find by itself (`10.0.0.*:6379`).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub discovered: Vec<String>,
+}
+
+/// Where an endpoint is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Destination {
+    /// `host:port`, tried in order.
+    Addresses(Vec<String>),
+    /// A Unix socket.
+    Socket(PathBuf),
+    /// `http://` or `https://` with host, port and a path that all requests go below.
+    Url(String),
+}
+
+/// libpq's words and their meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TlsMode {
+    /// Never.
+    Disable,
+    /// Where the server offers it.
+    Prefer,
+    /// Always, any certificate.
+    Require,
+    /// Always, signed by the configured authority.
+    VerifyCa,
+    /// Always, signed by the configured authority and issued for the server's name.
+    VerifyFull,
+}
+
+/// How TLS is done. Relative paths have been resolved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Tls {
+    /// How much is checked: `verify-full` unless the operator says otherwise; `disable` on Unix sockets.
+    pub mode: TlsMode,
+    /// Certificates to trust, PEM; the system's where `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    /// Client certificate with its chain, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    /// Its private key, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<SecretSource>,
+    /// The name to ask for and to check, where it isn't the address's host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+}
+
+/// What the host adds to HTTP requests, so that the plugin never holds a credential.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Auth {
+    /// RFC 7617.
+    Basic {
+        /// The user's name.
+        user: String,
+        /// Their password.
+        password: SecretSource,
+    },
+    /// RFC 6750.
+    Bearer(SecretSource),
+    /// Google OAuth2 with the JSON key of a service account.
+    ServiceAccount(SecretSource),
+    /// AWS Signature Version 4.
+    #[serde(rename_all = "kebab-case")]
+    Aws {
+        /// The region that signatures name.
+        region: String,
+        /// Access key.
+        access_key_id: SecretSource,
+        /// Its secret.
+        secret_access_key: SecretSource,
+        /// Token of temporary credentials.
+        session_token: Option<SecretSource>,
+    },
+}
+
+const TLS_MODES: &[(&str, TlsMode)] = &[
+    ("disable", TlsMode::Disable),
+    ("prefer", TlsMode::Prefer),
+    ("require", TlsMode::Require),
+    ("verify-ca", TlsMode::VerifyCa),
+    ("verify-full", TlsMode::VerifyFull),
+];
+
+impl TlsMode {
+    /// The word for it in the TOML.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        TLS_MODES.iter().find(|(_, mode)| *mode == self).map_or("", |(word, _)| word)
+    }
+}
+
+impl FromNode for TlsMode {
+    fn read(node: &Node, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
+        word(node, path, TLS_MODES, reader)
+    }
+}
+
+pub(crate) fn read(entry: &Entry, path: &str, reader: &mut Reader<'_>) -> Option<Endpoint> {
+    let mut fields = Fields::open_entry(entry, path, reader)?;
+    let destination = destination(&mut fields, reader);
+    let tls = tls(&mut fields, destination.as_ref(), reader);
+    let auth = auth(&mut fields, destination.as_ref(), reader);
+    let discovered = discovered(&mut fields, destination.as_ref(), reader);
+    fields.close(reader);
+    Some(Endpoint { name: entry.key.clone(), destination: destination?, tls: tls?, auth: auth?, discovered })
+}
+
+fn destination(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> Option<Destination> {
+    let given: Vec<&str> = ["address", "addresses", "socket", "url"].into_iter().filter(|key| fields.entry(key).is_some()).collect();
+    let [one] = given[..] else {
+        let message = match given.len() {
+            0 => format!("{} does not say where it is", fields.subject()),
+            _ => format!("{} says several times where it is: {}", fields.subject(), given.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(" and ")),
+        };
+        reader.report.push(Diagnostic::error(message, fields.place()).help(
+            "one of `address = \"host:port\"`, `addresses = [\"host:port\", …]`, `socket = \"/path\"`, `url = \"https://host\"`",
+        ));
+        return None;
+    };
+    match one {
+        "address" => fields.optional::<Address>("address", reader).map(|address| Destination::Addresses(vec![address.0])),
+        "addresses" => addresses(fields, reader),
+        "socket" => fields.optional("socket", reader).map(Destination::Socket),
+        _ => fields.optional::<Url>("url", reader).map(|url| Destination::Url(url.0)),
+    }
+}
+
+fn addresses(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> Option<Destination> {
+    let addresses: Vec<Address> = fields.optional("addresses", reader)?;
+    if addresses.is_empty() {
+        reader.report.push(Diagnostic::error(format!("`{}` is empty", fields.path_of("addresses")), fields.place()).help("name at least one `host:port`"));
+        return None;
+    }
+    Some(Destination::Addresses(addresses.into_iter().map(|address| address.0).collect()))
+}
+
+struct Address(String);
+
+impl FromNode for Address {
+    fn read(node: &Node, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
+        let text = String::read(node, path, reader)?;
+        if is_address(&text) {
+            return Some(Self(text));
+        }
+        reader.report.push(
+            Diagnostic::error(format!("`{path}` must be `host:port`"), node.span.clone())
+                .help("for example `\"db.example.org:5432\"`, `\"10.0.0.7:6379\"` or `\"[::1]:5432\"`"),
+        );
+        None
+    }
+}
+
+fn is_address(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let host_is_good = match host.strip_prefix('[') {
+        Some(literal) => literal.strip_suffix(']').is_some_and(|literal| literal.parse::<std::net::Ipv6Addr>().is_ok()),
+        None => is_host(host),
+    };
+    host_is_good && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+fn is_host(host: &str) -> bool {
+    !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+}
+
+struct Url(String);
+
+impl FromNode for Url {
+    fn read(node: &Node, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
+        let text = String::read(node, path, reader)?;
+        let diagnostic = |message: String| Diagnostic::error(message, node.span.clone());
+        let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else {
+            reader.report.push(diagnostic(format!("`{path}` must begin with `https://` or `http://`")).help("for example `\"https://s3.eu-central-1.amazonaws.com\"`"));
+            return None;
+        };
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+        let problem = if authority.contains('@') {
+            diagnostic(format!("`{path}` must not contain credentials")).help("use `auth = { basic = { user = …, password = … } }`").secret()
+        } else if rest.contains(['?', '#']) {
+            diagnostic(format!("`{path}` must not have a query or a fragment"))
+        } else if !(is_address(authority) || is_address(&format!("{authority}:443"))) {
+            diagnostic(format!("`{path}` has no valid host")).help("`https://host`, `https://host:port`, with a path where there is one")
+        } else {
+            return Some(Self(text.trim_end_matches('/').to_owned()));
+        };
+        reader.report.push(problem);
+        None
+    }
+}
+
+fn tls(fields: &mut Fields<'_>, destination: Option<&Destination>, reader: &mut Reader<'_>) -> Option<Tls> {
+    let default = match destination {
+        Some(Destination::Socket(_)) => TlsMode::Disable,
+        Some(Destination::Url(url)) if url.starts_with("http://") => TlsMode::Disable,
+        _ => TlsMode::VerifyFull,
+    };
+    let path = fields.path_of("tls");
+    let Some(entry) = fields.entry("tls") else {
+        return Some(Tls { mode: default, ca: None, certificate: None, key: None, server_name: None });
+    };
+    let mut inner = Fields::open_entry(entry, &path, reader)?;
+    let tls = Tls {
+        mode: inner.optional("mode", reader).unwrap_or(default),
+        ca: inner.optional("ca", reader),
+        certificate: inner.optional("certificate", reader),
+        key: inner.optional("key", reader),
+        server_name: inner.optional("server-name", reader),
+    };
+    check_tls(&tls, destination, &mut inner, &entry.key_span, reader);
+    inner.close(reader);
+    Some(tls)
+}
+
+fn check_tls(tls: &Tls, destination: Option<&Destination>, inner: &mut Fields<'_>, place: &Span, reader: &mut Reader<'_>) {
+    if inner.entry("certificate").is_some() != inner.entry("key").is_some() {
+        let missing = if tls.key.is_none() { "key = { file = \"/path/to/key.pem\" }" } else { "certificate = \"/path/to/certificate.pem\"" };
+        reader.report.push(
+            Diagnostic::error(format!("`{}` needs `certificate` and `key` together", inner.path()), place.clone()).help(format!("add `{missing}`")),
+        );
+    }
+    let verifies = matches!(tls.mode, TlsMode::VerifyCa | TlsMode::VerifyFull);
+    if let Some(ca) = inner.entry("ca").filter(|_| !verifies) {
+        reader.report.push(
+            Diagnostic::error(format!("`{}.ca` is never used: this mode verifies nothing", inner.path()), ca.key_span.clone())
+                .help("use `mode = \"verify-full\"`, or remove `ca`"),
+        );
+    }
+    if let (Some(Destination::Url(url)), TlsMode::Prefer) = (destination, tls.mode) {
+        reader.report.push(Diagnostic::error("`prefer` has no meaning for a URL", place.clone()).help(format!("`{url}` says by its scheme whether TLS is used")));
+    }
+}
+
+/// `Some(None)` where there is no `auth`; `None` where it is wrong.
+fn auth(fields: &mut Fields<'_>, destination: Option<&Destination>, reader: &mut Reader<'_>) -> Option<Option<Auth>> {
+    let path = fields.path_of("auth");
+    let Some(entry) = fields.entry("auth") else { return Some(None) };
+    if destination.is_some_and(|destination| !matches!(destination, Destination::Url(_))) {
+        reader.report.push(
+            Diagnostic::error(format!("`{path}` works for a `url` only"), entry.key_span.clone())
+                .help("other protocols authenticate in the plugin: grant it a secret, `secret.password = { file = …, reveal = true }`"),
+        );
+    }
+    let mut inner = Fields::open_entry(entry, &path, reader)?;
+    let given: Vec<&str> = ["basic", "bearer", "service-account", "aws"].into_iter().filter(|key| inner.entry(key).is_some()).collect();
+    let auth = match given[..] {
+        ["basic"] => basic(&mut inner, reader),
+        ["bearer"] => inner.optional("bearer", reader).map(Auth::Bearer),
+        ["service-account"] => inner.optional("service-account", reader).map(Auth::ServiceAccount),
+        ["aws"] => aws(&mut inner, reader),
+        _ => {
+            let diagnostic = Diagnostic::error(format!("`{path}` must name one way to authenticate"), entry.key_span.clone());
+            reader.report.push(diagnostic.help("one of `basic`, `bearer`, `service-account`, `aws`"));
+            None
+        }
+    };
+    inner.close(reader);
+    auth.map(Some)
+}
+
+fn basic(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> Option<Auth> {
+    let path = fields.path_of("basic");
+    let mut inner = Fields::open_entry(fields.entry("basic")?, &path, reader)?;
+    let user = inner.required("user", "\"backup\"", reader);
+    let password = inner.required("password", SECRET_EXAMPLE, reader);
+    inner.close(reader);
+    Some(Auth::Basic { user: user?, password: password? })
+}
+
+fn aws(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> Option<Auth> {
+    let path = fields.path_of("aws");
+    let mut inner = Fields::open_entry(fields.entry("aws")?, &path, reader)?;
+    let region = inner.required("region", "\"eu-central-1\"", reader);
+    let access_key_id = inner.required("access-key-id", SECRET_EXAMPLE, reader);
+    let secret_access_key = inner.required("secret-access-key", SECRET_EXAMPLE, reader);
+    let session_token = inner.optional("session-token", reader);
+    inner.close(reader);
+    Some(Auth::Aws { region: region?, access_key_id: access_key_id?, secret_access_key: secret_access_key?, session_token })
+}
+
+fn discovered(fields: &mut Fields<'_>, destination: Option<&Destination>, reader: &mut Reader<'_>) -> Vec<String> {
+    let path = fields.path_of("discovered");
+    let Some(entry) = fields.entry("discovered") else { return Vec::new() };
+    if matches!(destination, Some(Destination::Socket(_) | Destination::Url(_))) {
+        reader.report.push(Diagnostic::error(format!("`{path}` works with `address` only"), entry.key_span.clone()));
+    }
+    let patterns = Vec::<String>::read(&entry.node, &path, reader).unwrap_or_default();
+    if let Value::Array(nodes) = &entry.node.value {
+        for (pattern, node) in patterns.iter().zip(nodes).filter(|(pattern, _)| !is_pattern(pattern)) {
+            reader.report.push(
+                Diagnostic::error(format!("`{pattern}` is not a pattern of addresses"), node.span.clone())
+                    .help("`host:port` where `*` stands for any part of the host or for the port, at least one part being fixed: `10.0.0.*:6379`"),
+            );
+        }
+    }
+    patterns
+}
+
+/// A pattern must fix something of the host: `*:*` would grant the whole network.
+fn is_pattern(pattern: &str) -> bool {
+    let Some((host, port)) = pattern.rsplit_once(':') else { return false };
+    let host_is_good = host.bytes().any(|byte| byte.is_ascii_alphanumeric()) && is_host(&host.replace('*', "x"));
+    host_is_good && (port == "*" || port.parse::<u16>().is_ok_and(|port| port > 0))
+}

@@ -1,0 +1,91 @@
+//! Configurations that are right, and what becomes of them.
+
+#![expect(clippy::expect_used, reason = "tests")]
+
+use std::path::Path;
+
+use bulkhead_config::{Auth, Config, DefaultLimits, Destination, Limits, Plan, SecretSource, TlsMode, parse};
+
+const MAINNET: &str = include_str!("../../../examples/mainnet.toml");
+
+fn mainnet() -> Config {
+    parse("/etc/bulkhead/mainnet.toml", MAINNET).expect("the example is right")
+}
+
+fn defaults() -> DefaultLimits {
+    DefaultLimits { source: Limits::default(), sink: Limits::default() }
+}
+
+#[test]
+fn the_example_is_right() {
+    let config = mainnet();
+    let names: Vec<&str> = config.pipelines.iter().map(|pipeline| pipeline.name.as_str()).collect();
+    assert_eq!(names, ["mainnet-postgres", "fabric-ca.root", "fabric-ca.org1", "fabric-ca.org2"]);
+    assert_eq!(config.pipelines_named("fabric-ca").len(), 3);
+    assert_eq!(config.pipelines_named("fabric-ca.org1").len(), 1);
+    assert_eq!(config.pipeline("fabric-ca.org2").expect("it exists").grants.directories[0].path, Path::new("/mnt/ca-org2"));
+    let archive = &config.sink("archive").expect("it exists").grants.endpoints[0];
+    assert_eq!(archive.destination, Destination::Url("https://s3.eu-central-1.amazonaws.com".into()));
+    assert!(matches!(&archive.auth, Some(Auth::Aws { region, .. }) if region == "eu-central-1"));
+    let server = &config.pipelines[0].grants.endpoints[0];
+    assert_eq!(server.tls.mode, TlsMode::VerifyFull);
+    assert_eq!(config.pipelines[0].config["databases"][0], "*");
+}
+
+#[test]
+fn a_plan_says_everything_that_may_be_touched() {
+    let config = mainnet();
+    let plans: Vec<String> = config.pipelines[..2].iter().map(|pipeline| Plan::run(&config, pipeline, &defaults()).expect("it plans").to_string()).collect();
+    insta::assert_snapshot!(plans.join("\n"));
+}
+
+#[test]
+fn a_plan_is_data_too() {
+    let config = mainnet();
+    insta::assert_json_snapshot!(Plan::run(&config, &config.pipelines[0], &defaults()).expect("it plans"));
+}
+
+#[test]
+fn relative_paths_start_from_the_file() {
+    let text = MAINNET.replace("/etc/bulkhead/keys/databases", "keys/databases");
+    let config = parse("/srv/conf/bulkhead.toml", &text).expect("it is right");
+    assert_eq!(config.vaults[0].key, SecretSource::File("/srv/conf/keys/databases".into()));
+}
+
+#[test]
+fn a_template_fills_in_its_name_everywhere() {
+    let text = r#"version = 1
+[vault.v]
+key = { env = "K" }
+sinks = ["s"]
+[sink.s]
+plugin = "local"
+[pipeline.shop]
+plugin = "postgres"
+vault = "v"
+config = { databases = ["{db}", "{other}"], slot = "bulkhead-{db}" }
+limits = { memory = "1 GiB" }
+directory.data = { path = "/data/{db}", access = "read-only" }
+each.db = ["sales", "stock"]
+[pipeline.shop.target.scratch]
+directory.data = { path = "/restore/{db}", access = "read-write" }
+"#;
+    let config = parse("bulkhead.toml", text).expect("it is right");
+    let stock = config.pipeline("shop.stock").expect("it exists");
+    assert_eq!(stock.config["databases"], serde_json::json!(["stock", "{other}"]));
+    assert_eq!(stock.config["slot"], "bulkhead-stock");
+    assert_eq!(stock.grants.directories[0].path, Path::new("/data/stock"));
+    assert_eq!(stock.targets[0].grants.directories[0].path, Path::new("/restore/stock"));
+    let plan = Plan::restore(&config, stock, &stock.targets[0], &defaults()).expect("it plans");
+    insta::assert_snapshot!(plan.to_string());
+}
+
+#[test]
+fn limits_are_layered() {
+    let text = MAINNET.replace("version = 1", "version = 1\nlimits = { memory = \"64 MiB\", parts = 2 }");
+    let config = parse("bulkhead.toml", &text).expect("it is right");
+    let postgres = &config.pipelines[0].limits;
+    assert_eq!(postgres.memory.map(|memory| memory.0), Some(128 << 20), "its own");
+    assert_eq!(postgres.parts, Some(2), "the file's");
+    assert_eq!(postgres.entries, None, "the runtime's default");
+}
