@@ -35,11 +35,36 @@ struct Unit {
 }
 
 const UNITS: [Unit; 5] = [
-    Unit { name: "minute", first: 0, last: 59, names: &[] },
-    Unit { name: "hour", first: 0, last: 23, names: &[] },
-    Unit { name: "day of the month", first: 1, last: 31, names: &[] },
-    Unit { name: "month", first: 1, last: 12, names: &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"] },
-    Unit { name: "day of the week", first: 0, last: 7, names: &["sun", "mon", "tue", "wed", "thu", "fri", "sat"] },
+    Unit {
+        name: "minute",
+        first: 0,
+        last: 59,
+        names: &[],
+    },
+    Unit {
+        name: "hour",
+        first: 0,
+        last: 23,
+        names: &[],
+    },
+    Unit {
+        name: "day of the month",
+        first: 1,
+        last: 31,
+        names: &[],
+    },
+    Unit {
+        name: "month",
+        first: 1,
+        last: 12,
+        names: &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
+    },
+    Unit {
+        name: "day of the week",
+        first: 0,
+        last: 7,
+        names: &["sun", "mon", "tue", "wed", "thu", "fri", "sat"],
+    },
 ];
 
 const SHORTHANDS: &[(&str, &str)] = &[
@@ -57,7 +82,10 @@ impl Cron {
     /// Reads an expression; the error is what to say at the caret.
     pub(crate) fn parse(expression: &str) -> Result<Self, String> {
         let written = expression.trim();
-        let expanded = SHORTHANDS.iter().find(|(name, _)| *name == written).map_or(written, |(_, expanded)| expanded);
+        let expanded = SHORTHANDS
+            .iter()
+            .find(|(name, _)| *name == written)
+            .map_or(written, |(_, expanded)| expanded);
         let fields: Vec<&str> = expanded.split_whitespace().collect();
         if fields.len() != UNITS.len() {
             return Err(format!("has {} fields instead of 5", fields.len()));
@@ -71,8 +99,20 @@ impl Cron {
             weekdays = weekdays & !(1 << 7) | 1;
         }
         let either_day = !fields[2].starts_with('*') && !fields[4].starts_with('*');
-        let cron = Self { expression: written.to_owned(), minutes, hours, days, months, weekdays, either_day };
-        if cron.can_match() { Ok(cron) } else { Err("no month has such a day".to_owned()) }
+        let cron = Self {
+            expression: written.to_owned(),
+            minutes,
+            hours,
+            days,
+            months,
+            weekdays,
+            either_day,
+        };
+        if cron.can_match() {
+            Ok(cron)
+        } else {
+            Err("no month has such a day".to_owned())
+        }
     }
 
     fn can_match(&self) -> bool {
@@ -161,7 +201,19 @@ mod tests {
 
     #[test]
     fn what_never_comes_is_refused() {
-        for bad in ["", "* * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "0 0 31 2 *", "0 0 31 4,6 *", "5-1 * * * *", "*/0 * * * *", "x * * * *", "@often"] {
+        for bad in [
+            "",
+            "* * * *",
+            "60 * * * *",
+            "* 24 * * *",
+            "* * 0 * *",
+            "0 0 31 2 *",
+            "0 0 31 4,6 *",
+            "5-1 * * * *",
+            "*/0 * * * *",
+            "x * * * *",
+            "@often",
+        ] {
             assert!(Cron::parse(bad).is_err(), "{bad:?}");
         }
         assert!(Cron::parse("0 0 29 2 *").is_ok());

@@ -173,7 +173,11 @@ impl Diagnostics {
         };
         let renderer = renderer.term_width(width);
         let text = self.text_without_secrets();
-        let rendered: Vec<String> = self.items.iter().map(|item| renderer.render(&groups(item, &self.source.name, &text))).collect();
+        let rendered: Vec<String> = self
+            .items
+            .iter()
+            .map(|item| renderer.render(&groups(item, &self.source.name, &text)))
+            .collect();
         rendered.join("\n\n")
     }
 
@@ -211,7 +215,11 @@ fn groups<'a>(item: &'a Diagnostic, name: &'a str, text: &'a str) -> Vec<Group<'
     let snippet = Snippet::source(text)
         .path(name)
         .annotation(AnnotationKind::Primary.span(place(&item.span)).label(item.label.as_deref()))
-        .annotations(item.related.iter().map(|(span, label)| AnnotationKind::Context.span(place(span)).label(label.as_str())));
+        .annotations(
+            item.related
+                .iter()
+                .map(|(span, label)| AnnotationKind::Context.span(place(span)).label(label.as_str())),
+        );
     let mut group = level.primary_title(item.message.as_str()).element(snippet);
     for help in &item.help {
         group = group.element(Level::HELP.message(help.as_str()));

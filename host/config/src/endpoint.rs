@@ -136,23 +136,40 @@ pub(crate) fn read(entry: &Entry, path: &str, reader: &mut Reader<'_>) -> Option
     let auth = auth(&mut fields, destination.as_ref(), reader);
     let discovered = discovered(&mut fields, destination.as_ref(), reader);
     fields.close(reader);
-    Some(Endpoint { name: entry.key.clone(), destination: destination?, tls: tls?, auth: auth?, discovered })
+    Some(Endpoint {
+        name: entry.key.clone(),
+        destination: destination?,
+        tls: tls?,
+        auth: auth?,
+        discovered,
+    })
 }
 
 fn destination(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> Option<Destination> {
-    let given: Vec<&str> = ["address", "addresses", "socket", "url"].into_iter().filter(|key| fields.entry(key).is_some()).collect();
+    let given: Vec<&str> = ["address", "addresses", "socket", "url"]
+        .into_iter()
+        .filter(|key| fields.entry(key).is_some())
+        .collect();
     let [one] = given[..] else {
         let message = match given.len() {
             0 => format!("{} does not say where it is", fields.subject()),
-            _ => format!("{} says several times where it is: {}", fields.subject(), given.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(" and ")),
+            _ => format!(
+                "{} says several times where it is: {}",
+                fields.subject(),
+                given.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(" and ")
+            ),
         };
-        reader.report.push(Diagnostic::error(message, fields.place()).help(
-            "one of `address = \"host:port\"`, `addresses = [\"host:port\", …]`, `socket = \"/path\"`, `url = \"https://host\"`",
-        ));
+        reader
+            .report
+            .push(Diagnostic::error(message, fields.place()).help(
+                "one of `address = \"host:port\"`, `addresses = [\"host:port\", …]`, `socket = \"/path\"`, `url = \"https://host\"`",
+            ));
         return None;
     };
     match one {
-        "address" => fields.optional::<Address>("address", reader).map(|address| Destination::Addresses(vec![address.0])),
+        "address" => fields
+            .optional::<Address>("address", reader)
+            .map(|address| Destination::Addresses(vec![address.0])),
         "addresses" => addresses(fields, reader),
         "socket" => fields.optional("socket", reader).map(Destination::Socket),
         _ => fields.optional::<Url>("url", reader).map(|url| Destination::Url(url.0)),
@@ -162,7 +179,9 @@ fn destination(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> Option<Desti
 fn addresses(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> Option<Destination> {
     let addresses: Vec<Address> = fields.optional("addresses", reader)?;
     if addresses.is_empty() {
-        reader.report.push(Diagnostic::error(format!("`{}` is empty", fields.path_of("addresses")), fields.place()).help("name at least one `host:port`"));
+        reader.report.push(
+            Diagnostic::error(format!("`{}` is empty", fields.path_of("addresses")), fields.place()).help("name at least one `host:port`"),
+        );
         return None;
     }
     Some(Destination::Addresses(addresses.into_iter().map(|address| address.0).collect()))
@@ -187,14 +206,19 @@ impl FromNode for Address {
 fn is_address(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else { return false };
     let host_is_good = match host.strip_prefix('[') {
-        Some(literal) => literal.strip_suffix(']').is_some_and(|literal| literal.parse::<std::net::Ipv6Addr>().is_ok()),
+        Some(literal) => literal
+            .strip_suffix(']')
+            .is_some_and(|literal| literal.parse::<std::net::Ipv6Addr>().is_ok()),
         None => is_host(host),
     };
     host_is_good && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 fn is_host(host: &str) -> bool {
-    !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+    !host.is_empty()
+        && host
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
 }
 
 struct Url(String);
@@ -204,12 +228,17 @@ impl FromNode for Url {
         let text = String::read(node, path, reader)?;
         let diagnostic = |message: String| Diagnostic::error(message, node.span.clone());
         let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else {
-            reader.report.push(diagnostic(format!("`{path}` must begin with `https://` or `http://`")).help("for example `\"https://s3.eu-central-1.amazonaws.com\"`"));
+            reader.report.push(
+                diagnostic(format!("`{path}` must begin with `https://` or `http://`"))
+                    .help("for example `\"https://s3.eu-central-1.amazonaws.com\"`"),
+            );
             return None;
         };
         let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
         let problem = if authority.contains('@') {
-            diagnostic(format!("`{path}` must not contain credentials")).help("use `auth = { basic = { user = …, password = … } }`").secret()
+            diagnostic(format!("`{path}` must not contain credentials"))
+                .help("use `auth = { basic = { user = …, password = … } }`")
+                .secret()
         } else if rest.contains(['?', '#']) {
             diagnostic(format!("`{path}` must not have a query or a fragment"))
         } else if !(is_address(authority) || is_address(&format!("{authority}:443"))) {
@@ -230,7 +259,13 @@ fn tls(fields: &mut Fields<'_>, destination: Option<&Destination>, reader: &mut 
     };
     let path = fields.path_of("tls");
     let Some(entry) = fields.entry("tls") else {
-        return Some(Tls { mode: default, ca: None, certificate: None, key: None, server_name: None });
+        return Some(Tls {
+            mode: default,
+            ca: None,
+            certificate: None,
+            key: None,
+            server_name: None,
+        });
     };
     let mut inner = Fields::open_entry(entry, &path, reader)?;
     let tls = Tls {
@@ -247,20 +282,32 @@ fn tls(fields: &mut Fields<'_>, destination: Option<&Destination>, reader: &mut 
 
 fn check_tls(tls: &Tls, destination: Option<&Destination>, inner: &mut Fields<'_>, place: &Span, reader: &mut Reader<'_>) {
     if inner.entry("certificate").is_some() != inner.entry("key").is_some() {
-        let missing = if tls.key.is_none() { "key = { file = \"/path/to/key.pem\" }" } else { "certificate = \"/path/to/certificate.pem\"" };
+        let missing = if tls.key.is_none() {
+            "key = { file = \"/path/to/key.pem\" }"
+        } else {
+            "certificate = \"/path/to/certificate.pem\""
+        };
         reader.report.push(
-            Diagnostic::error(format!("`{}` needs `certificate` and `key` together", inner.path()), place.clone()).help(format!("add `{missing}`")),
+            Diagnostic::error(format!("`{}` needs `certificate` and `key` together", inner.path()), place.clone())
+                .help(format!("add `{missing}`")),
         );
     }
-    let verifies = matches!(tls.mode, TlsMode::VerifyCa | TlsMode::VerifyFull);
+    // `require` with a `ca` verifies against it, as libpq does.
+    let verifies = !matches!(tls.mode, TlsMode::Disable | TlsMode::Prefer);
     if let Some(ca) = inner.entry("ca").filter(|_| !verifies) {
         reader.report.push(
-            Diagnostic::error(format!("`{}.ca` is never used: this mode verifies nothing", inner.path()), ca.key_span.clone())
-                .help("use `mode = \"verify-full\"`, or remove `ca`"),
+            Diagnostic::error(
+                format!("`{}.ca` is never used: this mode verifies nothing", inner.path()),
+                ca.key_span.clone(),
+            )
+            .help("use `mode = \"verify-full\"`, or remove `ca`"),
         );
     }
     if let (Some(Destination::Url(url)), TlsMode::Prefer) = (destination, tls.mode) {
-        reader.report.push(Diagnostic::error("`prefer` has no meaning for a URL", place.clone()).help(format!("`{url}` says by its scheme whether TLS is used")));
+        reader.report.push(
+            Diagnostic::error("`prefer` has no meaning for a URL", place.clone())
+                .help(format!("`{url}` says by its scheme whether TLS is used")),
+        );
     }
 }
 
@@ -275,7 +322,10 @@ fn auth(fields: &mut Fields<'_>, destination: Option<&Destination>, reader: &mut
         );
     }
     let mut inner = Fields::open_entry(entry, &path, reader)?;
-    let given: Vec<&str> = ["basic", "bearer", "service-account", "aws"].into_iter().filter(|key| inner.entry(key).is_some()).collect();
+    let given: Vec<&str> = ["basic", "bearer", "service-account", "aws"]
+        .into_iter()
+        .filter(|key| inner.entry(key).is_some())
+        .collect();
     let auth = match given[..] {
         ["basic"] => basic(&mut inner, reader),
         ["bearer"] => inner.optional("bearer", reader).map(Auth::Bearer),
@@ -283,7 +333,9 @@ fn auth(fields: &mut Fields<'_>, destination: Option<&Destination>, reader: &mut
         ["aws"] => aws(&mut inner, reader),
         _ => {
             let diagnostic = Diagnostic::error(format!("`{path}` must name one way to authenticate"), entry.key_span.clone());
-            reader.report.push(diagnostic.help("one of `basic`, `bearer`, `service-account`, `aws`"));
+            reader
+                .report
+                .push(diagnostic.help("one of `basic`, `bearer`, `service-account`, `aws`"));
             None
         }
     };
@@ -297,7 +349,10 @@ fn basic(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> Option<Auth> {
     let user = inner.required("user", "\"backup\"", reader);
     let password = inner.required("password", SECRET_EXAMPLE, reader);
     inner.close(reader);
-    Some(Auth::Basic { user: user?, password: password? })
+    Some(Auth::Basic {
+        user: user?,
+        password: password?,
+    })
 }
 
 fn aws(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> Option<Auth> {
@@ -308,21 +363,32 @@ fn aws(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> Option<Auth> {
     let secret_access_key = inner.required("secret-access-key", SECRET_EXAMPLE, reader);
     let session_token = inner.optional("session-token", reader);
     inner.close(reader);
-    Some(Auth::Aws { region: region?, access_key_id: access_key_id?, secret_access_key: secret_access_key?, session_token })
+    Some(Auth::Aws {
+        region: region?,
+        access_key_id: access_key_id?,
+        secret_access_key: secret_access_key?,
+        session_token,
+    })
 }
 
 fn discovered(fields: &mut Fields<'_>, destination: Option<&Destination>, reader: &mut Reader<'_>) -> Vec<String> {
     let path = fields.path_of("discovered");
-    let Some(entry) = fields.entry("discovered") else { return Vec::new() };
+    let Some(entry) = fields.entry("discovered") else {
+        return Vec::new();
+    };
     if matches!(destination, Some(Destination::Socket(_) | Destination::Url(_))) {
-        reader.report.push(Diagnostic::error(format!("`{path}` works with `address` only"), entry.key_span.clone()));
+        reader.report.push(Diagnostic::error(
+            format!("`{path}` works with `address` only"),
+            entry.key_span.clone(),
+        ));
     }
     let patterns = Vec::<String>::read(&entry.node, &path, reader).unwrap_or_default();
     if let Value::Array(nodes) = &entry.node.value {
         for (pattern, node) in patterns.iter().zip(nodes).filter(|(pattern, _)| !is_pattern(pattern)) {
             reader.report.push(
-                Diagnostic::error(format!("`{pattern}` is not a pattern of addresses"), node.span.clone())
-                    .help("`host:port` where `*` stands for any part of the host or for the port, at least one part being fixed: `10.0.0.*:6379`"),
+                Diagnostic::error(format!("`{pattern}` is not a pattern of addresses"), node.span.clone()).help(
+                    "`host:port` where `*` stands for any part of the host or for the port, at least one part being fixed: `10.0.0.*:6379`",
+                ),
             );
         }
     }
@@ -331,7 +397,9 @@ fn discovered(fields: &mut Fields<'_>, destination: Option<&Destination>, reader
 
 /// A pattern must fix something of the host: `*:*` would grant the whole network.
 fn is_pattern(pattern: &str) -> bool {
-    let Some((host, port)) = pattern.rsplit_once(':') else { return false };
+    let Some((host, port)) = pattern.rsplit_once(':') else {
+        return false;
+    };
     let host_is_good = host.bytes().any(|byte| byte.is_ascii_alphanumeric()) && is_host(&host.replace('*', "x"));
     host_is_good && (port == "*" || port.parse::<u16>().is_ok_and(|port| port > 0))
 }

@@ -57,7 +57,12 @@ pub struct Secret {
 
 impl FromNode for Access {
     fn read(node: &Node, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
-        word(node, path, &[("read-only", Self::ReadOnly), ("read-write", Self::ReadWrite)], reader)
+        word(
+            node,
+            path,
+            &[("read-only", Self::ReadOnly), ("read-write", Self::ReadWrite)],
+            reader,
+        )
     }
 }
 
@@ -66,7 +71,11 @@ pub(crate) fn read(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> Grants {
     let endpoints = each(fields, "endpoint", reader, endpoint::read);
     let directories = each(fields, "directory", reader, directory);
     let secrets = each(fields, "secret", reader, secret);
-    Grants { endpoints, directories, secrets }
+    Grants {
+        endpoints,
+        directories,
+        secrets,
+    }
 }
 
 fn each<T>(
@@ -76,28 +85,44 @@ fn each<T>(
     read: impl Fn(&Entry, &str, &mut Reader<'_>) -> Option<T>,
 ) -> Vec<T> {
     let path = fields.path_of(kind);
-    fields.named(kind, reader).into_iter().filter_map(|entry| read(entry, &format!("{path}.{}", entry.key), reader)).collect()
+    fields
+        .named(kind, reader)
+        .into_iter()
+        .filter_map(|entry| read(entry, &format!("{path}.{}", entry.key), reader))
+        .collect()
 }
 
 fn directory(entry: &Entry, path: &str, reader: &mut Reader<'_>) -> Option<Directory> {
     let mut fields = Fields::open_entry(entry, path, reader)?;
     let folder = fields.required("path", "\"/var/lib/…\"", reader);
-    let access = fields.required("access", "\"read-only\"", reader);
+    let access = fields.required("access", "\"read-only\"` or `access = \"read-write\"", reader);
     fields.close(reader);
-    Some(Directory { name: entry.key.clone(), path: folder?, access: access? })
+    Some(Directory {
+        name: entry.key.clone(),
+        path: folder?,
+        access: access?,
+    })
 }
 
 fn secret(entry: &Entry, path: &str, reader: &mut Reader<'_>) -> Option<Secret> {
     let mut fields = secret::open(&entry.node, path, reader)?;
     let source = secret::read_source(&mut fields, reader);
     let reveal = fields.optional("reveal", reader);
-    if source.is_some() && reveal != Some(true) {
+    let is_readable = reveal.is_some() || fields.entry("reveal").is_none();
+    if source.is_some() && is_readable && reveal != Some(true) {
         reader.report.push(
-            Diagnostic::error(format!("`{path}` is granted but not revealed, so the plugin can't use it"), entry.key_span.clone())
-                .help("add `reveal = true` if the plugin's protocol needs the bytes (SCRAM, for one)")
-                .help("for HTTP, give the secret to the host instead: `endpoint.NAME.auth = …`"),
+            Diagnostic::error(
+                format!("`{path}` is granted but not revealed, so the plugin can't use it"),
+                entry.key_span.clone(),
+            )
+            .help("add `reveal = true` if the plugin's protocol needs the bytes (SCRAM, for one)")
+            .help("for HTTP, give the secret to the host instead: `endpoint.NAME.auth = …`"),
         );
     }
     fields.close_secret(reader);
-    Some(Secret { name: entry.key.clone(), source: source?, reveal: reveal? })
+    Some(Secret {
+        name: entry.key.clone(),
+        source: source?,
+        reveal: reveal?,
+    })
 }

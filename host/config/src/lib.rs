@@ -59,14 +59,21 @@ pub struct Config {
 /// # Errors
 /// Everything that is wrong, at once.
 pub fn parse(file_name: &str, text: &str) -> Result<Config, Diagnostics> {
-    let source = Arc::new(Source { name: file_name.to_owned(), text: text.to_owned() });
+    let source = Arc::new(Source {
+        name: file_name.to_owned(),
+        text: text.to_owned(),
+    });
     let base = Path::new(file_name).parent().unwrap_or(Path::new(""));
     let mut report = diagnostic::Report::default();
     let tree = tree::parse(text, &mut report);
     if !report.is_empty() {
         return Err(report.into_diagnostics(source));
     }
-    let mut reader = Reader { report, base, names: names(&tree) };
+    let mut reader = Reader {
+        report,
+        base,
+        names: names(&tree),
+    };
     let config = read(&tree, &source, &mut reader);
     if let Some(config) = &config {
         check_residency(config, &mut reader.report);
@@ -79,20 +86,48 @@ pub fn parse(file_name: &str, text: &str) -> Result<Config, Diagnostics> {
 
 fn names(tree: &Table) -> Names<'_> {
     let of = |key| tree.subtable(key).map(|table| table.keys().collect()).unwrap_or_default();
-    Names { vaults: of("vault"), sinks: of("sink") }
+    Names {
+        vaults: of("vault"),
+        sinks: of("sink"),
+    }
 }
 
 fn read(tree: &Table, source: &Arc<Source>, reader: &mut Reader<'_>) -> Option<Config> {
     let mut fields = Fields::of(tree, "", 0..0);
     let version = fields.required::<Version>("version", "1", reader);
     let limits = Limits::read(&mut fields, &Limits::default(), reader);
-    let plugins = fields.named("plugin", reader).into_iter().filter_map(|entry| parts::plugin(entry, reader)).collect();
-    let vaults = fields.named("vault", reader).into_iter().filter_map(|entry| parts::vault(entry, reader)).collect();
-    let sinks = fields.named("sink", reader).into_iter().filter_map(|entry| parts::sink(entry, &limits, reader)).collect();
-    let instances: Vec<_> = fields.named("pipeline", reader).into_iter().flat_map(|entry| template::expand(entry, reader)).collect();
-    let pipelines = instances.into_iter().filter_map(|instance| parts::pipeline(instance, &limits, reader)).collect();
+    let plugins = fields
+        .named("plugin", reader)
+        .into_iter()
+        .filter_map(|entry| parts::plugin(entry, reader))
+        .collect();
+    let vaults = fields
+        .named("vault", reader)
+        .into_iter()
+        .filter_map(|entry| parts::vault(entry, reader))
+        .collect();
+    let sinks = fields
+        .named("sink", reader)
+        .into_iter()
+        .filter_map(|entry| parts::sink(entry, &limits, reader))
+        .collect();
+    let instances: Vec<_> = fields
+        .named("pipeline", reader)
+        .into_iter()
+        .flat_map(|entry| template::expand(entry, reader))
+        .collect();
+    let pipelines = instances
+        .into_iter()
+        .filter_map(|instance| parts::pipeline(instance, &limits, reader))
+        .collect();
     fields.close(reader);
-    version.map(|Version| Config { source: source.clone(), plugins, vaults, sinks, pipelines })
+    version.map(|Version| Config {
+        source: source.clone(),
+        plugins,
+        vaults,
+        sinks,
+        pipelines,
+    })
 }
 
 /// The only version of the format so far.
@@ -102,7 +137,10 @@ impl FromNode for Version {
     fn read(node: &Node, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
         let number = u64::read(node, path, reader)?;
         if number != 1 {
-            let diagnostic = Diagnostic::error(format!("this program does not know version {number} of the configuration"), node.span.clone());
+            let diagnostic = Diagnostic::error(
+                format!("this program does not know version {number} of the configuration"),
+                node.span.clone(),
+            );
             reader.report.push(diagnostic.label("only `1` so far"));
             return None;
         }
@@ -121,9 +159,15 @@ fn check_residency(config: &Config, report: &mut diagnostic::Report) {
                 Some(region) => Diagnostic::error(format!("the data of vault `{}` must not be in region `{region}`", vault.name), span)
                     .related(sink.origin.find("region"), format!("the sink `{name}` is here"))
                     .help(format!("use a sink in one of {}", vault.residency.join(", "))),
-                None => Diagnostic::error(format!("vault `{}` has a residency, but the sink `{name}` does not say where it is", vault.name), span)
-                    .related(sink.origin.place.clone(), "`region` is missing here")
-                    .help(format!("add `region = \"…\"` to `[sink.{name}]`")),
+                None => Diagnostic::error(
+                    format!(
+                        "vault `{}` has a residency, but the sink `{name}` does not say where it is",
+                        vault.name
+                    ),
+                    span,
+                )
+                .related(sink.origin.place.clone(), "`region` is missing here")
+                .help(format!("add `region = \"…\"` to `[sink.{name}]`")),
             };
             report.push(diagnostic.related(vault.origin.find("residency"), "allowed regions"));
         }
@@ -165,14 +209,25 @@ impl Config {
     /// The pipelines that `name` stands for: the one of that name, or all of the template of that name.
     #[must_use]
     pub fn pipelines_named(&self, name: &str) -> Vec<&Pipeline> {
-        self.pipelines.iter().filter(|pipeline| pipeline.name == name || pipeline.template.as_deref() == Some(name)).collect()
+        self.pipelines
+            .iter()
+            .filter(|pipeline| pipeline.name == name || pipeline.template.as_deref() == Some(name))
+            .collect()
     }
 
     /// Errors for `plugin = "…"` that neither the file nor `builtin` defines.
     #[must_use]
     pub fn unknown_plugins(&self, builtin: &[&str]) -> Diagnostics {
-        let known: Vec<&str> = builtin.iter().copied().chain(self.plugins.iter().map(|plugin| plugin.name.as_str())).collect();
-        let used = self.sinks.iter().map(|sink| (&sink.plugin, &sink.origin)).chain(self.pipelines.iter().map(|pipeline| (&pipeline.plugin, &pipeline.origin)));
+        let known: Vec<&str> = builtin
+            .iter()
+            .copied()
+            .chain(self.plugins.iter().map(|plugin| plugin.name.as_str()))
+            .collect();
+        let used = self
+            .sinks
+            .iter()
+            .map(|sink| (&sink.plugin, &sink.origin))
+            .chain(self.pipelines.iter().map(|pipeline| (&pipeline.plugin, &pipeline.origin)));
         let mut report = diagnostic::Report::default();
         for (name, origin) in used.filter(|(name, _)| !known.contains(&name.as_str())) {
             let diagnostic = Diagnostic::error(format!("there is no plugin `{name}`"), origin.find("plugin"));
@@ -185,7 +240,14 @@ impl Config {
     /// A failure that came later, shown where it was caused: at `setting` (a dotted path in the plugin's config, or of the table itself), or at the
     /// table's name.
     #[must_use]
-    pub fn explain(&self, origin: &Origin, setting: Option<&str>, message: &str, hint: Option<&str>, level: DiagnosticLevel) -> Diagnostics {
+    pub fn explain(
+        &self,
+        origin: &Origin,
+        setting: Option<&str>,
+        message: &str,
+        hint: Option<&str>,
+        level: DiagnosticLevel,
+    ) -> Diagnostics {
         let found = setting.and_then(|setting| {
             let in_config = origin.table.locate(&format!("config.{setting}"));
             let direct = origin.table.locate(setting);

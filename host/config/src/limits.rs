@@ -88,7 +88,9 @@ impl Limits {
     /// The limits in `fields`, over `outer`.
     pub(crate) fn read(fields: &mut Fields<'_>, outer: &Self, reader: &mut Reader<'_>) -> Self {
         let path = fields.path_of("limits");
-        let Some(mut inner) = fields.entry("limits").and_then(|entry| Fields::open_entry(entry, &path, reader)) else { return outer.clone() };
+        let Some(mut inner) = fields.entry("limits").and_then(|entry| Fields::open_entry(entry, &path, reader)) else {
+            return outer.clone();
+        };
         let limits = Self {
             memory: positive("memory", &mut inner, reader),
             cpu: positive("cpu", &mut inner, reader),

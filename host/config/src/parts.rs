@@ -161,7 +161,9 @@ struct Digest(String);
 impl FromNode for Digest {
     fn read(node: &Node, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
         let text = String::read(node, path, reader)?;
-        let digits = text.strip_prefix("sha256:").filter(|digits| digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let digits = text
+            .strip_prefix("sha256:")
+            .filter(|digits| digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
         if digits.is_none() {
             let diagnostic = Diagnostic::error(format!("`{path}` must be `sha256:` and 64 hexadecimal digits"), node.span.clone());
             reader.report.push(diagnostic.help("`bulkhead plugin inspect FILE` prints it"));
@@ -178,7 +180,14 @@ pub(crate) fn vault(entry: &Entry, reader: &mut Reader<'_>) -> Option<Vault> {
     let residency = fields.optional("residency", reader).unwrap_or_default();
     let copy = copy(&mut fields, &entry.key, reader);
     fields.close(reader);
-    Some(Vault { name: entry.key.clone(), key: key?, sinks: sinks?, residency, copy, origin: origin(entry.key_span.clone(), &entry.node) })
+    Some(Vault {
+        name: entry.key.clone(),
+        key: key?,
+        sinks: sinks?,
+        residency,
+        copy,
+        origin: origin(entry.key_span.clone(), &entry.node),
+    })
 }
 
 fn sinks(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> Option<Vec<String>> {
@@ -186,22 +195,37 @@ fn sinks(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> Option<Vec<String>
     let place = fields.place();
     let Some(entry) = fields.entry("sinks") else {
         let message = format!("{} lacks `sinks`", fields.subject());
-        reader.report.push(Diagnostic::error(message, place).help("add `sinks = [\"NAME\"]`: where its objects go, the first of them must succeed"));
+        reader
+            .report
+            .push(Diagnostic::error(message, place).help("add `sinks = [\"NAME\"]`: where its objects go, the first of them must succeed"));
         return None;
     };
     let Value::Array(nodes) = &entry.node.value else {
-        wrong_type(&entry.node.value, entry.node.span.clone(), &path, "an array of sinks", "sinks = [\"nearline\", \"offsite\"]", reader);
+        wrong_type(
+            &entry.node.value,
+            entry.node.span.clone(),
+            &path,
+            "an array of sinks",
+            "sinks = [\"nearline\", \"offsite\"]",
+            reader,
+        );
         return None;
     };
     if nodes.is_empty() {
-        reader.report.push(Diagnostic::error(format!("`{path}` is empty"), entry.node.span.clone()).help("a vault needs at least one sink"));
+        reader
+            .report
+            .push(Diagnostic::error(format!("`{path}` is empty"), entry.node.span.clone()).help("a vault needs at least one sink"));
         return None;
     }
     let mut names: Vec<String> = Vec::with_capacity(nodes.len());
     for (at, node) in nodes.iter().enumerate() {
-        let Some(name) = reference(node, &format!("{path}.{at}"), "sink", &reader.names.sinks, &mut reader.report) else { continue };
+        let Some(name) = reference(node, &format!("{path}.{at}"), "sink", &reader.names.sinks, &mut reader.report) else {
+            continue;
+        };
         if names.contains(&name) {
-            reader.report.push(Diagnostic::error(format!("the sink `{name}` is named twice"), node.span.clone()));
+            reader
+                .report
+                .push(Diagnostic::error(format!("the sink `{name}` is named twice"), node.span.clone()));
         }
         names.push(name);
     }
@@ -215,7 +239,9 @@ fn copy(fields: &mut Fields<'_>, own_name: &str, reader: &mut Reader<'_>) -> Opt
     if let (Some(entry), Some(from)) = (inner.entry("from"), &from)
         && from == own_name
     {
-        reader.report.push(Diagnostic::error("a vault can't be fed from itself", entry.node.span.clone()));
+        reader
+            .report
+            .push(Diagnostic::error("a vault can't be fed from itself", entry.node.span.clone()));
     }
     let select = Retention::read("select", &mut inner, reader);
     inner.close(reader);
@@ -227,11 +253,21 @@ fn name_of(key: &'static str, kind: &str, fields: &mut Fields<'_>, reader: &mut 
     let path = fields.path_of(key);
     let Some(entry) = fields.entry(key) else {
         let (message, place) = (format!("{} lacks `{key}`", fields.subject()), fields.place());
-        let defined = if kind == "vault" { reader.names.vaults.join("`, `") } else { reader.names.sinks.join("`, `") };
-        reader.report.push(Diagnostic::error(message, place).help(format!("add `{key} = \"…\"`, one of `{defined}`")));
+        let defined = if kind == "vault" {
+            reader.names.vaults.join("`, `")
+        } else {
+            reader.names.sinks.join("`, `")
+        };
+        reader
+            .report
+            .push(Diagnostic::error(message, place).help(format!("add `{key} = \"…\"`, one of `{defined}`")));
         return None;
     };
-    let defined = if kind == "vault" { &reader.names.vaults } else { &reader.names.sinks };
+    let defined = if kind == "vault" {
+        &reader.names.vaults
+    } else {
+        &reader.names.sinks
+    };
     reference(&entry.node, &path, kind, defined, &mut reader.report)
 }
 
@@ -246,7 +282,16 @@ pub(crate) fn sink(entry: &Entry, limits: &Limits, reader: &mut Reader<'_>) -> O
     let limits = Limits::read(&mut fields, limits, reader);
     fields.close(reader);
     let origin = origin(entry.key_span.clone(), &entry.node);
-    Some(Sink { name: entry.key.clone(), plugin: plugin?.0, region, grants, config, bandwidth, limits, origin })
+    Some(Sink {
+        name: entry.key.clone(),
+        plugin: plugin?.0,
+        region,
+        grants,
+        config,
+        bandwidth,
+        limits,
+        origin,
+    })
 }
 
 struct PluginName(String);
@@ -256,7 +301,9 @@ impl FromNode for PluginName {
         let text = String::read(node, path, reader)?;
         if !is_kebab_case(&text) {
             let diagnostic = Diagnostic::error(format!("`{text}` is not the name of a plugin"), node.span.clone());
-            reader.report.push(diagnostic.help("names are kebab-case; a component in a file gets one by `[plugin.NAME]` with `path = \"…\"`"));
+            reader
+                .report
+                .push(diagnostic.help("names are kebab-case; a component in a file gets one by `[plugin.NAME]` with `path = \"…\"`"));
             return None;
         }
         Some(Self(text))
@@ -275,7 +322,11 @@ pub(crate) fn pipeline(instance: Instance, limits: &Limits, reader: &mut Reader<
     let objectives = Objectives::read(&mut fields, reader);
     let expect = Expectations::read(&mut fields, reader);
     let limits = Limits::read(&mut fields, limits, reader);
-    let targets = fields.named("target", reader).into_iter().filter_map(|entry| target(entry, &path, &limits, reader)).collect();
+    let targets = fields
+        .named("target", reader)
+        .into_iter()
+        .filter_map(|entry| target(entry, &path, &limits, reader))
+        .collect();
     // Expanded already; asked for so that it counts as known.
     fields.entry("each");
     fields.close(reader);
@@ -292,7 +343,10 @@ pub(crate) fn pipeline(instance: Instance, limits: &Limits, reader: &mut Reader<
         expect,
         limits,
         targets,
-        origin: Origin { place: instance.place, table: instance.table },
+        origin: Origin {
+            place: instance.place,
+            table: instance.table,
+        },
     })
 }
 
@@ -302,7 +356,13 @@ fn target(entry: &Entry, pipeline: &str, limits: &Limits, reader: &mut Reader<'_
     let config = config(&mut fields, reader);
     let limits = Limits::read(&mut fields, limits, reader);
     fields.close(reader);
-    Some(Target { name: entry.key.clone(), grants, config, limits, origin: origin(entry.key_span.clone(), &entry.node) })
+    Some(Target {
+        name: entry.key.clone(),
+        grants,
+        config,
+        limits,
+        origin: origin(entry.key_span.clone(), &entry.node),
+    })
 }
 
 /// The plugin's own config, any table; its plugin checks it.
@@ -310,9 +370,19 @@ fn config(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> Map<String, Json>
     let path = fields.path_of("config");
     match fields.entry("config").map(|entry| &entry.node) {
         None => Map::new(),
-        Some(Node { value: Value::Table(table), .. }) => table.to_json(),
+        Some(Node {
+            value: Value::Table(table),
+            ..
+        }) => table.to_json(),
         Some(node) => {
-            wrong_type(&node.value, node.span.clone(), &path, "a table", "config = { mode = \"physical\" }", reader);
+            wrong_type(
+                &node.value,
+                node.span.clone(),
+                &path,
+                "a table",
+                "config = { mode = \"physical\" }",
+                reader,
+            );
             Map::new()
         }
     }

@@ -127,18 +127,46 @@ impl Plan {
     /// What a run of `pipeline` would do. `None` if its vault or a sink is not in `config`, which a parsed one rules out.
     #[must_use]
     pub fn run(config: &Config, pipeline: &Pipeline, defaults: &DefaultLimits) -> Option<Self> {
-        let source = planned(config, &pipeline.plugin, &pipeline.config, &pipeline.grants, &pipeline.limits, &defaults.source);
+        let source = planned(
+            config,
+            &pipeline.plugin,
+            &pipeline.config,
+            &pipeline.grants,
+            &pipeline.limits,
+            &defaults.source,
+        );
         Self::of(config, pipeline, PlannedOperation::Run, source, defaults)
     }
 
     /// What a restore of `pipeline` into `target` would do.
     #[must_use]
     pub fn restore(config: &Config, pipeline: &Pipeline, target: &Target, defaults: &DefaultLimits) -> Option<Self> {
-        let source = planned(config, &pipeline.plugin, &target.config, &target.grants, &target.limits, &defaults.source);
-        Self::of(config, pipeline, PlannedOperation::Restore { target: target.name.clone() }, source, defaults)
+        let source = planned(
+            config,
+            &pipeline.plugin,
+            &target.config,
+            &target.grants,
+            &target.limits,
+            &defaults.source,
+        );
+        Self::of(
+            config,
+            pipeline,
+            PlannedOperation::Restore {
+                target: target.name.clone(),
+            },
+            source,
+            defaults,
+        )
     }
 
-    fn of(config: &Config, pipeline: &Pipeline, operation: PlannedOperation, source: PlannedPlugin, defaults: &DefaultLimits) -> Option<Self> {
+    fn of(
+        config: &Config,
+        pipeline: &Pipeline,
+        operation: PlannedOperation,
+        source: PlannedPlugin,
+        defaults: &DefaultLimits,
+    ) -> Option<Self> {
         Some(Self {
             pipeline: pipeline.name.clone(),
             operation,
@@ -217,7 +245,11 @@ impl Plan {
         )?;
         if let Some(schedule) = &self.schedule {
             let jitter = schedule.jitter.map(|jitter| format!(", up to {jitter} later")).unwrap_or_default();
-            writeln!(formatter, "  schedule  {} ({}){jitter}", schedule.cron.expression, schedule.timezone)?;
+            writeln!(
+                formatter,
+                "  schedule  {} ({}){jitter}",
+                schedule.cron.expression, schedule.timezone
+            )?;
         }
         if let Some(retention) = &self.retention {
             writeln!(formatter, "  keeps     {retention}")?;
@@ -225,7 +257,11 @@ impl Plan {
         if let Some(objectives) = &self.objectives {
             let rpo = objectives.rpo.map(|rpo| format!("at most {rpo} lost"));
             let rto = objectives.rto.map(|rto| format!("back within {rto}"));
-            writeln!(formatter, "  promises  {}", rpo.into_iter().chain(rto).collect::<Vec<_>>().join(", "))?;
+            writeln!(
+                formatter,
+                "  promises  {}",
+                rpo.into_iter().chain(rto).collect::<Vec<_>>().join(", ")
+            )?;
         }
         Ok(())
     }
@@ -233,7 +269,11 @@ impl Plan {
 
 impl PlannedVault {
     fn write(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let residency = if self.residency.is_empty() { String::new() } else { format!(", only in {}", self.residency.join(" or ")) };
+        let residency = if self.residency.is_empty() {
+            String::new()
+        } else {
+            format!(", only in {}", self.residency.join(" or "))
+        };
         writeln!(formatter, "  vault     {}{residency}", self.name)?;
         writeln!(formatter, "    key     {}", self.key)?;
         for sink in &self.sinks {
@@ -279,8 +319,17 @@ impl PlannedPlugin {
             writeln!(formatter, "    may     touch nothing")?;
         }
         let set = self.set_limits.settings();
-        let limits = self.limits.settings().into_iter().filter(|(key, _)| matches!(*key, "memory" | "wall-clock") || set.iter().any(|(name, _)| name == key));
-        writeln!(formatter, "    limits  {}", limits.map(|(key, value)| format!("{key} {value}")).collect::<Vec<_>>().join(", "))
+        let limits = self
+            .limits
+            .settings()
+            .into_iter()
+            .filter(|(key, _)| matches!(*key, "memory" | "wall-clock") || set.iter().any(|(name, _)| name == key));
+        let limits: Vec<String> = limits.map(|(key, value)| format!("{key} {value}")).collect();
+        if limits.is_empty() {
+            Ok(())
+        } else {
+            writeln!(formatter, "    limits  {}", limits.join(", "))
+        }
     }
 }
 
@@ -290,7 +339,11 @@ fn describe(endpoint: &Endpoint) -> String {
         Destination::Socket(path) => path.display().to_string(),
         Destination::Url(url) => url.clone(),
     };
-    let discovered = if endpoint.discovered.is_empty() { String::new() } else { format!(" and {}", endpoint.discovered.join(", ")) };
+    let discovered = if endpoint.discovered.is_empty() {
+        String::new()
+    } else {
+        format!(" and {}", endpoint.discovered.join(", "))
+    };
     let tls = match endpoint.destination {
         Destination::Url(_) => String::new(),
         _ => format!(", TLS {}", endpoint.tls.mode.word()),

@@ -76,7 +76,11 @@ pub struct Expectations {
 
 impl Default for Expectations {
     fn default() -> Self {
-        Self { min_entries: 1, min_bytes: ByteSize(1), max_shrink: Percent(90) }
+        Self {
+            min_entries: 1,
+            min_bytes: ByteSize(1),
+            max_shrink: Percent(90),
+        }
     }
 }
 
@@ -93,7 +97,9 @@ impl FromNode for TimeZone {
             Some(near) => diagnostic.label(format!("did you mean `{near}`?")),
             None => diagnostic,
         };
-        reader.report.push(diagnostic.help("IANA names: `UTC`, `Europe/Berlin`, `Asia/Kuala_Lumpur`"));
+        reader
+            .report
+            .push(diagnostic.help("IANA names: `UTC`, `Europe/Berlin`, `Asia/Kuala_Lumpur`"));
         None
     }
 }
@@ -103,10 +109,16 @@ impl Schedule {
         let path = fields.path_of("schedule");
         let mut inner = Fields::open_entry(fields.entry("schedule")?, &path, reader)?;
         let cron = inner.required("cron", "\"0 4 * * *\"", reader);
-        let timezone = inner.optional::<TimeZone>("timezone", reader).map_or_else(|| "UTC".to_owned(), |zone| zone.0);
+        let timezone = inner
+            .optional::<TimeZone>("timezone", reader)
+            .map_or_else(|| "UTC".to_owned(), |zone| zone.0);
         let jitter = inner.optional("jitter", reader);
         inner.close(reader);
-        Some(Self { cron: cron?, timezone, jitter })
+        Some(Self {
+            cron: cron?,
+            timezone,
+            jitter,
+        })
     }
 }
 
@@ -129,7 +141,9 @@ impl Retention {
         inner.close(reader);
         if retention.keeps_nothing() && !errors_before {
             let diagnostic = Diagnostic::error(format!("`{path}` keeps nothing"), entry.key_span.clone());
-            reader.report.push(diagnostic.help("say what to keep, for example `{ last = 7, weekly = 4 }`, or leave it out to keep everything"));
+            reader
+                .report
+                .push(diagnostic.help("say what to keep, for example `{ last = 7, weekly = 4 }`, or leave it out to keep everything"));
         }
         Some(retention)
     }
@@ -150,7 +164,9 @@ impl std::fmt::Display for Retention {
             ("monthly", self.monthly),
             ("yearly", self.yearly),
         ];
-        let counted = counts.iter().filter_map(|(name, count)| count.map(|count| format!("{name} {count}")));
+        let counted = counts
+            .iter()
+            .filter_map(|(name, count)| count.map(|count| format!("{name} {count}")));
         let within = self.within.map(|period| format!("within {period}"));
         formatter.write_str(&counted.chain(within).collect::<Vec<_>>().join(", "))
     }
@@ -160,7 +176,10 @@ impl Objectives {
     pub(crate) fn read(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> Option<Self> {
         let path = fields.path_of("objectives");
         let mut inner = Fields::open_entry(fields.entry("objectives")?, &path, reader)?;
-        let objectives = Self { rpo: inner.optional("rpo", reader), rto: inner.optional("rto", reader) };
+        let objectives = Self {
+            rpo: inner.optional("rpo", reader),
+            rto: inner.optional("rto", reader),
+        };
         inner.close(reader);
         Some(objectives)
     }
@@ -170,7 +189,9 @@ impl Expectations {
     pub(crate) fn read(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> Self {
         let path = fields.path_of("expect");
         let default = Self::default();
-        let Some(mut inner) = fields.entry("expect").and_then(|entry| Fields::open_entry(entry, &path, reader)) else { return default };
+        let Some(mut inner) = fields.entry("expect").and_then(|entry| Fields::open_entry(entry, &path, reader)) else {
+            return default;
+        };
         let expectations = Self {
             min_entries: inner.optional("min-entries", reader).unwrap_or(default.min_entries),
             min_bytes: inner.optional("min-bytes", reader).unwrap_or(default.min_bytes),

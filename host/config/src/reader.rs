@@ -61,7 +61,12 @@ impl<'t> Fields<'t> {
     }
 
     pub(crate) fn of(table: &'t Table, path: &str, place: Span) -> Self {
-        Self { table, path: path.to_owned(), place, asked: Vec::new() }
+        Self {
+            table,
+            path: path.to_owned(),
+            place,
+            asked: Vec::new(),
+        }
     }
 
     pub(crate) fn path(&self) -> &str {
@@ -70,7 +75,11 @@ impl<'t> Fields<'t> {
 
     /// The path of `key` below this table.
     pub(crate) fn path_of(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        }
     }
 
     /// The entry of `key`, if it is there.
@@ -93,7 +102,9 @@ impl<'t> Fields<'t> {
             return T::read(&entry.node, &self.path_of(key), reader);
         }
         let message = format!("{} lacks `{key}`", self.subject());
-        reader.report.push(Diagnostic::error(message, self.place.clone()).help(format!("add `{key} = {example}`")));
+        reader
+            .report
+            .push(Diagnostic::error(message, self.place.clone()).help(format!("add `{key} = {example}`")));
         None
     }
 
@@ -104,7 +115,14 @@ impl<'t> Fields<'t> {
         match &entry.node.value {
             Value::Table(table) => table.0.iter().filter(|entry| is_name(entry, &path, reader)).collect(),
             other => {
-                wrong_type(other, entry.node.span.clone(), &path, "a table of names", &format!("[{path}.NAME]"), reader);
+                wrong_type(
+                    other,
+                    entry.node.span.clone(),
+                    &path,
+                    "a table of names",
+                    &format!("[{path}.NAME]"),
+                    reader,
+                );
                 Vec::new()
             }
         }
@@ -115,7 +133,9 @@ impl<'t> Fields<'t> {
         for entry in self.table.0.iter().filter(|entry| !self.asked.contains(&entry.key.as_str())) {
             let message = format!("unknown key `{}` in {}", entry.key, self.subject());
             let diagnostic = Diagnostic::error(message, entry.key_span.clone());
-            reader.report.push(suggest(diagnostic, &entry.key, self.asked.iter().copied(), "allowed here"));
+            reader
+                .report
+                .push(suggest(diagnostic, &entry.key, self.asked.iter().copied(), "allowed here"));
         }
     }
 
@@ -123,13 +143,22 @@ impl<'t> Fields<'t> {
     pub(crate) fn close_secret(self, reader: &mut Reader<'_>) {
         for entry in self.table.0.iter().filter(|entry| !self.asked.contains(&entry.key.as_str())) {
             let message = format!("unknown key `{}` in {}", entry.key, self.subject());
-            let diagnostic = suggest(Diagnostic::error(message, entry.node.span.clone()).secret(), &entry.key, self.asked.iter().copied(), "allowed here");
+            let diagnostic = suggest(
+                Diagnostic::error(message, entry.node.span.clone()).secret(),
+                &entry.key,
+                self.asked.iter().copied(),
+                "allowed here",
+            );
             reader.report.push(diagnostic);
         }
     }
 
     pub(crate) fn subject(&self) -> String {
-        if self.path.is_empty() { "the file".to_owned() } else { format!("`{}`", self.path) }
+        if self.path.is_empty() {
+            "the file".to_owned()
+        } else {
+            format!("`{}`", self.path)
+        }
     }
 
     pub(crate) fn place(&self) -> Span {
@@ -145,7 +174,11 @@ pub(crate) fn suggest<'a>(diagnostic: Diagnostic, written: &str, allowed: impl I
         Some(near) => diagnostic.label(format!("did you mean `{near}`?")),
         None => diagnostic,
     };
-    if listed.is_empty() { diagnostic } else { diagnostic.help(format!("{what}: {listed}")) }
+    if listed.is_empty() {
+        diagnostic
+    } else {
+        diagnostic.help(format!("{what}: {listed}"))
+    }
 }
 
 /// The allowed name that is most like `written`, if one is like it at all.
@@ -168,7 +201,11 @@ fn is_name(entry: &Entry, path: &str, reader: &mut Reader<'_>) -> bool {
             .label(format!("in `{path}`"))
             .help("names are kebab-case: lower-case letters, digits and `-`, beginning with a letter, at most 64 characters");
         let suggestion = to_kebab_case(&entry.key);
-        let diagnostic = if is_kebab_case(&suggestion) { diagnostic.help(format!("for example `{suggestion}`")) } else { diagnostic };
+        let diagnostic = if is_kebab_case(&suggestion) {
+            diagnostic.help(format!("for example `{suggestion}`"))
+        } else {
+            diagnostic
+        };
         reader.report.push(diagnostic);
     }
     good
@@ -179,24 +216,41 @@ pub(crate) fn is_kebab_case(name: &str) -> bool {
     name.len() <= 64
         && name.starts_with(|first: char| first.is_ascii_lowercase())
         && !name.ends_with('-')
-        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 fn to_kebab_case(name: &str) -> String {
-    let mapped: String = name.chars().map(|character| if character.is_ascii_alphanumeric() { character.to_ascii_lowercase() } else { '-' }).collect();
+    let mapped: String = name
+        .chars()
+        .map(|character| {
+            if character.is_ascii_alphanumeric() {
+                character.to_ascii_lowercase()
+            } else {
+                '-'
+            }
+        })
+        .collect();
     mapped.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-")
 }
 
 pub(crate) fn wrong_type(value: &Value, span: Span, path: &str, expected: &str, example: &str, reader: &mut Reader<'_>) {
     let diagnostic = Diagnostic::error(format!("`{path}` must be {expected}"), span).label(format!("this is {}", value.describe()));
-    reader.report.push(if example.is_empty() { diagnostic } else { diagnostic.help(format!("for example `{example}`")) });
+    reader.report.push(if example.is_empty() {
+        diagnostic
+    } else {
+        diagnostic.help(format!("for example `{example}`"))
+    });
 }
 
 impl FromNode for String {
     fn read(node: &Node, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
         match &node.value {
             Value::String(text) if text.is_empty() => {
-                reader.report.push(Diagnostic::error(format!("`{path}` is empty"), node.span.clone()));
+                reader
+                    .report
+                    .push(Diagnostic::error(format!("`{path}` is empty"), node.span.clone()));
                 None
             }
             Value::String(text) => Some(text.clone()),
@@ -224,7 +278,9 @@ impl FromNode for u64 {
     fn read(node: &Node, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
         match &node.value {
             Value::Integer(number) => u64::try_from(*number).ok().or_else(|| {
-                reader.report.push(Diagnostic::error(format!("`{path}` can't be negative"), node.span.clone()));
+                reader
+                    .report
+                    .push(Diagnostic::error(format!("`{path}` can't be negative"), node.span.clone()));
                 None
             }),
             other => {
@@ -239,7 +295,9 @@ impl FromNode for u32 {
     fn read(node: &Node, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
         let number = u64::read(node, path, reader)?;
         Self::try_from(number).ok().or_else(|| {
-            reader.report.push(Diagnostic::error(format!("`{path}` is too large"), node.span.clone()).help(format!("at most {}", Self::MAX)));
+            reader
+                .report
+                .push(Diagnostic::error(format!("`{path}` is too large"), node.span.clone()).help(format!("at most {}", Self::MAX)));
             None
         })
     }
@@ -256,7 +314,11 @@ impl<T: FromNode> FromNode for Vec<T> {
     fn read(node: &Node, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
         match &node.value {
             Value::Array(values) => {
-                let read: Vec<Option<T>> = values.iter().enumerate().map(|(at, value)| T::read(value, &format!("{path}.{at}"), reader)).collect();
+                let read: Vec<Option<T>> = values
+                    .iter()
+                    .enumerate()
+                    .map(|(at, value)| T::read(value, &format!("{path}.{at}"), reader))
+                    .collect();
                 read.into_iter().collect()
             }
             other => {
@@ -269,7 +331,15 @@ impl<T: FromNode> FromNode for Vec<T> {
 
 impl FromNode for Period {
     fn read(node: &Node, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
-        quantity(node, path, "a duration", "\"90 s\"`, `\"6 h\"", &duration_units(), Self::parse, reader)
+        quantity(
+            node,
+            path,
+            "a duration",
+            "\"90 s\"`, `\"6 h\"",
+            &duration_units(),
+            Self::parse,
+            reader,
+        )
     }
 }
 
@@ -312,7 +382,9 @@ fn quantity<T>(
         other => format!("this is {}", other.describe()),
     };
     reader.report.push(
-        Diagnostic::error(format!("`{path}` must be {what}"), node.span.clone()).label(label).help(format!("units: {units}; for example `{example}`")),
+        Diagnostic::error(format!("`{path}` must be {what}"), node.span.clone())
+            .label(label)
+            .help(format!("units: {units}; for example `{example}`")),
     );
     None
 }
@@ -323,7 +395,9 @@ pub(crate) fn word<T: Copy>(node: &Node, path: &str, words: &[(&'static str, T)]
     let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
     if found.is_none() {
         let diagnostic = Diagnostic::error(format!("`{text}` is not a value of `{path}`"), node.span.clone());
-        reader.report.push(suggest(diagnostic, &text, words.iter().map(|(word, _)| *word), "allowed values"));
+        reader
+            .report
+            .push(suggest(diagnostic, &text, words.iter().map(|(word, _)| *word), "allowed values"));
     }
     found
 }
@@ -331,7 +405,10 @@ pub(crate) fn word<T: Copy>(node: &Node, path: &str, words: &[(&'static str, T)]
 /// A name that another part of the file must define.
 pub(crate) fn reference(node: &Node, path: &str, kind: &str, defined: &[&str], report: &mut Report) -> Option<String> {
     let Value::String(text) = &node.value else {
-        report.push(Diagnostic::error(format!("`{path}` must be the name of a {kind}"), node.span.clone()).label(format!("this is {}", node.value.describe())));
+        report.push(
+            Diagnostic::error(format!("`{path}` must be the name of a {kind}"), node.span.clone())
+                .label(format!("this is {}", node.value.describe())),
+        );
         return None;
     };
     if defined.contains(&text.as_str()) {
@@ -339,6 +416,10 @@ pub(crate) fn reference(node: &Node, path: &str, kind: &str, defined: &[&str], r
     }
     let diagnostic = Diagnostic::error(format!("there is no {kind} `{text}`"), node.span.clone());
     let diagnostic = suggest(diagnostic, text, defined.iter().copied(), &format!("defined {kind}s"));
-    report.push(if defined.is_empty() { diagnostic.help(format!("define it: `[{kind}.{text}]`")) } else { diagnostic });
+    report.push(if defined.is_empty() {
+        diagnostic.help(format!("define it: `[{kind}.{text}]`"))
+    } else {
+        diagnostic
+    });
     None
 }

@@ -41,7 +41,7 @@ impl std::fmt::Display for SecretSource {
 
 impl FromNode for SecretSource {
     fn read(node: &Node, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
-        let Some(mut fields) = open(node, path, reader) else { return None };
+        let mut fields = open(node, path, reader)?;
         let source = read_source(&mut fields, reader);
         fields.close_secret(reader);
         source
@@ -64,14 +64,25 @@ pub(crate) fn open<'t>(node: &'t Node, path: &str, reader: &mut Reader<'_>) -> O
 
 /// The one place that `fields` names.
 pub(crate) fn read_source(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> Option<SecretSource> {
-    let given: Vec<&str> = ["file", "env", "command", "credential"].into_iter().filter(|key| fields.entry(key).is_some()).collect();
+    let given: Vec<&str> = ["file", "env", "command", "credential"]
+        .into_iter()
+        .filter(|key| fields.entry(key).is_some())
+        .collect();
     let [one] = given[..] else {
         let message = match given.len() {
             0 => format!("{} does not say where the secret comes from", fields.subject()),
-            _ => format!("{} names several places: {}", fields.subject(), given.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(" and ")),
+            _ => format!(
+                "{} names several places: {}",
+                fields.subject(),
+                given.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(" and ")
+            ),
         };
         let diagnostic = Diagnostic::error(message, fields.place());
-        reader.report.push(if given.is_empty() { diagnostic.help(FORMS) } else { diagnostic.help("keep one of them") });
+        reader.report.push(if given.is_empty() {
+            diagnostic.help(FORMS)
+        } else {
+            diagnostic.help("keep one of them")
+        });
         return None;
     };
     match one {
@@ -86,7 +97,9 @@ fn command(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> Option<Vec<Strin
     let words: Vec<String> = fields.optional("command", reader)?;
     if words.is_empty() {
         let diagnostic = Diagnostic::error(format!("`{}` has no words", fields.path_of("command")), fields.place());
-        reader.report.push(diagnostic.help("the first word is the program: `command = [\"pass\", \"show\", \"bulkhead\"]`"));
+        reader
+            .report
+            .push(diagnostic.help("the first word is the program: `command = [\"pass\", \"show\", \"bulkhead\"]`"));
         return None;
     }
     Some(words)

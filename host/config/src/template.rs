@@ -19,12 +19,24 @@ pub(crate) struct Instance {
 /// The pipelines that `entry` stands for: itself, or one for each key of its `each`.
 pub(crate) fn expand(entry: &Entry, reader: &mut Reader<'_>) -> Vec<Instance> {
     let Value::Table(table) = &entry.node.value else {
-        wrong_type(&entry.node.value, entry.node.span.clone(), &format!("pipeline.{}", entry.key), "a table", "", reader);
+        wrong_type(
+            &entry.node.value,
+            entry.node.span.clone(),
+            &format!("pipeline.{}", entry.key),
+            "a table",
+            "",
+            reader,
+        );
         return Vec::new();
     };
     let place = entry.key_span.clone();
     let Some(each) = table.get("each") else {
-        return vec![Instance { name: entry.key.clone(), template: None, place, table: table.clone() }];
+        return vec![Instance {
+            name: entry.key.clone(),
+            template: None,
+            place,
+            table: table.clone(),
+        }];
     };
     let base = Table(table.0.iter().filter(|entry| entry.key != "each").cloned().collect());
     variants(entry, each, reader)
@@ -32,7 +44,12 @@ pub(crate) fn expand(entry: &Entry, reader: &mut Reader<'_>) -> Vec<Instance> {
         .map(|variant| {
             let mut table = base.clone().merged(&variant.changes);
             table.fill(&format!("{{{}}}", variant.variable), &variant.key);
-            Instance { name: format!("{}.{}", entry.key, variant.key), template: Some(entry.key.clone()), place: variant.place, table }
+            Instance {
+                name: format!("{}.{}", entry.key, variant.key),
+                template: Some(entry.key.clone()),
+                place: variant.place,
+                table,
+            }
         })
         .collect()
 }
@@ -49,20 +66,40 @@ fn variants(pipeline: &Entry, each: &Entry, reader: &mut Reader<'_>) -> Vec<Vari
     let variables = match &each.node.value {
         Value::Table(table) => &table.0[..],
         other => {
-            wrong_type(other, each.node.span.clone(), &path, "a table", "each.database = [\"sales\", \"stock\"]", reader);
+            wrong_type(
+                other,
+                each.node.span.clone(),
+                &path,
+                "a table",
+                "each.database = [\"sales\", \"stock\"]",
+                reader,
+            );
             return Vec::new();
         }
     };
     let [variable] = variables else {
         let diagnostic = Diagnostic::error(format!("`{path}` must have exactly one name"), each.key_span.clone());
-        reader.report.push(diagnostic.help("for example `each.database = [\"sales\", \"stock\"]`, or a table with what differs"));
+        reader
+            .report
+            .push(diagnostic.help("for example `each.database = [\"sales\", \"stock\"]`, or a table with what differs"));
         return Vec::new();
     };
     let variants = match &variable.node.value {
         Value::Array(keys) => keys.iter().filter_map(|key| listed(variable, key, &path, reader)).collect(),
-        Value::Table(table) => table.0.iter().filter_map(|entry| described(variable, entry, &path, reader)).collect(),
+        Value::Table(table) => table
+            .0
+            .iter()
+            .filter_map(|entry| described(variable, entry, &path, reader))
+            .collect(),
         other => {
-            wrong_type(other, variable.node.span.clone(), &format!("{path}.{}", variable.key), "an array of names or a table", "", reader);
+            wrong_type(
+                other,
+                variable.node.span.clone(),
+                &format!("{path}.{}", variable.key),
+                "an array of names or a table",
+                "",
+                reader,
+            );
             return Vec::new();
         }
     };
@@ -71,11 +108,21 @@ fn variants(pipeline: &Entry, each: &Entry, reader: &mut Reader<'_>) -> Vec<Vari
 
 fn listed(variable: &Entry, key: &Node, path: &str, reader: &mut Reader<'_>) -> Option<Variant> {
     match &key.value {
-        Value::String(text) => {
-            Some(Variant { variable: variable.key.clone(), key: text.clone(), place: key.span.clone(), changes: Table::default() })
-        }
+        Value::String(text) => Some(Variant {
+            variable: variable.key.clone(),
+            key: text.clone(),
+            place: key.span.clone(),
+            changes: Table::default(),
+        }),
         other => {
-            wrong_type(other, key.span.clone(), &format!("{path}.{}", variable.key), "an array of names", "", reader);
+            wrong_type(
+                other,
+                key.span.clone(),
+                &format!("{path}.{}", variable.key),
+                "an array of names",
+                "",
+                reader,
+            );
             None
         }
     }
@@ -83,11 +130,21 @@ fn listed(variable: &Entry, key: &Node, path: &str, reader: &mut Reader<'_>) -> 
 
 fn described(variable: &Entry, entry: &Entry, path: &str, reader: &mut Reader<'_>) -> Option<Variant> {
     match &entry.node.value {
-        Value::Table(changes) => {
-            Some(Variant { variable: variable.key.clone(), key: entry.key.clone(), place: entry.key_span.clone(), changes: changes.clone() })
-        }
+        Value::Table(changes) => Some(Variant {
+            variable: variable.key.clone(),
+            key: entry.key.clone(),
+            place: entry.key_span.clone(),
+            changes: changes.clone(),
+        }),
         other => {
-            wrong_type(other, entry.node.span.clone(), &format!("{path}.{}.{}", variable.key, entry.key), "a table", "", reader);
+            wrong_type(
+                other,
+                entry.node.span.clone(),
+                &format!("{path}.{}.{}", variable.key, entry.key),
+                "a table",
+                "",
+                reader,
+            );
             None
         }
     }

@@ -43,10 +43,22 @@ pub(crate) struct Entry {
     pub(crate) node: Node,
 }
 
-/// The text as a tree; syntax errors, all of them, go into `report`.
+/// After an unclosed bracket everything looks wrong; what comes later says little.
+const MAX_SYNTAX_ERRORS: usize = 5;
+
+/// The text as a tree. Of syntax errors the first of each line goes into `report`, and not more than a handful.
 pub(crate) fn parse(text: &str, report: &mut Report) -> Table {
-    let (table, errors) = DeTable::parse_recoverable(text);
-    for error in errors {
+    let (table, mut errors) = DeTable::parse_recoverable(text);
+    let line_of = |error: &toml::de::Error| {
+        error.span().map_or(0, |span| {
+            text.as_bytes()[..span.start.min(text.len())]
+                .iter()
+                .filter(|byte| **byte == b'\n')
+                .count()
+        })
+    };
+    errors.dedup_by_key(|error| line_of(error));
+    for error in errors.iter().take(MAX_SYNTAX_ERRORS) {
         let span = error.span().unwrap_or(0..0);
         report.push(Diagnostic::error(format!("this is not valid TOML: {}", error.message()), span));
     }
@@ -59,7 +71,10 @@ fn table_of(table: &DeTable<'_>, report: &mut Report) -> Table {
         .map(|(key, value)| Entry {
             key: key.get_ref().to_string(),
             key_span: key.span(),
-            node: Node { span: value.span(), value: value_of(value.get_ref(), value.span(), report) },
+            node: Node {
+                span: value.span(),
+                value: value_of(value.get_ref(), value.span(), report),
+            },
         })
         .collect();
     entries.sort_by_key(|entry| entry.key_span.start);
@@ -77,15 +92,28 @@ fn value_of(value: &DeValue<'_>, span: Span, report: &mut Report) -> Value {
             report.push(Diagnostic::error("this number does not fit into 64 bits", span));
             0
         })),
-        DeValue::Float(number) => Value::Float(number.as_str().parse().ok().filter(|number: &f64| number.is_finite()).unwrap_or_else(|| {
-            report.push(Diagnostic::error("`inf` and `nan` have no meaning here", span).help("write a finite number"));
-            0.0
-        })),
+        DeValue::Float(number) => Value::Float(
+            number
+                .as_str()
+                .parse()
+                .ok()
+                .filter(|number: &f64| number.is_finite())
+                .unwrap_or_else(|| {
+                    report.push(Diagnostic::error("`inf` and `nan` have no meaning here", span).help("write a finite number"));
+                    0.0
+                }),
+        ),
     }
 }
 
 fn array_of(values: &DeArray<'_>, report: &mut Report) -> Vec<Node> {
-    values.iter().map(|value| Node { span: value.span(), value: value_of(value.get_ref(), value.span(), report) }).collect()
+    values
+        .iter()
+        .map(|value| Node {
+            span: value.span(),
+            value: value_of(value.get_ref(), value.span(), report),
+        })
+        .collect()
 }
 
 impl Value {
@@ -170,12 +198,19 @@ impl Table {
     pub(crate) fn locate(&self, path: &str) -> Option<Located> {
         let mut segments = path.split('.');
         let first = self.get(segments.next()?)?;
-        let mut found = Located { span: first.node.span.clone(), exact: true };
+        let mut found = Located {
+            span: first.node.span.clone(),
+            exact: true,
+        };
         let (mut node, mut key_span) = (&first.node, &first.key_span);
         for segment in segments {
             let next = match &node.value {
                 Value::Table(table) => table.get(segment).map(|entry| (&entry.node, &entry.key_span)),
-                Value::Array(values) => segment.parse::<usize>().ok().and_then(|at| values.get(at)).map(|node| (node, &node.span)),
+                Value::Array(values) => segment
+                    .parse::<usize>()
+                    .ok()
+                    .and_then(|at| values.get(at))
+                    .map(|node| (node, &node.span)),
                 _ => None,
             };
             let Some(next) = next else {
@@ -184,7 +219,11 @@ impl Table {
             };
             (node, key_span) = next;
         }
-        found.span = if matches!(node.value, Value::Table(_)) { key_span.clone() } else { node.span.clone() };
+        found.span = if matches!(node.value, Value::Table(_)) {
+            key_span.clone()
+        } else {
+            node.span.clone()
+        };
         Some(found)
     }
 }

@@ -34,8 +34,14 @@ pub(crate) enum UnitError {
     TooLarge,
 }
 
-const DURATIONS: &[(&str, u64)] =
-    &[("ms", 1), ("s", 1000), ("min", 60_000), ("h", 3_600_000), ("d", 86_400_000), ("w", 604_800_000)];
+const DURATIONS: &[(&str, u64)] = &[
+    ("ms", 1),
+    ("s", 1000),
+    ("min", 60_000),
+    ("h", 3_600_000),
+    ("d", 86_400_000),
+    ("w", 604_800_000),
+];
 const SIZES: &[(&str, u64)] = &[
     ("B", 1),
     ("KiB", 1 << 10),
@@ -59,7 +65,11 @@ pub(crate) fn size_units(suffix: &str) -> String {
 }
 
 fn unit_names(units: &[(&str, u64)], suffix: &str) -> String {
-    units.iter().map(|(name, _)| format!("{name}{suffix}")).collect::<Vec<_>>().join(", ")
+    units
+        .iter()
+        .map(|(name, _)| format!("{name}{suffix}"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 impl Period {
@@ -79,7 +89,9 @@ impl ByteRate {
         let text = text.trim();
         let Some(size) = text.strip_suffix("/s") else {
             let size = quantity(text, SIZES);
-            return Err(size.err().unwrap_or_else(|| UnitError::UnknownUnit(text.trim_start_matches(is_numeric).trim().into())));
+            return Err(size
+                .err()
+                .unwrap_or_else(|| UnitError::UnknownUnit(text.trim_start_matches(is_numeric).trim().into())));
         };
         quantity(size, SIZES).map(Self)
     }
@@ -88,7 +100,11 @@ impl ByteRate {
 impl Percent {
     pub(crate) fn parse(text: &str) -> Result<Self, UnitError> {
         let share = quantity(text, &[("%", 1)])?;
-        u8::try_from(share).ok().filter(|share| *share <= 100).map(Self).ok_or(UnitError::TooLarge)
+        u8::try_from(share)
+            .ok()
+            .filter(|share| *share <= 100)
+            .map(Self)
+            .ok_or(UnitError::TooLarge)
     }
 }
 
@@ -104,20 +120,35 @@ fn quantity(text: &str, units: &[(&str, u64)]) -> Result<u64, UnitError> {
     if unit.is_empty() {
         return Err(UnitError::NoUnit);
     }
-    let (_, factor) = units.iter().find(|(name, _)| *name == unit).ok_or_else(|| UnitError::UnknownUnit(unit.into()))?;
+    let (_, factor) = units
+        .iter()
+        .find(|(name, _)| *name == unit)
+        .ok_or_else(|| UnitError::UnknownUnit(unit.into()))?;
     scaled(number, *factor)
 }
 
 /// Exact up to 2^53, far beyond what any limit needs.
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked against the range first")]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "checked against the range first"
+)]
 fn scaled(number: f64, factor: u64) -> Result<u64, UnitError> {
     let value = (number * factor as f64).round();
-    if value < (1_u64 << 53) as f64 { Ok(value as u64) } else { Err(UnitError::TooLarge) }
+    if value < (1_u64 << 53) as f64 {
+        Ok(value as u64)
+    } else {
+        Err(UnitError::TooLarge)
+    }
 }
 
 /// `value` in the largest unit that leaves it whole.
 fn display(value: u64, units: &[(&str, u64)], formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let fitting = units.iter().rev().find(|(_, factor)| value >= *factor && value.is_multiple_of(*factor));
+    let fitting = units
+        .iter()
+        .rev()
+        .find(|(_, factor)| value >= *factor && value.is_multiple_of(*factor));
     let (name, factor) = fitting.unwrap_or(&units[0]);
     write!(formatter, "{} {name}", value / factor)
 }

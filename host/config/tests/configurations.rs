@@ -13,7 +13,10 @@ fn mainnet() -> Config {
 }
 
 fn defaults() -> DefaultLimits {
-    DefaultLimits { source: Limits::default(), sink: Limits::default() }
+    DefaultLimits {
+        source: Limits::default(),
+        sink: Limits::default(),
+    }
 }
 
 #[test]
@@ -23,9 +26,15 @@ fn the_example_is_right() {
     assert_eq!(names, ["mainnet-postgres", "fabric-ca.root", "fabric-ca.org1", "fabric-ca.org2"]);
     assert_eq!(config.pipelines_named("fabric-ca").len(), 3);
     assert_eq!(config.pipelines_named("fabric-ca.org1").len(), 1);
-    assert_eq!(config.pipeline("fabric-ca.org2").expect("it exists").grants.directories[0].path, Path::new("/mnt/ca-org2"));
+    assert_eq!(
+        config.pipeline("fabric-ca.org2").expect("it exists").grants.directories[0].path,
+        Path::new("/mnt/ca-org2")
+    );
     let archive = &config.sink("archive").expect("it exists").grants.endpoints[0];
-    assert_eq!(archive.destination, Destination::Url("https://s3.eu-central-1.amazonaws.com".into()));
+    assert_eq!(
+        archive.destination,
+        Destination::Url("https://s3.eu-central-1.amazonaws.com".into())
+    );
     assert!(matches!(&archive.auth, Some(Auth::Aws { region, .. }) if region == "eu-central-1"));
     let server = &config.pipelines[0].grants.endpoints[0];
     assert_eq!(server.tls.mode, TlsMode::VerifyFull);
@@ -35,7 +44,10 @@ fn the_example_is_right() {
 #[test]
 fn a_plan_says_everything_that_may_be_touched() {
     let config = mainnet();
-    let plans: Vec<String> = config.pipelines[..2].iter().map(|pipeline| Plan::run(&config, pipeline, &defaults()).expect("it plans").to_string()).collect();
+    let plans: Vec<String> = config.pipelines[..2]
+        .iter()
+        .map(|pipeline| Plan::run(&config, pipeline, &defaults()).expect("it plans").to_string())
+        .collect();
     insta::assert_snapshot!(plans.join("\n"));
 }
 

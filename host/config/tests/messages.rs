@@ -51,7 +51,8 @@ macro_rules! breaks {
 }
 
 breaks! {
-    syntax_errors_come_all_at_once: "sinks = [\"nearline\"]" => "sinks = [\"nearline\"\nother = \n\n[sink.x\nplugin = 'local'";
+    syntax_errors_come_all_at_once: "key = { file = \"keys/databases\" }" => "key = { file = keys/databases }\nresidency = \n";
+    an_unclosed_bracket_makes_a_handful_of_errors: "[\"nearline\"]" => "[\"nearline\"";
     a_duplicate_key_is_an_error: "plugin = \"local\"" => "plugin = \"local\"\nplugin = \"s3\"";
     a_version_is_needed: "version = 1" => "";
     another_version_is_refused: "version = 1" => "version = 2";
@@ -77,7 +78,7 @@ breaks! {
     an_endpoint_in_two_places: "address = \"127.0.0.1:5432\"" => "address = \"127.0.0.1:5432\", socket = \"/run/postgresql\"";
     an_endpoint_nowhere: "address = \"127.0.0.1:5432\", " => "";
     a_tls_mode_that_is_none: "mode = \"disable\"" => "mode = \"verify\"";
-    an_authority_that_is_never_used: "mode = \"disable\"" => "mode = \"require\", ca = \"ca.pem\"";
+    an_authority_that_is_never_used: "mode = \"disable\"" => "mode = \"prefer\", ca = \"ca.pem\"";
     half_a_client_certificate: "mode = \"disable\"" => "mode = \"require\", certificate = \"c.pem\"";
     auth_without_http: "tls = { mode = \"disable\" }" => "auth = { bearer = { env = \"TOKEN\" } }";
     auth_in_no_way: "address = \"127.0.0.1:5432\", tls = { mode = \"disable\" }" => "url = \"https://a\", auth = { digest = 1 }";
@@ -139,6 +140,18 @@ fn a_plugin_that_nobody_defines() {
 fn a_fault_of_a_plugin_is_shown_at_its_setting() {
     let config = good();
     let origin = &config.pipelines[0].origin;
-    let explain = |setting| config.explain(origin, setting, "the server refused it", Some("do this"), DiagnosticLevel::Error).to_string();
-    insta::assert_snapshot!([explain(Some("mode")), explain(Some("secret.password")), explain(Some("tables.exclude")), explain(None)].join("\n\n"));
+    let explain = |setting| {
+        config
+            .explain(origin, setting, "the server refused it", Some("do this"), DiagnosticLevel::Error)
+            .to_string()
+    };
+    insta::assert_snapshot!(
+        [
+            explain(Some("mode")),
+            explain(Some("secret.password")),
+            explain(Some("tables.exclude")),
+            explain(None)
+        ]
+        .join("\n\n")
+    );
 }
