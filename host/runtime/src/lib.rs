@@ -9,6 +9,7 @@
 //! a plugin that is compiled natively can run over the same ones, which is how the price of the sandbox is measured.
 
 mod cancellation;
+pub mod capabilities;
 mod context;
 mod description;
 mod error;

@@ -1,0 +1,136 @@
+//! Modes, owners, times and extended attributes, by handle or by a single name that is never followed.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use bulkhead_model::{ExtendedAttribute, Timestamp};
+use rustix::fs::{AtFlags, FileType as Kind, Gid, Mode, OFlags, RawMode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags};
+use rustix::io::{Errno, Result};
+
+use super::{Attributes, FileType, Stat};
+
+/// Most bytes of one attribute's value, and of all names: the kernel's own bounds.
+const MAX_XATTR: usize = 64 << 10;
+
+pub(super) fn file_type(kind: Kind) -> FileType {
+    match kind {
+        Kind::Directory => FileType::Directory,
+        Kind::Symlink => FileType::Symlink,
+        Kind::Fifo => FileType::Fifo,
+        Kind::Socket => FileType::Socket,
+        Kind::CharacterDevice => FileType::CharacterDevice,
+        Kind::BlockDevice => FileType::BlockDevice,
+        Kind::RegularFile | Kind::Unknown => FileType::Regular,
+    }
+}
+
+pub(super) fn convert(stat: &rustix::fs::Stat) -> Stat {
+    let kind = file_type(Kind::from_raw_mode(stat.st_mode));
+    Stat {
+        file_type: kind,
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+        mode: stat.st_mode & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        modified: timestamp(stat.st_mtime, stat.st_mtime_nsec),
+        changed: timestamp(stat.st_ctime, stat.st_ctime_nsec),
+        device: stat.st_dev,
+        inode: stat.st_ino,
+        links: stat.st_nlink,
+        raw_device: if matches!(kind, FileType::CharacterDevice | FileType::BlockDevice) { stat.st_rdev } else { 0 },
+    }
+}
+
+fn timestamp(seconds: i64, nanoseconds: u64) -> Timestamp {
+    Timestamp { seconds, nanoseconds: u32::try_from(nanoseconds).unwrap_or(0) }
+}
+
+/// Changes an open file or folder.
+pub(super) fn change(file: BorrowedFd<'_>, attributes: &Attributes) -> Result<()> {
+    if attributes.uid.is_some() || attributes.gid.is_some() {
+        rustix::fs::fchown(file, attributes.uid.map(Uid::from_raw), attributes.gid.map(Gid::from_raw))?;
+    }
+    if let Some(mode) = attributes.mode {
+        rustix::fs::fchmod(file, permissions(mode))?;
+    }
+    match attributes.modified {
+        Some(modified) => rustix::fs::futimens(file, &times(modified)?),
+        None => Ok(()),
+    }
+}
+
+/// Changes what `name` in `parent` stands for, without following a symbolic link.
+pub(super) fn change_at(parent: BorrowedFd<'_>, name: &OsStr, attributes: &Attributes) -> Result<()> {
+    if attributes.uid.is_some() || attributes.gid.is_some() {
+        let (uid, gid) = (attributes.uid.map(Uid::from_raw), attributes.gid.map(Gid::from_raw));
+        rustix::fs::chownat(parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
+    }
+    if let Some(mode) = attributes.mode {
+        change_mode(parent, name, permissions(mode))?;
+    }
+    match attributes.modified {
+        Some(modified) => rustix::fs::utimensat(parent, name, &times(modified)?, AtFlags::SYMLINK_NOFOLLOW),
+        None => Ok(()),
+    }
+}
+
+/// `chmod` without following a link. Linux before 6.6 has no such call: the way around is the handle's own name in /proc, as in every libc.
+fn change_mode(parent: BorrowedFd<'_>, name: &OsStr, mode: Mode) -> Result<()> {
+    let node = rustix::fs::openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    if Kind::from_raw_mode(rustix::fs::fstat(&node)?.st_mode) == Kind::Symlink {
+        return Err(Errno::OPNOTSUPP);
+    }
+    rustix::fs::chmod(format!("/proc/self/fd/{}", node.as_raw_fd()), mode)
+}
+
+fn permissions(mode: u32) -> Mode {
+    Mode::from_raw_mode(RawMode::from(mode & 0o7777))
+}
+
+fn times(modified: Timestamp) -> Result<Timestamps> {
+    if modified.nanoseconds >= 1_000_000_000 {
+        return Err(Errno::INVAL);
+    }
+    let last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+    Ok(Timestamps { last_access, last_modification: Timespec { tv_sec: modified.seconds, tv_nsec: modified.nanoseconds.into() } })
+}
+
+/// Opens a regular file or folder for its attributes; `None` for what must not be opened (links, devices, pipes).
+fn open_for_attributes(parent: BorrowedFd<'_>, name: &OsStr) -> Result<Option<OwnedFd>> {
+    let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    if !matches!(Kind::from_raw_mode(stat.st_mode), Kind::RegularFile | Kind::Directory) {
+        return Ok(None);
+    }
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    rustix::fs::openat(parent, name, flags, Mode::empty()).map(Some)
+}
+
+/// All extended attributes; empty where the file system has none.
+pub(super) fn extended_attributes(parent: BorrowedFd<'_>, name: &OsStr) -> Result<Vec<ExtendedAttribute>> {
+    let Some(node) = open_for_attributes(parent, name)? else {
+        return Ok(Vec::new());
+    };
+    let mut names = vec![0; MAX_XATTR];
+    let length = match rustix::fs::flistxattr(&node, &mut names[..]) {
+        Ok(length) => length,
+        Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut value = vec![0; MAX_XATTR];
+    let mut attributes = Vec::new();
+    for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        match rustix::fs::fgetxattr(node.as_fd(), OsStr::from_bytes(name), &mut value[..]) {
+            Ok(length) => attributes.push(ExtendedAttribute { name: name.to_vec(), value: value[..length].to_vec() }),
+            // Removed meanwhile.
+            Err(Errno::NODATA) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(attributes)
+}
+
+pub(super) fn set_extended_attribute(parent: BorrowedFd<'_>, name: &OsStr, attribute: &ExtendedAttribute) -> Result<()> {
+    let node = open_for_attributes(parent, name)?.ok_or(Errno::OPNOTSUPP)?;
+    rustix::fs::fsetxattr(node, OsStr::from_bytes(&attribute.name), &attribute.value, XattrFlags::empty())
+}

@@ -1,0 +1,123 @@
+//! An open regular file.
+
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bulkhead_model::{Fault, FaultKind};
+use bytes::Bytes;
+
+use super::{Attributes, Stat, attributes, blocking, io_fault, shown};
+use crate::capabilities::{Budget, check_transfer, transfer_size};
+
+/// An open regular file. Clones are the same open file.
+#[derive(Debug, Clone)]
+pub struct File(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    file: std::fs::File,
+    writable: bool,
+    grant: String,
+    path: PathBuf,
+    budget: Arc<Budget>,
+}
+
+impl Inner {
+    fn fault(&self, action: &str, error: &std::io::Error) -> Fault {
+        io_fault(action, &shown(&self.grant, &self.path), error)
+    }
+}
+
+impl File {
+    pub(super) fn new(file: std::fs::File, writable: bool, grant: String, path: PathBuf, budget: Arc<Budget>) -> Self {
+        Self(Arc::new(Inner { file, writable, grant, path, budget }))
+    }
+
+    async fn call<T: Send + 'static>(&self, call: impl FnOnce(&Inner) -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
+        let inner = self.0.clone();
+        self.0.budget.within(blocking(move || call(&inner))).await
+    }
+
+    async fn change<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        call: impl FnOnce(&std::fs::File) -> std::io::Result<T> + Send + 'static,
+    ) -> Result<T, Fault> {
+        if !self.0.writable {
+            let path = shown(&self.0.grant, &self.0.path);
+            return Err(Fault::new(FaultKind::PermissionDenied, format!("cannot {action} `{path}`: it was opened for reading")));
+        }
+        self.call(move |inner| call(&inner.file).map_err(|error| inner.fault(action, &error))).await
+    }
+
+    /// Up to `max` bytes at `offset`; fewer only at the end, `None` beyond it.
+    ///
+    /// # Errors
+    /// `io`.
+    pub async fn read_at(&self, offset: u64, max: u32) -> Result<Option<Bytes>, Fault> {
+        let max = transfer_size(max);
+        let read = move |inner: &Inner| read_fully(&inner.file, offset, max).map_err(|error| inner.fault("read", &error));
+        let data = self.call(read).await?;
+        Ok((!data.is_empty()).then(|| data.into()))
+    }
+
+    /// Writes all of `data` at `offset`.
+    ///
+    /// # Errors
+    /// `permission-denied`, `storage-full`, `limit`, `io`.
+    pub async fn write_at(&self, offset: u64, data: Bytes) -> Result<(), Fault> {
+        check_transfer(data.len())?;
+        self.0.budget.write(data.len() as u64)?;
+        self.change("write", move |file| file.write_all_at(&data, offset)).await
+    }
+
+    /// Cuts or extends it; what is added reads as zeros.
+    ///
+    /// # Errors
+    /// As [`File::write_at`].
+    pub async fn set_size(&self, size: u64) -> Result<(), Fault> {
+        self.change("resize", move |file| file.set_len(size)).await
+    }
+
+    /// Its attributes.
+    ///
+    /// # Errors
+    /// `io`.
+    pub async fn stat(&self) -> Result<Stat, Fault> {
+        let stat = |inner: &Inner| rustix::fs::fstat(&inner.file).map_err(|error| inner.fault("stat", &error.into()));
+        self.call(stat).await.map(|stat| attributes::convert(&stat))
+    }
+
+    /// Changes attributes.
+    ///
+    /// # Errors
+    /// `permission-denied`.
+    pub async fn set_attributes(&self, attributes: Attributes) -> Result<(), Fault> {
+        let change = move |file: &std::fs::File| attributes::change(file.as_fd(), &attributes).map_err(Into::into);
+        self.change("change the attributes of", change).await
+    }
+
+    /// fsync.
+    ///
+    /// # Errors
+    /// `io`, `storage-full`.
+    pub async fn sync(&self) -> Result<(), Fault> {
+        self.call(|inner| inner.file.sync_all().map_err(|error| inner.fault("sync", &error))).await
+    }
+}
+
+/// Reads until `max` bytes are there or the file ends, into memory that is not zeroed first.
+fn read_fully(file: &std::fs::File, offset: u64, max: usize) -> std::io::Result<Vec<u8>> {
+    let mut data = Vec::with_capacity(max);
+    while data.len() < max {
+        let at = offset.saturating_add(data.len() as u64);
+        match rustix::io::pread(file, rustix::buffer::spare_capacity(&mut data), at) {
+            Ok(0) => break,
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(data)
+}
