@@ -73,11 +73,10 @@ impl Builder {
         Cluster::start_in(place, password, self.settings)
     }
 
-    /// Starts a server on a data directory that is there already (a restored one), as the superuser `postgres` with `password`. The directory is
-    /// given to the server's user, but stays where it is and is not removed.
+    /// Starts a server on a data directory that is there already (a restored one), as the superuser `postgres` with `password`. The directory
+    /// must belong to the server's user; it stays where it is and is not removed.
     pub fn adopt(self, data_directory: &Path, password: &str) -> Result<Cluster> {
         let mut place = Place::new(self.tls)?;
-        place.installation.user().own_all(data_directory)?;
         place.data_directory = data_directory.to_owned();
         Cluster::start_in(place, password.to_owned(), self.settings)
     }

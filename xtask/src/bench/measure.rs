@@ -1,0 +1,167 @@
+//! What a job costs: wall time, CPU time and peak memory of all of its processes.
+//!
+//! CPU time is what the kernel has charged to this task's waited-for children (`cutime` and `cstime` of proc(5)), so it covers every descendant to
+//! the last tick (10 ms). Memory is the largest sum of resident sets of all descendants that are alive at once, sampled every [`SAMPLING`]: pages that
+//! processes share count for each of them, and a peak between two samples is missed.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::process;
+
+const SAMPLING: Duration = Duration::from_millis(10);
+/// USER_HZ, which the kernel's interface fixes at 100 on every Linux that PostgreSQL runs on.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// What one execution of a job took.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cost {
+    pub(super) wall: Duration,
+    /// User and system time of all processes.
+    pub(super) cpu: Duration,
+    /// Peak of the sum of all processes' resident sets.
+    pub(super) memory_bytes: u64,
+}
+
+/// One command, or several connected by pipes.
+pub(super) struct Job {
+    commands: Vec<Command>,
+}
+
+impl Job {
+    pub(super) fn command(command: Command) -> Self {
+        Self { commands: vec![command] }
+    }
+
+    /// Standard output of each command goes into the next one.
+    pub(super) fn pipeline(commands: impl IntoIterator<Item = Command>) -> Self {
+        Self {
+            commands: commands.into_iter().collect(),
+        }
+    }
+
+    /// Runs it to its end. A command that fails is an error with what it said.
+    pub(super) fn run(mut self) -> Result<Cost> {
+        let cpu_before = cpu_of_children()?;
+        let begin = Instant::now();
+        let mut children = self.spawn()?;
+        let memory_bytes = watch(&mut children)?;
+        let wall = begin.elapsed();
+        for (command, child) in self.commands.iter().zip(&mut children) {
+            let status = child.wait().map_err(Error::io("cannot wait for a measured process"))?;
+            if !status.success() {
+                let mut said = String::new();
+                let _ = child.stderr.take().map(|mut stderr| stderr.read_to_string(&mut said));
+                return Err(Error::Broken(format!("`{}` ended with {status}\n{said}", process::line(command))));
+            }
+        }
+        Ok(Cost {
+            wall,
+            cpu: cpu_of_children()?.saturating_sub(cpu_before),
+            memory_bytes,
+        })
+    }
+
+    fn spawn(&mut self) -> Result<Vec<Child>> {
+        let mut children: Vec<Child> = Vec::new();
+        let last = self.commands.len().saturating_sub(1);
+        for (position, command) in self.commands.iter_mut().enumerate() {
+            let input = children.last_mut().and_then(|previous| previous.stdout.take());
+            command.stdin(input.map_or_else(Stdio::null, Stdio::from)).stderr(Stdio::piped());
+            command.stdout(if position == last { Stdio::null() } else { Stdio::piped() });
+            let child = command.spawn();
+            children.push(child.map_err(|source| Error::NotStarted {
+                command: process::line(command),
+                source,
+            })?);
+        }
+        Ok(children)
+    }
+}
+
+/// Waits until all have ended; returns the largest sum of their resident sets, descendants included.
+fn watch(children: &mut [Child]) -> Result<u64> {
+    let mut peak = 0;
+    loop {
+        let resident: u64 = children.iter().map(|child| resident_bytes(child.id())).sum();
+        peak = peak.max(resident);
+        let mut running = false;
+        for child in children.iter_mut() {
+            running |= child.try_wait().map_err(Error::io("cannot wait for a measured process"))?.is_none();
+        }
+        if !running {
+            return Ok(peak);
+        }
+        std::thread::sleep(SAMPLING);
+    }
+}
+
+/// Resident bytes of a process and all of its descendants; one that has just ended has none.
+fn resident_bytes(process: u32) -> u64 {
+    let folder = Path::new("/proc").join(process.to_string());
+    let own = std::fs::read_to_string(folder.join("statm"))
+        .ok()
+        .and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
+    let children = std::fs::read_to_string(folder.join(format!("task/{process}/children"))).unwrap_or_default();
+    let below: u64 = children
+        .split_whitespace()
+        .filter_map(|child| child.parse().ok())
+        .map(resident_bytes)
+        .sum();
+    own.unwrap_or(0) * PAGE_BYTES + below
+}
+
+/// The page size of every architecture that Debian's `postgresql-15` and our builds are measured on.
+const PAGE_BYTES: u64 = 4096;
+
+/// User and system time of all children of this task that have been waited for.
+fn cpu_of_children() -> Result<Duration> {
+    let stat = std::fs::read_to_string("/proc/self/stat").map_err(Error::io("cannot read /proc/self/stat"))?;
+    // The second field, the program's name, may hold anything but ends with the last parenthesis; cutime and cstime are fields 16 and 17.
+    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
+    let ticks: u64 = fields.skip(13).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    Ok(Duration::from_secs_f64(ticks as f64 / TICKS_PER_SECOND))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn a_pipeline_is_charged_with_the_cpu_time_of_all_its_processes_and_their_children() {
+        let spin = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done";
+        let one = Job::command(shell(spin)).run().unwrap();
+        let two = Job::pipeline([shell(&format!("({spin}); echo x")), shell(&format!("cat; {spin}"))])
+            .run()
+            .unwrap();
+        assert!(
+            two.cpu.as_secs_f64() > 1.5 * one.cpu.as_secs_f64(),
+            "{two:?} should cost twice {one:?}"
+        );
+    }
+
+    #[test]
+    fn memory_of_grandchildren_counts() {
+        let cost = Job::command(shell("dd if=/dev/zero of=/dev/stdout bs=50M count=4 2>&1 >/dev/null | sleep 0.2"))
+            .run()
+            .unwrap();
+        assert!(cost.memory_bytes > 40_000_000, "{cost:?}");
+    }
+
+    #[test]
+    fn a_command_that_fails_anywhere_in_a_pipeline_fails_the_job_with_what_it_said() {
+        let error = Job::pipeline([shell("echo broken >&2; exit 3"), shell("cat")]).run().unwrap_err();
+        assert!(error.to_string().ends_with("ended with exit status: 3\nbroken\n"), "{error}");
+    }
+}

@@ -1,0 +1,74 @@
+//! `cargo xtask bench`: figures that mean something, because both sides of a comparison run in the same minutes on the same machine.
+//!
+//! A benchmark makes its surroundings, measures each side in turn with [`measure::Job`], a few bounded times, and hands the samples to a
+//! [`report::Report`], which shows minimum, median and maximum, the ratio of the medians, and the versions and the machine beside them.
+
+mod cluster;
+mod measure;
+mod peer;
+mod postgres;
+mod report;
+mod startup;
+mod vault;
+
+use std::path::PathBuf;
+
+use crate::console::Console;
+use crate::error::Result;
+use crate::{demo, setup};
+
+/// Measure Bulkhead beside others, or beside itself, in one run.
+///
+/// Figures compare only within one run: quote the ratio, not the seconds.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    benchmark: Benchmark,
+    /// How often each side is measured.
+    #[arg(long, global = true, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
+    repetitions: u32,
+    /// Print one JSON document on standard output instead of tables.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Measure this binary instead of building one.
+    #[arg(long, global = true, value_name = "PATH")]
+    binary: Option<PathBuf>,
+}
+
+#[derive(clap::Subcommand)]
+enum Benchmark {
+    Postgres(postgres::Arguments),
+    Startup(startup::Arguments),
+}
+
+/// What every benchmark needs.
+struct Context {
+    console: Console,
+    binary: PathBuf,
+    repetitions: u32,
+}
+
+/// Builds with optimizations, measures, reports.
+pub(crate) fn run(console: &Console, arguments: &Arguments) -> Result<()> {
+    let narrator = if arguments.json { Console::beside_data() } else { Console::new() };
+    setup::ensure(&narrator)?;
+    let binary = match &arguments.binary {
+        Some(binary) => binary.clone(),
+        None => demo::build(&narrator, true)?,
+    };
+    let context = Context {
+        console: narrator,
+        binary,
+        repetitions: arguments.repetitions,
+    };
+    let report = match &arguments.benchmark {
+        Benchmark::Postgres(arguments) => postgres::run(&context, arguments)?,
+        Benchmark::Startup(arguments) => startup::run(&context, arguments)?,
+    };
+    if arguments.json {
+        console.data(&report.json());
+    } else {
+        report.print(console);
+    }
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! Bulkhead's side of a benchmark: a fresh vault, a configuration, and its commands.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use bulkhead_test_support::Scratch;
+
+use super::Context;
+use super::measure::{Cost, Job};
+use crate::error::Result;
+use crate::process::bytes_below;
+
+/// A folder with `bulkhead.toml` and an initialized vault.
+pub(super) struct VaultSide {
+    binary: PathBuf,
+    scratch: Scratch,
+}
+
+impl VaultSide {
+    /// A new vault, and `pipelines` in the configuration; `{folder}` in it stands for the scratch folder.
+    pub(super) fn new(context: &Context, pipelines: &str) -> Result<Self> {
+        let side = Self {
+            binary: context.binary.clone(),
+            scratch: Scratch::new()?,
+        };
+        side.scratch.private_file("vault-password", "benchmark")?;
+        side.scratch.folder("vault")?;
+        let text = format!(
+            "version = 1\n[vault.main]\nkey = {{ file = \"{{folder}}/vault-password\" }}\nsinks = [\"disk\"]\n\
+             [sink.disk]\nplugin = \"local\"\ndirectory.root = {{ path = \"{{folder}}/vault\", access = \"read-write\" }}\n{pipelines}"
+        );
+        let text = text.replace("{folder}", &side.scratch.path().display().to_string());
+        side.scratch.private_file("bulkhead.toml", text)?;
+        side.run(&["init", "main"])?;
+        Ok(side)
+    }
+
+    pub(super) fn scratch(&self) -> &Scratch {
+        &self.scratch
+    }
+
+    /// Runs `bulkhead` and says what it cost. Compiled components stay in the user's cache, as they do for a user.
+    pub(super) fn run(&self, arguments: &[&str]) -> Result<Cost> {
+        let mut command = Command::new(&self.binary);
+        command.args(arguments).current_dir(self.scratch.path());
+        Job::command(command).run()
+    }
+
+    /// Bytes in the vault.
+    pub(super) fn stored_bytes(&self) -> Result<u64> {
+        bytes_below(&self.scratch.join("vault"))
+    }
+}

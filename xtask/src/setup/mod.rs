@@ -1,0 +1,130 @@
+//! `cargo xtask setup`: finds what building, testing and the demo need, and installs what is missing.
+//!
+//! Each [`Requirement`] is looked for first, so on a machine that has everything nothing happens and nobody is asked for root.
+
+mod debian;
+mod guest;
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::console::Console;
+use crate::error::{Error, Result};
+use crate::process;
+
+/// Find or install what is needed: C compiler, guest toolchain, PostgreSQL 15, restic.
+///
+/// Packages come from Debian; root is asked for (through sudo) only when one is missing. No database cluster is created, and one that is
+/// there is left alone.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Also install cargo-nextest, the test runner; `cargo xtask test` does without.
+    #[arg(long)]
+    nextest: bool,
+    /// Say what is missing, install nothing, and fail if anything is.
+    #[arg(long)]
+    check: bool,
+}
+
+/// Something that must be there.
+struct Requirement {
+    what: &'static str,
+    purpose: &'static str,
+    packages: &'static [&'static str],
+    present: fn() -> bool,
+}
+
+/// What Debian packages provide.
+const REQUIREMENTS: [Requirement; 4] = [
+    Requirement {
+        what: "C compiler",
+        purpose: "zstd, ring and mimalloc",
+        packages: &["gcc", "libc6-dev"],
+        present: || in_path("cc"),
+    },
+    Requirement {
+        what: "PostgreSQL 15",
+        purpose: "the demo's and the tests' server",
+        packages: &["postgresql-15", "postgresql-client-15"],
+        present: || {
+            Path::new("/usr/lib/postgresql/15/bin/postgres").exists() && Path::new("/usr/lib/postgresql/15/bin/pg_dumpall").exists()
+        },
+    },
+    Requirement {
+        what: "restic",
+        purpose: "an independent reader of vaults",
+        packages: &["restic"],
+        present: || in_path("restic"),
+    },
+    Requirement {
+        what: "openssl",
+        purpose: "certificates of the tests' servers",
+        packages: &["openssl"],
+        present: || in_path("openssl"),
+    },
+];
+
+/// Runs the task by itself.
+pub(crate) fn run(console: &Console, arguments: &Arguments) -> Result<()> {
+    if arguments.check {
+        return check(console);
+    }
+    ensure(console)?;
+    for requirement in &REQUIREMENTS {
+        console.success(&format!("{} ({})", requirement.what, requirement.purpose));
+    }
+    console.success(&format!(
+        "guest toolchain: {}",
+        guest::find().map_or("none", guest::Toolchain::description)
+    ));
+    if arguments.nextest && !process::succeeds(&mut process::cargo(["nextest", "--version"])) {
+        let mut install = process::cargo(["install", "cargo-nextest", "--locked"]);
+        console.command(&process::line(&install));
+        process::run(&mut install)?;
+    }
+    Ok(())
+}
+
+/// Installs what is missing, silently when nothing is.
+pub(crate) fn ensure(console: &Console) -> Result<()> {
+    let missing = missing();
+    if !missing.is_empty() {
+        for requirement in &missing {
+            console.note(&format!("{} is missing (for {}).", requirement.what, requirement.purpose));
+        }
+        let packages: Vec<&str> = missing.iter().flat_map(|requirement| requirement.packages).copied().collect();
+        debian::install(console, &packages)?;
+    }
+    guest::ensure(console)
+}
+
+fn check(console: &Console) -> Result<()> {
+    let mut absent: Vec<&str> = missing().iter().map(|requirement| requirement.what).collect();
+    if guest::find().is_none() {
+        absent.push("guest toolchain");
+    }
+    if absent.is_empty() {
+        console.success("nothing is missing");
+        return Ok(());
+    }
+    Err(Error::Missing {
+        what: absent.join(", "),
+        remedy: "cargo xtask setup".to_owned(),
+    })
+}
+
+fn missing() -> Vec<&'static Requirement> {
+    REQUIREMENTS.iter().filter(|requirement| !(requirement.present)()).collect()
+}
+
+/// Whether a program of that name is in `PATH`.
+fn in_path(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
+}
+
+/// Standard output of a program that succeeded.
+fn output_of(command: &mut Command) -> Option<String> {
+    let output = command.output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
