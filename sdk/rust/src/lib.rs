@@ -62,6 +62,9 @@ pub mod sink;
 pub mod snapshot;
 pub mod source;
 pub mod types;
+#[cfg(target_family = "wasm")]
+#[doc(hidden)]
+pub mod wasm;
 
 pub use error::{Error, ErrorKind, Result, ResultExt};
 pub use schemars;

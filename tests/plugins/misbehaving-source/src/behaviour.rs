@@ -109,7 +109,11 @@ impl Behaviour {
 }
 
 fn recurse(depth: u64) -> u64 {
-    if black_box(depth) == 0 { 0 } else { recurse(depth + 1) + black_box(1) }
+    if black_box(depth) == 0 {
+        0
+    } else {
+        recurse(depth + 1) + black_box(1)
+    }
 }
 
 fn eat_memory() {

@@ -21,7 +21,10 @@ struct Bytes {
 impl Bytes {
     fn new(config: &Config, number: u32) -> Self {
         let state = (config.seed << 32 | u64::from(number)).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-        Self { state, left: config.entry_size }
+        Self {
+            state,
+            left: config.entry_size,
+        }
     }
 
     fn word(&mut self) -> u64 {

@@ -30,7 +30,14 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { behaviour: Behaviour::Good, entries: 3, entry_size: 100_000, seed: 1, keep: 0, parts: 0 }
+        Self {
+            behaviour: Behaviour::Good,
+            entries: 3,
+            entry_size: 100_000,
+            seed: 1,
+            keep: 0,
+            parts: 0,
+        }
     }
 }
 
@@ -49,15 +56,23 @@ impl Source for MisbehavingSource {
 
     fn describe() -> Description {
         let all = Operations::CHECK | Operations::BACKUP | Operations::RESTORE | Operations::VERIFY | Operations::BROWSE;
-        Description::new("misbehaving-source", env!("CARGO_PKG_VERSION"), "Goes wrong in every way, for tests", all)
-            .endpoint("server", "Something to block on", Operations::none())
-            .directory("target", "Where a restore writes", Access::ReadWrite, Operations::RESTORE)
-            .secret("password", "Something not to leak", Operations::none())
+        Description::new(
+            "misbehaving-source",
+            env!("CARGO_PKG_VERSION"),
+            "Goes wrong in every way, for tests",
+            all,
+        )
+        .endpoint("server", "Something to block on", Operations::none())
+        .directory("target", "Where a restore writes", Access::ReadWrite, Operations::RESTORE)
+        .secret("password", "Something not to leak", Operations::none())
     }
 
     fn new(config: Config) -> Result<Self> {
         if config.keep > config.entries {
-            return Err(Error::config("keep", format!("`keep` is {}, more than the {} entries", config.keep, config.entries)));
+            return Err(Error::config(
+                "keep",
+                format!("`keep` is {}, more than the {} entries", config.keep, config.entries),
+            ));
         }
         Ok(Self(config))
     }
@@ -66,12 +81,17 @@ impl Source for MisbehavingSource {
         match self.0.behaviour {
             Behaviour::Good => Ok(vec![Finding::info("good", "nothing is going to go wrong")]),
             Behaviour::Error => Err(behaviour::refused()),
-            other => Ok(vec![Finding::warning("misbehaving", format!("`{other:?}` is going to happen")).with_setting("behaviour")]),
+            other => Ok(vec![
+                Finding::warning("misbehaving", format!("`{other:?}` is going to happen")).with_setting("behaviour"),
+            ]),
         }
     }
 
     fn backup(&mut self, request: BackupRequest) -> Result<BackupResult> {
-        let mut proof = Proof { complete: true, ..Proof::default() };
+        let mut proof = Proof {
+            complete: true,
+            ..Proof::default()
+        };
         entries::add("data", &Metadata::directory())?;
         let kept = if request.checkpoint.is_some() { self.0.keep } else { 0 };
         for number in 0..kept {
@@ -80,7 +100,11 @@ impl Source for MisbehavingSource {
         self.write(kept, &mut proof)?;
         proof.fact("seed", self.0.seed);
         self.0.behaviour.act(&self.0, &mut proof)?;
-        Ok(BackupResult { proof, checkpoint: Some(self.0.seed.to_le_bytes().to_vec()), findings: Vec::new() })
+        Ok(BackupResult {
+            proof,
+            checkpoint: Some(self.0.seed.to_le_bytes().to_vec()),
+            findings: Vec::new(),
+        })
     }
 
     fn run_part(&mut self, work: Vec<u8>) -> Result<Vec<u8>> {
@@ -88,7 +112,10 @@ impl Source for MisbehavingSource {
         if self.0.behaviour == Behaviour::FailInPart {
             return Err(behaviour::refused());
         }
-        let sizes = numbers.into_iter().map(|number| Ok(content::write(&self.0, number)?.size)).collect::<Result<Vec<_>>>()?;
+        let sizes = numbers
+            .into_iter()
+            .map(|number| Ok(content::write(&self.0, number)?.size))
+            .collect::<Result<Vec<_>>>()?;
         serde_json::to_vec(&sizes).map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))
     }
 
@@ -115,7 +142,10 @@ impl Source for MisbehavingSource {
         let mut findings = Vec::new();
         for number in 0..self.0.entries {
             if !content::is_intact(&self.0, number)? {
-                findings.push(Finding::error("content-differs", format!("{} is not what was written", path(number))));
+                findings.push(Finding::error(
+                    "content-differs",
+                    format!("{} is not what was written", path(number)),
+                ));
             }
         }
         Ok(findings)
@@ -126,7 +156,13 @@ impl Source for MisbehavingSource {
         let lines = (0..size.div_ceil(1 << 20)).map(|part| format!("part-{part:08}"));
         let after = request.after.unwrap_or_default();
         let wanted = lines.filter(|name| name.starts_with(&request.prefix) && *name > after).take(10_000);
-        Ok(wanted.map(|name| Item { name, size: Some(1 << 20), facts: Vec::new() }).collect())
+        Ok(wanted
+            .map(|name| Item {
+                name,
+                size: Some(1 << 20),
+                facts: Vec::new(),
+            })
+            .collect())
     }
 }
 
@@ -139,7 +175,11 @@ impl MisbehavingSource {
                 Ok(())
             });
         }
-        let share = |part: u32| (first..self.0.entries).filter(move |number| number % self.0.parts == part).collect::<Vec<_>>();
+        let share = |part: u32| {
+            (first..self.0.entries)
+                .filter(move |number| number % self.0.parts == part)
+                .collect::<Vec<_>>()
+        };
         let begun = (0..self.0.parts).map(|part| parts::start(&serde_json::to_vec(&share(part)).unwrap_or_default()));
         for part in begun.collect::<Result<Vec<_>>>()? {
             let sizes: Vec<u64> = serde_json::from_slice(&part.wait()?).unwrap_or_default();
