@@ -1,1 +1,72 @@
-//! Plugin.
+//! Bulkhead's source plugin for PostgreSQL, over the server's own protocol: no `pg_basebackup`, no libpq, no shell.
+//!
+//! The plugin is [`Postgres`]. Its mode decides what a snapshot holds; `physical` is a whole cluster, file by file, with the log that makes it
+//! consistent (the module of that name says how). What the modes share: [`config`], the way to a server, and [`tar`].
+
+pub mod config;
+mod connection;
+mod physical;
+pub mod tar;
+
+use bulkhead_sdk::prelude::*;
+
+use config::{Config, Mode};
+
+/// The plugin.
+pub struct Postgres {
+    config: Config,
+}
+
+impl Source for Postgres {
+    type Config = Config;
+
+    fn describe() -> Description {
+        let reading = Operations::CHECK | Operations::BACKUP;
+        Description::new(
+            "postgres",
+            env!("CARGO_PKG_VERSION"),
+            "Backs up PostgreSQL 13 to 17 over its own replication protocol and restores it",
+            reading | Operations::RESTORE | Operations::VERIFY,
+        )
+        .endpoint(connection::ENDPOINT, "the server, over TCP or its Unix socket", reading)
+        .secret(connection::PASSWORD, "the role's password, where the server asks for one; SCRAM needs its bytes", Operations::none())
+        .directory("data", "where a restored cluster goes (PGDATA); must be empty", Access::ReadWrite, Operations::RESTORE)
+        .directory(
+            "tablespace-*",
+            "where the restored tablespace with this OID goes, one for each that the cluster has; must be empty",
+            Access::ReadWrite,
+            Operations::none(),
+        )
+    }
+
+    fn new(config: Config) -> Result<Self> {
+        config.validate()?;
+        Ok(Self { config })
+    }
+
+    fn check(&mut self) -> Result<Vec<Finding>> {
+        match self.config.mode {
+            Mode::Physical => physical::check(&self.config),
+        }
+    }
+
+    fn backup(&mut self, _request: BackupRequest) -> Result<BackupResult> {
+        match self.config.mode {
+            Mode::Physical => physical::backup(&self.config),
+        }
+    }
+
+    fn restore(&mut self, request: RestoreRequest) -> Result<RestoreResult> {
+        match self.config.mode {
+            Mode::Physical => physical::restore(&request),
+        }
+    }
+
+    fn verify(&mut self) -> Result<Vec<Finding>> {
+        match self.config.mode {
+            Mode::Physical => physical::verify(),
+        }
+    }
+}
+
+bulkhead_sdk::export_source!(Postgres);

@@ -1,0 +1,156 @@
+//! What an operator writes under `config` of a pipeline ([`Config`]) and of a restore target ([`RestoreOptions`]).
+
+use bulkhead_sdk::{Error, Result};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// What a snapshot holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// The whole cluster, file by file, with the write-ahead log that makes it consistent.
+    Physical,
+}
+
+/// How the server makes the checkpoint that a physical backup begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Checkpoint {
+    /// At once, with as much I/O as it takes.
+    #[default]
+    Fast,
+    /// Over a part of the server's `checkpoint_timeout`: the backup waits for minutes, other users notice less.
+    Spread,
+}
+
+/// The config of a pipeline.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Config {
+    /// What a snapshot holds: `physical`, the whole cluster.
+    pub mode: Mode,
+    /// The role to connect as. `physical` needs one with REPLICATION and a line for database `replication` in pg_hba.conf.
+    pub user: String,
+    /// How the server makes the checkpoint that the backup begins with: `fast` (at once, the default) or `spread` (over minutes).
+    #[serde(default)]
+    pub checkpoint: Checkpoint,
+    /// The most that the server sends, such as `50 MiB/s`; between 32 KiB/s and 1 GiB/s. Without it, as fast as it goes.
+    #[serde(default)]
+    pub max_rate: Option<String>,
+    /// Keep a backup although the server found pages with wrong checksums in it. It is then a finding; otherwise it fails the run.
+    #[serde(default)]
+    pub accept_damaged_pages: bool,
+    /// Give the password to a server that asks for it in clear text over a TCP connection without TLS, where everybody on the way can read it.
+    #[serde(default)]
+    pub allow_cleartext_password: bool,
+}
+
+impl Config {
+    /// Checks what types cannot say.
+    pub(crate) fn validate(&self) -> Result<()> {
+        if self.user.is_empty() {
+            return Err(Error::config("user", "the role to connect as is empty"));
+        }
+        self.max_rate_kib().map(|_| ())
+    }
+
+    /// `max-rate` in the unit of `BASE_BACKUP`, KiB a second.
+    pub(crate) fn max_rate_kib(&self) -> Result<Option<u32>> {
+        const RANGE: std::ops::RangeInclusive<u64> = 32..=1 << 20;
+        let Some(text) = &self.max_rate else { return Ok(None) };
+        let wrong = |what: &str| {
+            Error::config("max-rate", format!("`{text}` {what}")).with_hint("write a number and a unit, such as `50 MiB/s`; units are KiB/s, MiB/s and GiB/s")
+        };
+        let end = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+        let (digits, unit) = text.split_at(end);
+        let factor = match unit.trim() {
+            "KiB/s" => 1,
+            "MiB/s" => 1 << 10,
+            "GiB/s" => 1 << 20,
+            _ => return Err(wrong("is not a rate")),
+        };
+        let rate = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(|| wrong("is not a rate"))?;
+        match u32::try_from(rate) {
+            Ok(kib) if RANGE.contains(&rate) => Ok(Some(kib)),
+            _ => Err(wrong("is outside of what PostgreSQL takes, 32 KiB/s to 1 GiB/s")),
+        }
+    }
+}
+
+/// The config of a restore target.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct RestoreOptions {
+    /// Who owns the restored files: `auto` (the original owner where this process may do that, the default), `original` (fail where it may not),
+    /// `current` (whoever Bulkhead runs as), or numbers as in `101:104`.
+    pub owner: Option<String>,
+    /// Write `standby.signal`, so that the cluster starts as a standby; its `primary_conninfo` is for you to set.
+    pub standby: bool,
+}
+
+/// `owner`, parsed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    Auto,
+    Original,
+    Current,
+    Fixed { uid: u32, gid: u32 },
+}
+
+impl RestoreOptions {
+    pub(crate) fn owner(&self) -> Result<Owner> {
+        match self.owner.as_deref() {
+            None | Some("auto") => Ok(Owner::Auto),
+            Some("original") => Ok(Owner::Original),
+            Some("current") => Ok(Owner::Current),
+            Some(numbers) => numbers
+                .split_once(':')
+                .and_then(|(uid, gid)| Some(Owner::Fixed { uid: uid.parse().ok()?, gid: gid.parse().ok()? }))
+                .ok_or_else(|| {
+                    Error::config("owner", format!("`{numbers}` is not an owner"))
+                        .with_hint("write `auto`, `original`, `current`, or numbers as in `101:104` (id -u postgres, id -g postgres)")
+                }),
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn config(json: &str) -> Result<Config> {
+        let config: Config = bulkhead_sdk::config::parse(json)?;
+        config.validate().map(|()| config)
+    }
+
+    fn rate(text: &str) -> Result<Option<u32>> {
+        config(&format!(r#"{{"mode":"physical","user":"backup","max-rate":"{text}"}}"#)).and_then(|config| config.max_rate_kib())
+    }
+
+    #[test]
+    fn rates_carry_units_and_have_bounds() {
+        assert_eq!(rate("50 MiB/s").unwrap(), Some(51_200));
+        assert_eq!(rate("32KiB/s").unwrap(), Some(32));
+        assert_eq!(rate("1 GiB/s").unwrap(), Some(1 << 20));
+        for wrong in ["", "50", "50 MB", "-1 MiB/s", "31 KiB/s", "2 GiB/s", "99999999999999999999 KiB/s", "18446744073709551615 GiB/s"] {
+            assert_eq!(rate(wrong).unwrap_err().setting.as_deref(), Some("max-rate"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn errors_name_the_setting() {
+        assert_eq!(config(r#"{"mode":"physical","user":""}"#).unwrap_err().setting.as_deref(), Some("user"));
+        assert_eq!(config(r#"{"mode":"physical"}"#).unwrap_err().setting.as_deref(), Some("user"));
+        assert_eq!(config(r#"{"mode":"fysical","user":"x"}"#).unwrap_err().setting.as_deref(), Some("mode"));
+        assert_eq!(config(r#"{"mode":"physical","user":"x","chekpoint":"fast"}"#).unwrap_err().setting.as_deref(), Some("chekpoint"));
+    }
+
+    #[test]
+    fn owners_are_words_or_numbers() {
+        let owner = |text: &str| RestoreOptions { owner: Some(text.into()), standby: false }.owner();
+        assert_eq!(RestoreOptions::default().owner().unwrap(), Owner::Auto);
+        assert_eq!(owner("101:104").unwrap(), Owner::Fixed { uid: 101, gid: 104 });
+        assert_eq!(owner("postgres").unwrap_err().setting.as_deref(), Some("owner"));
+    }
+}

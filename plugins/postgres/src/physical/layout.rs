@@ -1,0 +1,129 @@
+//! Where things are: paths in the server's archives, in its manifest, in a snapshot and in a restored cluster.
+
+/// Everything of PGDATA.
+pub(crate) const DATA: &[u8] = b"data";
+/// Everything of all tablespaces.
+pub(crate) const TABLESPACES: &[u8] = b"tablespaces";
+/// The server's manifest; in a restored cluster it lies in PGDATA.
+pub(crate) const MANIFEST: &[u8] = b"backup_manifest";
+/// The log, in PGDATA. The manifest doesn't list its segments.
+pub(crate) const WAL: &[u8] = b"pg_wal";
+/// The links to tablespaces, in PGDATA.
+pub(crate) const LINKS: &[u8] = b"pg_tblspc";
+
+/// An archive of a base backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Archive {
+    /// PGDATA.
+    Base,
+    /// The tablespace with this OID.
+    Tablespace(u32),
+}
+
+impl Archive {
+    /// The snapshot's folder for it.
+    pub(crate) fn root(self) -> Vec<u8> {
+        match self {
+            Self::Base => DATA.to_vec(),
+            Self::Tablespace(oid) => join(TABLESPACES, oid.to_string().as_bytes()),
+        }
+    }
+
+    /// The path in the manifest for `path` in the archive.
+    pub(crate) fn in_manifest(self, path: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Base => path.to_vec(),
+            Self::Tablespace(oid) => join(&join(LINKS, oid.to_string().as_bytes()), path),
+        }
+    }
+}
+
+/// `parent` and `name` with a slash between.
+pub(crate) fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
+    [parent, b"/", name].concat()
+}
+
+/// What is behind `parent` and a slash.
+pub(crate) fn below<'a>(path: &'a [u8], parent: &[u8]) -> Option<&'a [u8]> {
+    path.strip_prefix(parent)?.strip_prefix(b"/")
+}
+
+/// A place in a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place<'a> {
+    /// PGDATA (empty path), or what is at this path in it.
+    Data(&'a [u8]),
+    /// The folder of a tablespace (empty path), or what is at this path in it.
+    Tablespace(u32, &'a [u8]),
+    /// The folder of all tablespaces.
+    Tablespaces,
+    /// The manifest.
+    Manifest,
+}
+
+impl<'a> Place<'a> {
+    /// The place of the entry at `path`; `None` for what this mode never stores.
+    pub(crate) fn of(path: &'a [u8]) -> Option<Self> {
+        match path {
+            DATA => return Some(Self::Data(b"")),
+            TABLESPACES => return Some(Self::Tablespaces),
+            MANIFEST => return Some(Self::Manifest),
+            _ => {}
+        }
+        if let Some(path) = below(path, DATA) {
+            return Some(Self::Data(path));
+        }
+        let rest = below(path, TABLESPACES)?;
+        let end = rest.iter().position(|&byte| byte == b'/').unwrap_or(rest.len());
+        let oid = oid(&rest[..end])?;
+        Some(Self::Tablespace(oid, rest.get(end + 1..).unwrap_or_default()))
+    }
+
+    /// The path in the manifest, for files that it may list.
+    pub(crate) fn in_manifest(self) -> Option<Vec<u8>> {
+        match self {
+            Self::Data(path) => Some(Archive::Base.in_manifest(path)),
+            Self::Tablespace(oid, path) => Some(Archive::Tablespace(oid).in_manifest(path)),
+            Self::Tablespaces | Self::Manifest => None,
+        }
+    }
+}
+
+/// An OID in decimal.
+pub(crate) fn oid(digits: &[u8]) -> Option<u32> {
+    str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// The snapshot's path for a path of the manifest.
+pub(crate) fn from_manifest(path: &[u8]) -> Vec<u8> {
+    let in_tablespace = below(path, LINKS).and_then(|rest| {
+        let end = rest.iter().position(|&byte| byte == b'/')?;
+        Some(join(&Archive::Tablespace(oid(&rest[..end])?).root(), &rest[end + 1..]))
+    });
+    in_tablespace.unwrap_or_else(|| join(DATA, path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_go_back_and_forth() {
+        for (archive, path, snapshot, manifest) in [
+            (Archive::Base, "global/1260", "data/global/1260", "global/1260"),
+            (Archive::Tablespace(16384), "PG_15_1/5/2", "tablespaces/16384/PG_15_1/5/2", "pg_tblspc/16384/PG_15_1/5/2"),
+        ] {
+            assert_eq!(join(&archive.root(), path.as_bytes()), snapshot.as_bytes());
+            assert_eq!(archive.in_manifest(path.as_bytes()), manifest.as_bytes());
+            assert_eq!(from_manifest(manifest.as_bytes()), snapshot.as_bytes());
+            assert_eq!(Place::of(snapshot.as_bytes()).and_then(Place::in_manifest).as_deref(), Some(manifest.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn what_is_foreign_has_no_place() {
+        assert_eq!(Place::of(b"tablespaces/x/y"), None);
+        assert_eq!(Place::of(b"database"), None);
+        assert_eq!(Place::of(b"tablespaces/16384"), Some(Place::Tablespace(16384, b"")));
+    }
+}

@@ -1,0 +1,347 @@
+//! Writing a cluster back into granted directories: [`restore`].
+//!
+//! Two passes over the snapshot, as `pg_basebackup` does it: first everything is written, then everything is synced to disk, by when most of it is there
+//! already. The second pass also gives folders their times, which writing into them has changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bulkhead_sdk::{
+    Error, ErrorKind, Result, ResultExt,
+    directory::{self, Attributes, Folder, OpenMode},
+    host::BEST_TRANSFER,
+    metadata::{Metadata, NodeType},
+    progress,
+    snapshot::{self, Entry},
+    source::{RestoreRequest, RestoreResult},
+    types::{Fact, Finding},
+};
+
+use super::layout::{self, Place};
+use crate::config::{Owner, RestoreOptions};
+
+/// The grant for PGDATA.
+const DATA_GRANT: &str = "data";
+
+/// Restores what `request` selects.
+pub(crate) fn restore(request: &RestoreRequest) -> Result<RestoreResult> {
+    let options: RestoreOptions = request.options()?;
+    let owner = options.owner()?;
+    let plan = Plan::make(request)?;
+    let targets = Targets::open(&plan)?;
+    let mut writer = Writer { targets, owner, refused: false, result: RestoreResult::default(), total: plan.bytes, reported: 0 };
+    for entry in selected(request)? {
+        let entry = entry?;
+        writer.write(&entry).context(|| format!("restoring {} failed", String::from_utf8_lossy(&entry.path)))?;
+    }
+    if options.standby {
+        writer.standby_signal()?;
+    }
+    for entry in selected(request)? {
+        let entry = entry?;
+        writer.settle(&entry).context(|| format!("syncing {} to disk failed", String::from_utf8_lossy(&entry.path)))?;
+    }
+    writer.finish(request)
+}
+
+/// The snapshot's entries that are asked for.
+fn selected(request: &RestoreRequest) -> Result<impl Iterator<Item = Result<Entry>>> {
+    Ok(snapshot::walk("")?.filter(|entry| entry.as_ref().map_or(true, |entry| request.selects(&entry.path))))
+}
+
+/// What will be written, known before anything is.
+#[derive(Debug, Default)]
+struct Plan {
+    /// Bytes in all.
+    bytes: u64,
+    /// Bytes in PGDATA and in each tablespace; a key is there if anything is written there.
+    data: Option<u64>,
+    tablespaces: BTreeMap<u32, u64>,
+    /// Tablespaces whose links are written.
+    links: BTreeSet<u32>,
+}
+
+impl Plan {
+    fn make(request: &RestoreRequest) -> Result<Self> {
+        let mut plan = Self::default();
+        for entry in selected(request)? {
+            let entry = entry?;
+            plan.bytes += entry.size;
+            match place(&entry)? {
+                Place::Data(path) => {
+                    *plan.data.get_or_insert(0) += entry.size;
+                    if let (NodeType::Symlink(_), Some(oid)) = (&entry.metadata.node_type, link(path)) {
+                        plan.links.insert(oid);
+                    }
+                }
+                Place::Manifest => *plan.data.get_or_insert(0) += entry.size,
+                Place::Tablespace(oid, _) => *plan.tablespaces.entry(oid).or_default() += entry.size,
+                Place::Tablespaces => {}
+            }
+        }
+        if plan.data.is_none() && plan.tablespaces.is_empty() {
+            return Err(Error::new(ErrorKind::NotFound, "the snapshot has nothing at the paths that were asked for")
+                .with_hint("bulkhead ls lists what it has; paths begin with `data/` or `tablespaces/`"));
+        }
+        Ok(plan)
+    }
+
+    /// Tablespaces that need a grant.
+    fn wanted(&self) -> BTreeSet<u32> {
+        self.tablespaces.keys().chain(&self.links).copied().collect()
+    }
+}
+
+fn place(entry: &Entry) -> Result<Place<'_>> {
+    Place::of(&entry.path).ok_or_else(|| {
+        let path = String::from_utf8_lossy(&entry.path);
+        Error::new(ErrorKind::Corrupt, format!("the snapshot has an entry that is no part of a cluster: {path}"))
+    })
+}
+
+/// The OID, if `path` in PGDATA is a link to a tablespace.
+fn link(path: &[u8]) -> Option<u32> {
+    layout::below(path, layout::LINKS).and_then(layout::oid)
+}
+
+fn grant_name(oid: u32) -> String {
+    format!("tablespace-{oid}")
+}
+
+/// A granted folder and where it is on the host.
+struct Target {
+    folder: Folder,
+    location: String,
+}
+
+struct Targets {
+    data: Option<Target>,
+    tablespaces: BTreeMap<u32, Target>,
+}
+
+impl Targets {
+    /// Opens what the plan needs; all of it must be granted, empty and large enough.
+    fn open(plan: &Plan) -> Result<Self> {
+        let grants: BTreeMap<String, String> = directory::grants().into_iter().map(|grant| (grant.name, grant.location)).collect();
+        let missing: Vec<String> = plan.wanted().into_iter().map(grant_name).filter(|name| !grants.contains_key(name)).collect();
+        if !missing.is_empty() {
+            let lines: Vec<String> =
+                missing.iter().map(|name| format!("directory.{name} = {{ path = \"…\", access = \"read-write\" }}")).collect();
+            return Err(Error::new(ErrorKind::NotGranted, format!("the cluster has tablespaces without a place to go: {}", missing.join(", ")))
+                .with_hint(format!("grant each an empty folder in the restore target: {}", lines.join("; "))));
+        }
+        let open = |name: &str, bytes: u64| {
+            let location = grants.get(name).cloned().unwrap_or_default();
+            let target = Target { folder: directory::open(name)?, location };
+            target.require_empty(name)?;
+            target.require_space(name, bytes)?;
+            Ok::<_, Error>(target)
+        };
+        let data = plan.data.map(|bytes| open(DATA_GRANT, bytes)).transpose()?;
+        let mut tablespaces = BTreeMap::new();
+        for oid in plan.wanted() {
+            let name = grant_name(oid);
+            let target = open(&name, plan.tablespaces.get(&oid).copied().unwrap_or(0))?;
+            if !target.location.starts_with('/') {
+                return Err(Error::new(ErrorKind::Config, format!("directory `{name}` has the relative path `{}`", target.location))
+                    .with_hint("write an absolute path: PostgreSQL takes no other for a tablespace"));
+            }
+            tablespaces.insert(oid, target);
+        }
+        Ok(Self { data, tablespaces })
+    }
+
+    /// The folder for an entry and the path in it; `None` for what has no place in a cluster.
+    fn locate<'a>(&'a self, place: Place<'a>) -> Option<(&'a Folder, &'a [u8])> {
+        match place {
+            Place::Data(path) => Some((&self.data.as_ref()?.folder, path)),
+            Place::Manifest => Some((&self.data.as_ref()?.folder, layout::MANIFEST)),
+            Place::Tablespace(oid, path) => Some((&self.tablespaces.get(&oid)?.folder, path)),
+            Place::Tablespaces => None,
+        }
+    }
+}
+
+impl Target {
+    fn require_empty(&self, name: &str) -> Result<()> {
+        match self.folder.list("")?.next() {
+            None => Ok(()),
+            Some(found) => {
+                let found = found?;
+                let first = String::from_utf8_lossy(&found.name).into_owned();
+                Err(Error::new(ErrorKind::Conflict, format!("directory `{name}` ({}) is not empty: it has `{first}`", self.location))
+                    .with_hint("restore into an empty folder, or move away what is there"))
+            }
+        }
+    }
+
+    fn require_space(&self, name: &str, bytes: u64) -> Result<()> {
+        let available = self.folder.space()?.available;
+        if available >= bytes {
+            return Ok(());
+        }
+        let message = format!("directory `{name}` ({}) has {available} bytes free, the restore needs {bytes}", self.location);
+        Err(Error::new(ErrorKind::StorageFull, message).with_hint("free space there, or restore into another file system"))
+    }
+}
+
+struct Writer {
+    targets: Targets,
+    owner: Owner,
+    /// Whether the system refused to give a file away.
+    refused: bool,
+    result: RestoreResult,
+    total: u64,
+    reported: u64,
+}
+
+impl Writer {
+    fn write(&mut self, entry: &Entry) -> Result<()> {
+        let place = place(entry)?;
+        let Some((folder, path)) = self.targets.locate(place) else { return Ok(()) };
+        match &entry.metadata.node_type {
+            NodeType::Directory if path.is_empty() => {}
+            NodeType::Directory => make_parents(folder, path).and_then(|()| create_folder(folder, path))?,
+            NodeType::File => {
+                make_parents(folder, path)?;
+                let bytes = copy(entry, folder, path)?;
+                self.result.bytes += bytes;
+            }
+            NodeType::Symlink(target) => {
+                make_parents(folder, path)?;
+                folder.create_symlink(path, self.link_target(place, target))?;
+            }
+            other => {
+                return Err(Error::new(ErrorKind::Corrupt, format!("a cluster has no entry of type {other:?}")));
+            }
+        }
+        self.give(entry)?;
+        self.result.entries += 1;
+        if self.result.bytes - self.reported >= 4 << 20 {
+            self.reported = self.result.bytes;
+            progress::report("restoring", self.result.bytes, Some(self.total));
+        }
+        Ok(())
+    }
+
+    /// A tablespace's link points to where the tablespace goes now; any other stays as it was.
+    fn link_target(&self, place: Place<'_>, original: &[u8]) -> Vec<u8> {
+        let Place::Data(path) = place else { return original.to_vec() };
+        let target = link(path).and_then(|oid| self.targets.tablespaces.get(&oid));
+        target.map_or_else(|| original.to_vec(), |target| target.location.trim_end_matches('/').as_bytes().to_vec())
+    }
+
+    /// Gives an entry its owner, then its mode (a change of owner clears bits of the mode) and time.
+    fn give(&mut self, entry: &Entry) -> Result<()> {
+        let Some((folder, path)) = self.targets.locate(place(entry)?) else { return Ok(()) };
+        if let Some((uid, gid)) = self.owner_for(&entry.metadata) {
+            let attributes = Attributes { uid: Some(uid), gid: Some(gid), ..Attributes::default() };
+            match folder.set_attributes(path, &attributes) {
+                Err(error) if self.owner == Owner::Auto && error.kind == ErrorKind::PermissionDenied => self.refused = true,
+                other => other.map_err(|error| explain_owner(error, uid, gid))?,
+            }
+        }
+        if matches!(entry.metadata.node_type, NodeType::Symlink(_)) {
+            return Ok(());
+        }
+        let attributes = Attributes { mode: Some(entry.metadata.mode), modified: entry.metadata.modified, ..Attributes::default() };
+        folder.set_attributes(path, &attributes)
+    }
+
+    fn owner_for(&self, metadata: &Metadata) -> Option<(u32, u32)> {
+        match self.owner {
+            Owner::Auto if self.refused => None,
+            Owner::Auto | Owner::Original => Some((metadata.uid, metadata.gid)),
+            Owner::Current => None,
+            Owner::Fixed { uid, gid } => Some((uid, gid)),
+        }
+    }
+
+    /// Makes what was written durable.
+    fn settle(&self, entry: &Entry) -> Result<()> {
+        let Some((folder, path)) = self.targets.locate(place(entry)?) else { return Ok(()) };
+        match entry.metadata.node_type {
+            NodeType::File => folder.open_file(path, OpenMode::Modify)?.sync(),
+            NodeType::Directory => {
+                if entry.metadata.modified.is_some() {
+                    folder.set_attributes(path, &Attributes { modified: entry.metadata.modified, ..Attributes::default() })?;
+                }
+                folder.sync(path)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn standby_signal(&mut self) -> Result<()> {
+        let Some(data) = &self.targets.data else { return Ok(()) };
+        let file = data.folder.open_file("standby.signal", OpenMode::Create)?;
+        let like = snapshot::stat(layout::join(layout::DATA, b"PG_VERSION")).ok();
+        if let Some((uid, gid)) = like.and_then(|entry| self.owner_for(&entry.metadata)) {
+            file.set_attributes(&Attributes { uid: Some(uid), gid: Some(gid), ..Attributes::default() })?;
+        }
+        file.sync()
+    }
+
+    fn finish(mut self, request: &RestoreRequest) -> Result<RestoreResult> {
+        // Folders that were made for selected files below them are not entries of the selection: the top makes them durable.
+        for target in self.targets.data.iter().chain(self.targets.tablespaces.values()) {
+            target.folder.sync("")?;
+            self.result.facts.push(Fact::new("restored-to", &target.location));
+        }
+        progress::report("restored", self.result.bytes, Some(self.total));
+        if self.refused {
+            self.result.findings.push(
+                Finding::warning("owner-not-restored", "the restored files belong to whoever Bulkhead runs as, not to their original owner")
+                    .with_hint("run the restore as root, or give the files to the server's user: chown -R postgres: PGDATA"),
+            );
+        }
+        if !request.paths.is_empty() {
+            self.result.findings.push(
+                Finding::info("partial-restore", "only a part of the cluster was restored: PostgreSQL does not start from it")
+                    .with_hint("restore without paths for a cluster that starts"),
+            );
+        }
+        Ok(self.result)
+    }
+}
+
+fn explain_owner(error: Error, uid: u32, gid: u32) -> Error {
+    if error.kind != ErrorKind::PermissionDenied || error.hint.is_some() {
+        return error;
+    }
+    error
+        .context(format!("giving a restored file to {uid}:{gid} failed"))
+        .with_setting("owner")
+        .with_hint("run the restore as root, or set `owner = \"current\"`")
+}
+
+/// Folders of a partial restore whose own entries aren't selected.
+fn make_parents(folder: &Folder, path: &[u8]) -> Result<()> {
+    let Some(end) = path.iter().rposition(|&byte| byte == b'/') else { return Ok(()) };
+    match folder.stat(&path[..end]) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind == ErrorKind::NotFound => folder.create_folders(&path[..end], 0o700),
+        Err(error) => Err(error),
+    }
+}
+
+fn create_folder(folder: &Folder, path: &[u8]) -> Result<()> {
+    match folder.create_folder(path, 0o700) {
+        Err(error) if error.kind == ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
+fn copy(entry: &Entry, folder: &Folder, path: &[u8]) -> Result<u64> {
+    let mut reader = snapshot::open(&entry.path)?;
+    let mut file = folder.open_file(path, OpenMode::Create)?;
+    let mut bytes = 0;
+    while let Some(part) = reader.read_bytes(BEST_TRANSFER)? {
+        file.write_bytes(&part)?;
+        bytes += part.len() as u64;
+    }
+    if bytes == entry.size {
+        Ok(bytes)
+    } else {
+        Err(Error::new(ErrorKind::Corrupt, format!("the snapshot states {} bytes and holds {bytes}", entry.size)))
+    }
+}
