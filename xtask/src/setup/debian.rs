@@ -49,8 +49,8 @@ fn without_cluster(install: &str) -> String {
     )
 }
 
-/// Runs a shell script as root.
-fn as_root(console: &Console, script: &str) -> Result<()> {
+/// Runs a shell script as root, each line printed before.
+pub(super) fn as_root(console: &Console, script: &str) -> Result<()> {
     let root = output_of(Command::new("id").arg("-u")).is_some_and(|id| id == "0");
     if !root && !in_path("sudo") {
         let remedy = format!(

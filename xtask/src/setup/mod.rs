@@ -73,10 +73,9 @@ pub(crate) fn run(console: &Console, arguments: &Arguments) -> Result<()> {
     for requirement in &REQUIREMENTS {
         console.success(&format!("{} ({})", requirement.what, requirement.purpose));
     }
-    console.success(&format!(
-        "guest toolchain: {}",
-        guest::find().map_or("none", guest::Toolchain::description)
-    ));
+    if let Ok(toolchain) = guest::find() {
+        console.success(&format!("toolchain for plugins: {toolchain}"));
+    }
     if arguments.nextest && !process::succeeds(&mut process::cargo(["nextest", "--version"])) {
         let mut install = process::cargo(["install", "cargo-nextest", "--locked"]);
         console.command(&process::line(&install));
@@ -100,8 +99,8 @@ pub(crate) fn ensure(console: &Console) -> Result<()> {
 
 fn check(console: &Console) -> Result<()> {
     let mut absent: Vec<&str> = missing().iter().map(|requirement| requirement.what).collect();
-    if guest::find().is_none() {
-        absent.push("guest toolchain");
+    if guest::find().is_err() {
+        absent.push("toolchain for plugins");
     }
     if absent.is_empty() {
         console.success("nothing is missing");
