@@ -1,0 +1,155 @@
+//! restic's layout of a repository in a folder (restic's `doc/design.rst`, "Repository Layout"), and what a folder is found to hold.
+
+use bulkhead_sdk::{directory::Folder, prelude::*};
+
+/// Folders of a repository beside `data`.
+const FOLDERS: [&str; 4] = ["index", "keys", "locks", "snapshots"];
+/// Folder of the packs, with one folder for each value of the first byte of their names.
+const DATA: &str = "data";
+/// The file that makes a folder a repository. The vault stores it last.
+const CONFIG: &str = "config";
+/// What `mkfs` puts into the root of an ext file system: a folder that is a mount point counts as empty all the same.
+const OF_THE_FILE_SYSTEM: &str = "lost+found";
+/// Permission bits of all folders.
+pub(crate) const FOLDER_MODE: u32 = 0o700;
+/// Names that are told at most, of what is in the way.
+const TOLD: usize = 5;
+
+/// What a folder holds.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Nothing, or the folders of a repository without a file in them.
+    Empty,
+    /// A repository.
+    Repository,
+    /// Files of a repository, but not the one that makes it one: its creation was cut off, or it was damaged.
+    Half,
+    /// Something else; some of its names.
+    Foreign(Vec<String>),
+}
+
+fn is_hex(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Whether `key` is an object's in restic's layout.
+pub(crate) fn is_key(key: &str) -> bool {
+    let components: Vec<&str> = key.split('/').collect();
+    match components[..] {
+        [CONFIG] => true,
+        [folder, name] => FOLDERS.contains(&folder) && is_hex(name),
+        [DATA, byte, name] => byte.len() == 2 && is_hex(byte) && is_hex(name) && name.starts_with(byte),
+        _ => false,
+    }
+}
+
+/// Whether `path` is a folder in which objects are, or are below.
+pub(crate) fn is_folder(path: &str) -> bool {
+    match path.split_once('/') {
+        None => path == DATA || FOLDERS.contains(&path),
+        Some((DATA, byte)) => byte.len() == 2 && is_hex(byte),
+        Some(_) => false,
+    }
+}
+
+/// Refuses what is not an object of a repository.
+pub(crate) fn require_key(key: &str) -> Result<()> {
+    if is_key(key) {
+        Ok(())
+    } else {
+        Err(Error::new(ErrorKind::Internal, format!("{key:?} is not the key of an object")))
+    }
+}
+
+/// Looks at what is there.
+pub(crate) fn state(root: &Folder) -> Result<State> {
+    let mut foreign = Vec::new();
+    let (mut has_config, mut has_folders) = (false, Vec::new());
+    for entry in root.list("")? {
+        let name = String::from_utf8_lossy(&entry?.name).into_owned();
+        match name.as_str() {
+            CONFIG => has_config = true,
+            OF_THE_FILE_SYSTEM => {}
+            folder if is_folder(folder) => has_folders.push(name),
+            _ => foreign.push(name),
+        }
+    }
+    if has_config && has_folders.iter().any(|folder| folder == "keys") {
+        return Ok(State::Repository);
+    }
+    if !foreign.is_empty() {
+        foreign.sort();
+        foreign.truncate(TOLD);
+        return Ok(State::Foreign(foreign));
+    }
+    for folder in has_folders {
+        if has_files(root, &folder)? {
+            return Ok(State::Half);
+        }
+    }
+    Ok(if has_config { State::Half } else { State::Empty })
+}
+
+/// Whether there is anything but layout below `folder`.
+fn has_files(root: &Folder, folder: &str) -> Result<bool> {
+    for entry in root.list(folder)? {
+        let path = format!("{folder}/{}", String::from_utf8_lossy(&entry?.name));
+        if !is_folder(&path) || has_files(root, &path)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Creates the folders of a repository in an empty folder.
+pub(crate) fn initialize(root: &Folder) -> Result<()> {
+    let location = crate::location();
+    let conflict = |message: String| Error::new(ErrorKind::Conflict, message);
+    match state(root)? {
+        State::Empty => create(root),
+        State::Repository => Err(conflict(format!("{location} already holds a vault"))
+            .with_hint("leave out `init` to use it, or give the new vault a folder of its own in `directory.root.path`")),
+        State::Half => Err(conflict(format!("{location} holds part of a vault: its creation was cut off, or its file `config` was lost"))
+            .with_hint(format!(
+                "if no backup was ever made into it, empty the folder (`rm -r {location}/*`) and init again; otherwise restore `config` from another replica"
+            ))),
+        State::Foreign(names) => Err(conflict(format!("{location} is not empty and not a vault; it holds {}", names.join(", ")))
+            .with_hint("give the vault a folder of its own in `directory.root.path`")),
+    }
+}
+
+fn create(root: &Folder) -> Result<()> {
+    let bytes = (0..=u8::MAX).map(|byte| format!("{DATA}/{byte:02x}"));
+    let folders = FOLDERS.iter().map(|folder| (*folder).to_owned()).chain(bytes);
+    for folder in folders {
+        root.create_folders(&folder, FOLDER_MODE)?;
+    }
+    root.sync(DATA)?;
+    root.sync("")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_those_of_restics_layout() {
+        for good in ["config", "keys/0a", "snapshots/ff00", "data/ab/abcd", "locks/1", "index/2"] {
+            assert!(is_key(good), "{good}");
+        }
+        for bad in [
+            "",
+            "config/a",
+            "data/abcd",
+            "data/ab/cdef",
+            "data/AB/ABCD",
+            "keys/../config",
+            "keys/",
+            "other",
+            "keys/a-tmp-1",
+            "data/ab/abcd/e",
+        ] {
+            assert!(!is_key(bad), "{bad}");
+        }
+    }
+}
