@@ -62,6 +62,8 @@ pub(crate) struct Unpacked {
 /// Stores a base backup as it arrives.
 pub(crate) struct Unpacker {
     data_mode: u32,
+    /// Of the cluster: what the archives' members say, for what isn't in an archive.
+    owner: (u32, u32),
     content: Content,
     segments: Segments,
     comparison: Comparison,
@@ -77,7 +79,7 @@ pub(crate) struct Unpacker {
 
 enum Content {
     None,
-    Archive { archive: Archive, tar: TarReader, file: Option<OpenFile>, owner: Option<(u32, u32)> },
+    Archive { archive: Archive, tar: TarReader, file: Option<OpenFile> },
     Manifest { writer: Entry, reader: ManifestReader },
 }
 
@@ -94,6 +96,7 @@ impl Unpacker {
     pub(crate) fn new(server: &Server) -> Self {
         Self {
             data_mode: server.data_mode,
+            owner: (0, 0),
             content: Content::None,
             segments: Segments::new(server.wal_segment_size, server.identity.system_identifier),
             comparison: Comparison::default(),
@@ -157,11 +160,11 @@ impl Unpacker {
 
     fn archive_data(&mut self, mut bytes: &[u8]) -> Result<()> {
         loop {
-            let Content::Archive { archive, tar, file, owner } = &mut self.content else { return Ok(()) };
+            let Content::Archive { archive, tar, file } = &mut self.content else { return Ok(()) };
             match tar.next(&mut bytes)? {
                 None => return Ok(()),
                 Some(TarEvent::Begin(header)) => {
-                    owner.get_or_insert((header.uid, header.gid));
+                    self.owner = (header.uid, header.gid);
                     *file = Self::begin_member(*archive, header)?;
                 }
                 Some(TarEvent::Data(data)) => {
@@ -194,9 +197,9 @@ impl Unpacker {
     }
 
     /// The folder of an archive isn't in the archive: PGDATA has the mode that the server states, a tablespace's folder is always 0700.
-    fn add_root(&self, archive: Archive, owner: (u32, u32)) -> Result<()> {
+    fn add_root(&self, archive: Archive) -> Result<()> {
         let mode = if archive == Archive::Base { self.data_mode } else { 0o700 };
-        entries::add(archive.root(), &Metadata::directory().with_mode(mode).with_owner(owner.0, owner.1))
+        entries::add(archive.root(), &Metadata::directory().with_mode(mode).with_owner(self.owner.0, self.owner.1))
     }
 }
 
@@ -215,14 +218,14 @@ impl Receiver for Unpacker {
             Archive::Base => "copying PGDATA".into(),
             Archive::Tablespace(oid) => format!("copying tablespace {oid}"),
         };
-        self.content = Content::Archive { archive, tar: TarReader::default(), file: None, owner: None };
+        self.content = Content::Archive { archive, tar: TarReader::default(), file: None };
         Ok(())
     }
 
     fn manifest(&mut self) -> Result<()> {
         self.progress.phase = "comparing with the manifest".into();
         self.progress.report();
-        let writer = Entry::create(layout::MANIFEST, &Metadata::file())?;
+        let writer = Entry::create(layout::MANIFEST, &Metadata::file().with_owner(self.owner.0, self.owner.1))?;
         self.content = Content::Manifest { writer, reader: ManifestReader::default() };
         Ok(())
     }
@@ -238,9 +241,9 @@ impl Receiver for Unpacker {
     fn content_end(&mut self) -> Result<()> {
         match std::mem::replace(&mut self.content, Content::None) {
             Content::None => Ok(()),
-            Content::Archive { archive, tar, owner, .. } => {
+            Content::Archive { archive, tar, .. } => {
                 tar.finish()?;
-                self.add_root(archive, owner.unwrap_or_default())
+                self.add_root(archive)
             }
             Content::Manifest { writer, reader } => {
                 reader.finish()?;
