@@ -39,7 +39,7 @@ pub enum PluginError {
 
 /// The plugin left its code by a trap.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the plugin `{plugin}` trapped in `{call}`: {reason}")]
+#[error("the plugin `{plugin}` trapped in `{call}`: {reason}{}", last_words(output))]
 pub struct Trap {
     /// The plugin's name.
     pub plugin: String,
@@ -47,8 +47,16 @@ pub struct Trap {
     pub call: String,
     /// What the engine says ("wasm `unreachable` instruction executed").
     pub reason: String,
-    /// Where in the plugin, innermost first, for its author; empty where unknown.
-    pub backtrace: Vec<String>,
+    /// The last lines that it wrote to standard error: a panic's message, as a rule.
+    pub output: Vec<String>,
+}
+
+fn last_words(output: &[String]) -> String {
+    if output.is_empty() {
+        String::new()
+    } else {
+        format!("; it said: {}", output.join(" / "))
+    }
 }
 
 /// A limit was hit.

@@ -41,7 +41,7 @@ pub enum Destination {
 pub struct EndpointGrant {
     /// Where.
     pub destination: Destination,
-    /// How TLS is negotiated. Of a `url` only certificates and server name count: its scheme says whether.
+    /// How TLS is negotiated. The scheme of a `url` says whether; there the certificate is verified in full, unless the mode is `Require` or `VerifyCa`.
     pub tls: TlsSettings,
     /// What the host adds to HTTP requests.
     pub auth: Option<Auth>,

@@ -8,17 +8,28 @@
 //! The capabilities themselves (`capabilities`) are plain asynchronous Rust without any type of wasmtime; the bindings on top of them are thin. So
 //! a plugin that is compiled natively can run over the same ones, which is how the price of the sandbox is measured.
 
+mod cache;
+mod call;
 mod cancellation;
 pub mod capabilities;
 mod context;
+mod describe;
 mod description;
+mod engine;
 mod error;
 mod grants;
+mod imports;
+mod instance;
 mod limits;
+mod output;
+mod parts;
 pub mod ports;
+mod rights;
 mod runtime;
 mod sink;
 mod source;
+mod state;
+mod v0_1;
 
 pub use cancellation::Cancellation;
 pub use context::{NoProgress, OperationContext, ProgressObserver, ProgressState};

@@ -35,7 +35,7 @@ pub struct Limits {
     pub connections: u64,
     /// `log-volume`: bytes of log records of the whole operation; what is beyond is dropped and counted.
     pub log_volume: u64,
-    /// `parts`: instances that work at the same time on one operation, the first included.
+    /// `parts`: instances that work at the same time on one operation, the first included; never fewer than two where the source splits its work.
     pub parts: u64,
 }
 
@@ -65,6 +65,50 @@ impl Limits {
             parts: 4,
         }
     }
+}
+
+impl Limits {
+    /// The value of a limit with its unit, as the TOML writes it.
+    #[must_use]
+    pub fn show(&self, limit: LimitKind) -> String {
+        match limit {
+            LimitKind::Memory => bytes(self.memory),
+            LimitKind::Cpu => duration(self.cpu),
+            LimitKind::WallClock => duration(self.wall_clock),
+            LimitKind::CallTimeout => duration(self.call_timeout),
+            LimitKind::HostCalls => self.host_calls.to_string(),
+            LimitKind::Resources => self.resources.to_string(),
+            LimitKind::ComponentInstances => self.component_instances.to_string(),
+            LimitKind::BytesWritten => bytes(self.bytes_written),
+            LimitKind::Entries => self.entries.to_string(),
+            LimitKind::Connections => self.connections.to_string(),
+            LimitKind::LogVolume => bytes(self.log_volume),
+            LimitKind::Parts => self.parts.to_string(),
+            // Of a component, not of a plugin at work: see `LoadLimits`.
+            LimitKind::ComponentSize | LimitKind::CompileTime => String::new(),
+        }
+    }
+}
+
+/// In the largest unit that divides it.
+pub(crate) fn bytes(value: u64) -> String {
+    for (unit, name) in [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")] {
+        if value >= unit && value.is_multiple_of(unit) {
+            return format!("{} {name}", value / unit);
+        }
+    }
+    format!("{value} B")
+}
+
+/// In the largest unit that divides it.
+pub(crate) fn duration(value: Duration) -> String {
+    let milliseconds = value.as_millis();
+    for (unit, name) in [(3_600_000, "h"), (60_000, "min"), (1000, "s")] {
+        if milliseconds >= unit && milliseconds.is_multiple_of(unit) {
+            return format!("{} {name}", milliseconds / unit);
+        }
+    }
+    format!("{milliseconds} ms")
 }
 
 /// Limits of loading a component, before it belongs to a pipeline: the TOML's `[plugin.NAME]` table.

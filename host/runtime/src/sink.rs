@@ -1,12 +1,26 @@
 //! Operations of a sink plugin, over a pool of instances.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use bulkhead_model::{Finding, Timestamp};
+use bulkhead_model::{Fault, FaultKind, Finding, Timestamp};
 use bytes::Bytes;
+use tokio::sync::{OnceCell, Semaphore};
+use tokio::time::Instant;
+use wasmtime::Store;
 
-use crate::{OperationContext, Plugin, PluginError, PluginSetup, UnusedGrant};
+use crate::call::Call;
+use crate::capabilities::content::{ContentReader, ContentWriter};
+use crate::instance::{Prepared, Surroundings};
+use crate::parts::Parts;
+use crate::state::State;
+use crate::v0_1::{SinkGuest, SinkPluginPre};
+use crate::{LoadError, OperationContext, Plugin, PluginError, PluginKind, PluginSetup, UnusedGrant};
+
+/// Most instances of one sink, whatever its traits say.
+const MAX_INSTANCES: u32 = 64;
+/// Largest object that is fetched, whatever the traits say: repository files are of some tens of MiB, an index of a large vault more.
+const MAX_OBJECT: u64 = 1 << 30;
 
 /// The content of an object: parts that are never concatenated.
 #[derive(Debug, Clone)]
@@ -48,10 +62,31 @@ pub struct Object {
     pub size: u64,
 }
 
+/// One answer of a listing.
+pub(crate) struct ObjectPage {
+    pub(crate) objects: Vec<Object>,
+    pub(crate) next: Option<String>,
+}
+
 /// Instances of one sink plugin, made on demand up to what its traits say; each does one operation at a time, and one that failed by a trap, a limit or
 /// cancellation is thrown away. Clones share the pool.
 #[derive(Clone)]
-pub struct SinkPool(Arc<()>);
+pub struct SinkPool(Arc<Inner>);
+
+struct Inner {
+    prepared: Prepared,
+    guest: SinkPluginPre<State>,
+    context: OperationContext,
+    idle: Mutex<Vec<Instance>>,
+    traits: OnceCell<(SinkTraits, Semaphore)>,
+}
+
+/// An instance that is configured and waits for an operation, or does one.
+struct Instance {
+    around: Surroundings,
+    store: Store<State>,
+    guest: SinkGuest,
+}
 
 impl SinkPool {
     /// Pairs a plugin with what it may use. No I/O: instances are made when they are needed.
@@ -59,13 +94,26 @@ impl SinkPool {
     /// # Errors
     /// When the plugin is no sink, a grant that it cannot work without is missing, or it imports a capability that it neither asks for nor was granted.
     pub fn new(plugin: Plugin, setup: PluginSetup, context: OperationContext) -> Result<Self, PluginError> {
-        todo!()
+        let prepared = Prepared::new(plugin, setup, PluginKind::Sink)?;
+        prepared.rights.check(prepared.plugin.description(), None)?;
+        let linked = prepared
+            .linker()?
+            .instantiate_pre(prepared.plugin.component())
+            .and_then(SinkPluginPre::new);
+        let guest = linked.map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
+        Ok(Self(Arc::new(Inner {
+            prepared,
+            guest,
+            context,
+            idle: Mutex::default(),
+            traits: OnceCell::new(),
+        })))
     }
 
     /// Grants that the plugin does not ask for and did not get.
     #[must_use]
     pub fn unused_grants(&self) -> &[UnusedGrant] {
-        todo!()
+        &self.0.prepared.rights.unused
     }
 
     /// Preflight: can it be reached, read and written; is what is there ours.
@@ -73,7 +121,10 @@ impl SinkPool {
     /// # Errors
     /// When the check itself could not be made.
     pub async fn check(&self) -> Result<Vec<Finding>, PluginError> {
-        todo!()
+        self.run("check", self.deadline(), async |sink: &mut Instance| {
+            sink.guest.check(&mut sink.store).await
+        })
+        .await
     }
 
     /// What the sink can do; asked once.
@@ -81,7 +132,7 @@ impl SinkPool {
     /// # Errors
     /// See [`PluginError`].
     pub async fn traits(&self) -> Result<SinkTraits, PluginError> {
-        todo!()
+        Ok(self.traits_and_places().await?.0)
     }
 
     /// Makes the store ready for a new vault. `conflict` where there is something that is not an empty store.
@@ -89,7 +140,10 @@ impl SinkPool {
     /// # Errors
     /// See [`PluginError`].
     pub async fn initialize(&self) -> Result<(), PluginError> {
-        todo!()
+        self.run("initialize", self.deadline(), async |sink: &mut Instance| {
+            sink.guest.initialize(&mut sink.store).await
+        })
+        .await
     }
 
     /// Stores an object: durable and visible whole when this returns, else not visible at all.
@@ -97,7 +151,12 @@ impl SinkPool {
     /// # Errors
     /// See [`PluginError`].
     pub async fn put(&self, key: &str, body: ObjectBody, options: PutOptions) -> Result<(), PluginError> {
-        todo!()
+        let _place = self.place().await?;
+        let body = ContentReader::new(body);
+        self.run("put", self.deadline(), async |sink: &mut Instance| {
+            sink.guest.put(&mut sink.store, key, body, options).await
+        })
+        .await
     }
 
     /// Fetches an object or a range of it; what comes has exactly the length asked for.
@@ -105,7 +164,26 @@ impl SinkPool {
     /// # Errors
     /// `not-found`; `corrupt` for a range beyond the end.
     pub async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Bytes, PluginError> {
-        todo!()
+        let _place = self.place().await?;
+        let expected = range.as_ref().map(|range| range.end.saturating_sub(range.start));
+        let limit = usize::try_from(expected.unwrap_or(MAX_OBJECT).min(MAX_OBJECT)).unwrap_or(usize::MAX);
+        let content = ContentWriter::new(limit, if expected.is_some() { limit } else { 0 });
+        let into = content.clone();
+        self.run("get", self.deadline(), async |sink: &mut Instance| {
+            sink.guest.get(&mut sink.store, key, range, into).await
+        })
+        .await?;
+        let content = content.take();
+        match expected {
+            Some(expected) if content.len() as u64 != expected => {
+                let message = format!(
+                    "the sink returned {} bytes of `{key}` where {expected} were asked for",
+                    content.len()
+                );
+                Err(PluginError::Fault(Fault::new(FaultKind::Corrupt, message)))
+            }
+            _ => Ok(content),
+        }
     }
 
     /// All objects whose key begins with `prefix`, in any order.
@@ -113,7 +191,19 @@ impl SinkPool {
     /// # Errors
     /// See [`PluginError`].
     pub async fn list(&self, prefix: &str) -> Result<Vec<Object>, PluginError> {
-        todo!()
+        let _place = self.place().await?;
+        // One deadline for all pages: a listing that never ends, ends.
+        let deadline = self.deadline();
+        let (mut objects, mut next) = (Vec::new(), None::<String>);
+        loop {
+            let page = async |sink: &mut Instance| sink.guest.list(&mut sink.store, prefix, next.as_deref()).await;
+            let page = self.run("list", deadline, page).await?;
+            objects.extend(page.objects);
+            match page.next {
+                Some(further) => next = Some(further),
+                None => return Ok(objects),
+            }
+        }
     }
 
     /// `None` where there is no such object.
@@ -121,7 +211,11 @@ impl SinkPool {
     /// # Errors
     /// See [`PluginError`].
     pub async fn stat(&self, key: &str) -> Result<Option<Object>, PluginError> {
-        todo!()
+        let _place = self.place().await?;
+        self.run("stat", self.deadline(), async |sink: &mut Instance| {
+            sink.guest.stat(&mut sink.store, key).await
+        })
+        .await
     }
 
     /// Removes an object; one that isn't there is no error.
@@ -129,7 +223,11 @@ impl SinkPool {
     /// # Errors
     /// `permission-denied` where it is locked.
     pub async fn delete(&self, key: &str) -> Result<(), PluginError> {
-        todo!()
+        let _place = self.place().await?;
+        self.run("delete", self.deadline(), async |sink: &mut Instance| {
+            sink.guest.delete(&mut sink.store, key).await
+        })
+        .await
     }
 
     /// Extends an object's lock, never shortens it.
@@ -137,6 +235,88 @@ impl SinkPool {
     /// # Errors
     /// `unsupported`, `not-found`.
     pub async fn extend_lock(&self, key: &str, until: Timestamp) -> Result<(), PluginError> {
-        todo!()
+        let _place = self.place().await?;
+        self.run("extend-lock", self.deadline(), async |sink: &mut Instance| {
+            sink.guest.extend_lock(&mut sink.store, key, until).await
+        })
+        .await
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.0.prepared.limits.wall_clock
+    }
+
+    async fn traits_and_places(&self) -> Result<&(SinkTraits, Semaphore), PluginError> {
+        let ask = || async {
+            let traits = self
+                .run("get-traits", self.deadline(), async |sink: &mut Instance| {
+                    sink.guest.traits(&mut sink.store).await
+                })
+                .await?;
+            let places = traits.concurrency.clamp(1, MAX_INSTANCES);
+            Ok((traits, Semaphore::new(places as usize)))
+        };
+        self.0.traits.get_or_try_init(ask).await
+    }
+
+    /// Waits for one of the instances that the traits allow.
+    async fn place(&self) -> Result<tokio::sync::SemaphorePermit<'_>, PluginError> {
+        let (_, places) = self.traits_and_places().await?;
+        tokio::select! {
+            biased;
+            () = self.0.context.cancellation.cancelled() => Err(PluginError::Cancelled),
+            place = places.acquire() => place.map_err(|_| PluginError::Cancelled),
+        }
+    }
+
+    /// Runs one operation in an idle instance, or a new one. The instance goes back unless the operation left it in the middle of something.
+    async fn run<T>(
+        &self,
+        function: &'static str,
+        deadline: Instant,
+        operation: impl AsyncFnOnce(&mut Instance) -> wasmtime::Result<Result<T, Fault>>,
+    ) -> Result<T, PluginError> {
+        let prepared = &self.0.prepared;
+        let mut slot = self.idle().pop();
+        let around = slot
+            .as_ref()
+            .map_or_else(|| prepared.surroundings(&self.0.context), |instance| instance.around.clone());
+        let call = Call {
+            plugin: prepared.name(),
+            table: &prepared.rights.table,
+            function,
+            budget: around.budget.clone(),
+            log: around.log.clone(),
+            cancellation: &self.0.context.cancellation,
+            deadline,
+        };
+        let guest = async {
+            let instance = match &mut slot {
+                Some(instance) => instance,
+                empty => match self.instantiate(around).await? {
+                    Ok(instance) => empty.insert(instance),
+                    Err(fault) => return Ok(Err(fault)),
+                },
+            };
+            instance.store.data_mut().renew();
+            operation(instance).await
+        };
+        let result = call.run(guest).await;
+        if let (Ok(_) | Err(PluginError::Fault(_)), Some(instance)) = (&result, slot) {
+            self.idle().push(instance);
+        }
+        result
+    }
+
+    async fn instantiate(&self, around: Surroundings) -> wasmtime::Result<Result<Instance, Fault>> {
+        let Inner { prepared, guest, .. } = &*self.0;
+        let mut store = prepared.store(&around, None, Parts::default());
+        let guest = SinkGuest::instantiate(guest, &mut store).await?;
+        let configured = guest.configure(&mut store, &prepared.config).await?;
+        Ok(configured.map(|()| Instance { around, store, guest }))
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Instance>> {
+        self.0.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

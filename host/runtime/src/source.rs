@@ -1,12 +1,23 @@
 //! Operations of a source plugin, each in an instance of its own.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use bulkhead_model::{EntryPath, Fact, Finding, Proof};
+use bulkhead_model::{EntryPath, Fact, Fault, FaultKind, Finding, Proof};
 use bytes::Bytes;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use wasmtime::Store;
 
+use crate::call::Call;
+use crate::capabilities::entries::{Entries, MAX_CHECKPOINT};
+use crate::capabilities::snapshot::Snapshot;
+use crate::instance::{Prepared, Surroundings};
+use crate::parts::{MAX_WORK, Part, Parts, StartPart};
 use crate::ports::{EntryStore, SnapshotStore};
-use crate::{OperationContext, Plugin, PluginError, PluginSetup, UnusedGrant};
+use crate::state::State;
+use crate::v0_1::{SourceGuest, SourcePluginPre};
+use crate::{Cancellation, LoadError, Operation, OperationContext, Plugin, PluginError, PluginKind, PluginSetup, UnusedGrant};
 
 /// What a backup gets.
 #[derive(Clone)]
@@ -74,21 +85,32 @@ pub struct Item {
 
 /// A source plugin with its grants and limits. Every operation runs in a fresh instance; several may run at once. Cheap to clone.
 #[derive(Clone)]
-pub struct Source(Arc<()>);
+pub struct Source(Arc<Inner>);
+
+struct Inner {
+    prepared: Prepared,
+    guest: SourcePluginPre<State>,
+}
 
 impl Source {
     /// Pairs a plugin with what it may use. No I/O.
     ///
     /// # Errors
-    /// When the plugin is no source, or imports a capability that it neither asks for nor was granted.
+    /// When the plugin is no source, or imports a capability that it does not ask for.
     pub fn new(plugin: Plugin, setup: PluginSetup) -> Result<Self, PluginError> {
-        todo!()
+        let prepared = Prepared::new(plugin, setup, PluginKind::Source)?;
+        let linked = prepared
+            .linker()?
+            .instantiate_pre(prepared.plugin.component())
+            .and_then(SourcePluginPre::new);
+        let guest = linked.map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
+        Ok(Self(Arc::new(Inner { prepared, guest })))
     }
 
     /// Grants that the plugin does not ask for and did not get.
     #[must_use]
     pub fn unused_grants(&self) -> &[UnusedGrant] {
-        todo!()
+        &self.0.prepared.rights.unused
     }
 
     /// Preflight: connects, authenticates, reads a little, changes nothing.
@@ -96,7 +118,10 @@ impl Source {
     /// # Errors
     /// When the check itself could not be made.
     pub async fn check(&self, context: &OperationContext) -> Result<Vec<Finding>, PluginError> {
-        todo!()
+        let operation = self.begin(Operation::Check, context, None, None)?;
+        operation
+            .run(async |guest: &SourceGuest, store: &mut Store<State>| guest.check(store).await)
+            .await
     }
 
     /// Reads the source and writes entries.
@@ -104,7 +129,21 @@ impl Source {
     /// # Errors
     /// See [`PluginError`]; the caller must then commit nothing.
     pub async fn backup(&self, context: &OperationContext, input: BackupInput) -> Result<BackupOutcome, PluginError> {
-        todo!()
+        let checkpoint = input.parent.as_ref().and_then(|parent| parent.info().checkpoint);
+        let operation = self.begin(Operation::Backup, context, Some(input.entries), input.parent)?;
+        let outcome = operation
+            .run(async |guest: &SourceGuest, store: &mut Store<State>| guest.backup(store, checkpoint).await)
+            .await?;
+        match &outcome.checkpoint {
+            Some(checkpoint) if checkpoint.len() > MAX_CHECKPOINT => {
+                let message = format!(
+                    "the plugin returned a checkpoint of {} bytes; {MAX_CHECKPOINT} are allowed",
+                    checkpoint.len()
+                );
+                Err(PluginError::Fault(Fault::new(FaultKind::Internal, message)))
+            }
+            _ => Ok(outcome),
+        }
     }
 
     /// Brings a snapshot back into the granted directories and endpoints.
@@ -117,7 +156,10 @@ impl Source {
         snapshot: Arc<dyn SnapshotStore>,
         request: RestoreRequest,
     ) -> Result<RestoreOutcome, PluginError> {
-        todo!()
+        let operation = self.begin(Operation::Restore, context, None, Some(snapshot))?;
+        operation
+            .run(async |guest: &SourceGuest, store: &mut Store<State>| guest.restore(store, &request).await)
+            .await
     }
 
     /// Whether the stored content makes sense; a finding of severity `error` says that it does not.
@@ -125,7 +167,10 @@ impl Source {
     /// # Errors
     /// When the verification itself could not be made.
     pub async fn verify(&self, context: &OperationContext, snapshot: Arc<dyn SnapshotStore>) -> Result<Vec<Finding>, PluginError> {
-        todo!()
+        let operation = self.begin(Operation::Verify, context, None, Some(snapshot))?;
+        operation
+            .run(async |guest: &SourceGuest, store: &mut Store<State>| guest.verify(store).await)
+            .await
     }
 
     /// Lists what is inside an entry: at most 10,000 items a call.
@@ -138,6 +183,182 @@ impl Source {
         snapshot: Arc<dyn SnapshotStore>,
         request: BrowseRequest,
     ) -> Result<Vec<Item>, PluginError> {
-        todo!()
+        let operation = self.begin(Operation::Browse, context, None, Some(snapshot))?;
+        operation
+            .run(async |guest: &SourceGuest, store: &mut Store<State>| guest.browse(store, &request).await)
+            .await
+    }
+
+    fn begin(
+        &self,
+        operation: Operation,
+        context: &OperationContext,
+        entries: Option<Arc<dyn EntryStore>>,
+        snapshot: Option<Arc<dyn SnapshotStore>>,
+    ) -> Result<Running, PluginError> {
+        let prepared = &self.0.prepared;
+        let description = prepared.plugin.description();
+        if !description.operations.contains(operation) {
+            return Err(PluginError::Unsupported {
+                plugin: description.name.clone(),
+                operation,
+            });
+        }
+        prepared.rights.check(description, Some(operation))?;
+        let mut around = prepared.surroundings(context);
+        around.snapshot = snapshot.map(|snapshot| Snapshot::new(snapshot, around.budget.clone()));
+        Ok(Running(Arc::new(Shared {
+            source: self.clone(),
+            operation,
+            around,
+            entries,
+            cancellation: context.cancellation.clone(),
+            part_failed: Cancellation::new(),
+            failure: Mutex::default(),
+            deadline: Instant::now() + prepared.limits.wall_clock,
+        })))
+    }
+}
+
+/// One operation, shared by its first instance and its parts.
+struct Running(Arc<Shared>);
+
+struct Shared {
+    source: Source,
+    operation: Operation,
+    around: Surroundings,
+    entries: Option<Arc<dyn EntryStore>>,
+    cancellation: Cancellation,
+    /// A part has failed: the first instance ends as well.
+    part_failed: Cancellation,
+    failure: Mutex<Option<PluginError>>,
+    deadline: Instant,
+}
+
+impl Running {
+    /// Makes an instance, configures it, and calls it. All its parts have ended when this returns.
+    async fn run<T>(
+        self,
+        call: impl AsyncFnOnce(&SourceGuest, &mut Store<State>) -> wasmtime::Result<Result<T, Fault>>,
+    ) -> Result<T, PluginError> {
+        let shared = self.0;
+        let can_split = matches!(shared.operation, Operation::Backup | Operation::Restore);
+        let team = Arc::new(Team::new(shared.clone()));
+        let parts = if can_split { Parts::of(team.clone()) } else { Parts::default() };
+        let function = function_name(shared.operation);
+        let first = shared.call(function, &shared.cancellation, parts, call);
+        let outcome = tokio::select! {
+            biased;
+            outcome = first => outcome,
+            () = shared.part_failed.cancelled() => Err(PluginError::Cancelled),
+        };
+        team.end().await;
+        let failure = shared.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match failure {
+            // What the first instance made of it counts less than what went wrong.
+            Some(failure) => Err(failure),
+            None => outcome,
+        }
+    }
+}
+
+fn function_name(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Check => "check",
+        Operation::Backup => "backup",
+        Operation::Restore => "restore",
+        Operation::Verify => "verify",
+        Operation::Browse => "browse",
+    }
+}
+
+impl Shared {
+    async fn call<T>(
+        &self,
+        function: &'static str,
+        cancellation: &Cancellation,
+        parts: Parts,
+        call: impl AsyncFnOnce(&SourceGuest, &mut Store<State>) -> wasmtime::Result<Result<T, Fault>>,
+    ) -> Result<T, PluginError> {
+        let Inner { prepared, guest } = &*self.source.0;
+        let entries = self.entries.clone().map(|store| Entries::new(store, self.around.budget.clone()));
+        let mut store = prepared.store(&self.around, entries, parts);
+        let limits = Call {
+            plugin: prepared.name(),
+            table: &prepared.rights.table,
+            function,
+            budget: self.around.budget.clone(),
+            log: self.around.log.clone(),
+            cancellation,
+            deadline: self.deadline,
+        };
+        let guest = async {
+            let instance = SourceGuest::instantiate(guest, &mut store).await?;
+            match instance.configure(&mut store, &prepared.config).await? {
+                Ok(()) => call(&instance, &mut store).await,
+                Err(fault) => Ok(Err(fault)),
+            }
+        };
+        limits.run(guest).await
+    }
+
+    /// The first failure is the operation's.
+    fn fail(&self, error: PluginError) {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.part_failed.cancel();
+    }
+}
+
+/// The parts of an operation.
+struct Team {
+    shared: Arc<Shared>,
+    tasks: Mutex<JoinSet<()>>,
+    /// Instances that may work beside the first.
+    places: Arc<Semaphore>,
+}
+
+impl Team {
+    fn new(shared: Arc<Shared>) -> Self {
+        let others = shared.source.0.prepared.limits.parts.saturating_sub(1).clamp(1, 1024);
+        Self {
+            shared,
+            tasks: Mutex::default(),
+            places: Arc::new(Semaphore::new(usize::try_from(others).unwrap_or(1))),
+        }
+    }
+
+    /// Ends what is still at work, and waits until it is gone.
+    async fn end(&self) {
+        let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        tasks.shutdown().await;
+    }
+}
+
+impl StartPart for Team {
+    fn start(&self, work: Vec<u8>) -> Part {
+        let (shared, places) = (self.shared.clone(), self.places.clone());
+        let (report, outcome) = oneshot::channel();
+        let task = async move {
+            // Closed never: it lives as long as the operation.
+            let _place = places.acquire_owned().await;
+            let run = async |guest: &SourceGuest, store: &mut Store<State>| guest.run_part(store, &work).await;
+            let result = shared.call("run-part", &shared.cancellation, Parts::default(), run).await;
+            let _ = report.send(match result {
+                Ok(outcome) if outcome.len() <= MAX_WORK => Ok(outcome),
+                Ok(_) => Err(Fault::new(
+                    FaultKind::Limit,
+                    format!("the outcome of a part has at most {MAX_WORK} bytes"),
+                )),
+                Err(error) => {
+                    shared.fail(error.clone());
+                    Err(error.into_fault())
+                }
+            });
+        };
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        while tasks.try_join_next().is_some() {}
+        let task = tasks.spawn(task);
+        drop(tasks);
+        Part::new(outcome, task)
     }
 }

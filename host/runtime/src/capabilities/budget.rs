@@ -43,6 +43,12 @@ impl Budget {
         self.exceeded.get().copied()
     }
 
+    /// Bytes and entries are counted anew: another operation begins. What is still open stays counted.
+    pub(crate) fn renew(&self) {
+        self.bytes_written.store(0, Ordering::Relaxed);
+        self.entries.store(0, Ordering::Relaxed);
+    }
+
     /// Counts bytes on their way out of the plugin.
     ///
     /// # Errors
@@ -102,7 +108,10 @@ impl Budget {
     }
 
     pub(crate) fn call_timed_out(&self) -> Fault {
-        let message = format!("a host call took longer than the limit `call-timeout` of {} s", self.limits.call_timeout.as_secs_f32());
+        let message = format!(
+            "a host call took longer than the limit `call-timeout` of {} s",
+            self.limits.call_timeout.as_secs_f32()
+        );
         let mut fault = Fault::new(FaultKind::TimedOut, message).retryable();
         fault.setting = Some("limits.call-timeout".to_owned());
         fault
@@ -110,7 +119,7 @@ impl Budget {
 }
 
 fn refusal(kind: LimitKind, limit: u64) -> Fault {
-    let mut fault = Fault::new(FaultKind::Limit, format!("the limit `{kind}` of {limit} is reached"));
+    let mut fault = Fault::new(FaultKind::Limit, format!("the limit `{kind}` is reached: {limit}"));
     fault.setting = Some(format!("limits.{kind}"));
     fault
 }

@@ -66,7 +66,10 @@ impl ContentWriter {
     /// Takes at most `limit` bytes.
     #[must_use]
     pub fn new(limit: usize, expected: usize) -> Self {
-        Self { buffer: Arc::new(Mutex::new(BytesMut::with_capacity(expected.min(limit)))), limit }
+        Self {
+            buffer: Arc::new(Mutex::new(BytesMut::with_capacity(expected.min(limit)))),
+            limit,
+        }
     }
 
     /// Appends.

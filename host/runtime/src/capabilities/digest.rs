@@ -68,7 +68,10 @@ mod tests {
             assert_eq!(first, hex::encode(hasher.finish()), "finish begins anew");
             first
         };
-        assert_eq!(of(DigestAlgorithm::Sha256, b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(
+            of(DigestAlgorithm::Sha256, b"abc"),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
         assert_eq!(of(DigestAlgorithm::Md5, b"abc"), "900150983cd24fb0d6963f7d28e17f72");
         assert_eq!(of(DigestAlgorithm::Crc32c, b"123456789"), "e3069283");
     }

@@ -25,7 +25,8 @@ pub struct Entries {
 
 /// An entry in the making. The digest covers exactly the bytes that the port was given.
 pub struct EntryWriter {
-    writer: Box<dyn ports::EntryWriter>,
+    /// `None` once finished.
+    writer: Option<Box<dyn ports::EntryWriter>>,
     hasher: Option<Hasher>,
     budget: Arc<Budget>,
     _open: Arc<()>,
@@ -35,25 +36,29 @@ impl Entries {
     /// Over a port, within a budget.
     #[must_use]
     pub fn new(store: Arc<dyn ports::EntryStore>, budget: Arc<Budget>) -> Self {
-        Self { store, budget, open: Arc::new(()) }
+        Self {
+            store,
+            budget,
+            open: Arc::new(()),
+        }
     }
 
     /// Begins an entry with content.
     ///
     /// # Errors
     /// `limit`, and what the port says.
-    pub async fn create(
-        &self,
-        path: EntryPath,
-        metadata: EntryMetadata,
-        digest: Option<DigestAlgorithm>,
-    ) -> Result<EntryWriter, Fault> {
+    pub async fn create(&self, path: EntryPath, metadata: EntryMetadata, digest: Option<DigestAlgorithm>) -> Result<EntryWriter, Fault> {
         if Arc::strong_count(&self.open) > MAX_OPEN {
             return Err(Fault::new(FaultKind::Limit, format!("at most {MAX_OPEN} entries are open at once")));
         }
         self.budget.entry()?;
         let writer = self.budget.within(self.store.create(path, metadata)).await?;
-        Ok(EntryWriter { writer, hasher: digest.map(Hasher::new), budget: self.budget.clone(), _open: self.open.clone() })
+        Ok(EntryWriter {
+            writer: Some(writer),
+            hasher: digest.map(Hasher::new),
+            budget: self.budget.clone(),
+            _open: self.open.clone(),
+        })
     }
 
     /// Adds an entry without content.
@@ -80,7 +85,10 @@ impl Entries {
     /// What the port says.
     pub async fn commit(&self, proof: Proof, checkpoint: Option<Bytes>) -> Result<String, Fault> {
         if checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.len() > MAX_CHECKPOINT) {
-            return Err(Fault::new(FaultKind::Limit, format!("a checkpoint has at most {MAX_CHECKPOINT} bytes")));
+            return Err(Fault::new(
+                FaultKind::Limit,
+                format!("a checkpoint has at most {MAX_CHECKPOINT} bytes"),
+            ));
         }
         self.budget.within(self.store.commit(proof, checkpoint)).await
     }
@@ -94,10 +102,11 @@ impl EntryWriter {
     pub async fn write(&mut self, data: Bytes) -> Result<(), Fault> {
         check_transfer(data.len())?;
         self.budget.write(data.len() as u64)?;
+        let writer = self.writer.as_mut().ok_or_else(finished)?;
         if let Some(hasher) = &mut self.hasher {
             hasher.update(&data);
         }
-        self.budget.within(self.writer.write(data)).await
+        self.budget.within(writer.write(data)).await
     }
 
     /// Appends zero bytes.
@@ -106,15 +115,16 @@ impl EntryWriter {
     /// As [`EntryWriter::write`].
     pub async fn write_zeros(&mut self, length: u64) -> Result<(), Fault> {
         self.budget.write(length)?;
+        let writer = self.writer.as_mut().ok_or_else(finished)?;
         let Some(hasher) = &mut self.hasher else {
-            return self.budget.within(self.writer.write_zeros(length)).await;
+            return self.budget.within(writer.write_zeros(length)).await;
         };
         // Hashing terabytes of zeros is work as well: give way in between, so that limits and cancellation are seen.
         let mut left = length;
         while left > 0 {
             let part = left.min(HASHED_ZEROS);
             hasher.update_zeros(part);
-            self.budget.within(self.writer.write_zeros(part)).await?;
+            self.budget.within(writer.write_zeros(part)).await?;
             left -= part;
             tokio::task::yield_now().await;
         }
@@ -124,10 +134,15 @@ impl EntryWriter {
     /// Ends the entry.
     ///
     /// # Errors
-    /// What the port says.
-    pub async fn finish(mut self) -> Result<FinishedEntry, Fault> {
+    /// What the port says; `internal` when it was finished before.
+    pub async fn finish(&mut self) -> Result<FinishedEntry, Fault> {
+        let writer = self.writer.take().ok_or_else(finished)?;
         let digest = self.hasher.as_mut().map(Hasher::finish);
-        let size = self.budget.within(self.writer.finish()).await?;
+        let size = self.budget.within(writer.finish()).await?;
         Ok(FinishedEntry { size, digest })
     }
+}
+
+fn finished() -> Fault {
+    Fault::new(FaultKind::Internal, "the entry was finished before")
 }

@@ -17,7 +17,12 @@ impl<T> Granted<T> {
     /// Grants of `kind` ("endpoint") of the TOML table `table`; `example` is how a grant's value is written.
     #[must_use]
     pub fn new(table: impl Into<String>, kind: &'static str, example: &'static str, grants: BTreeMap<String, T>) -> Self {
-        Self { table: table.into(), kind, example, grants }
+        Self {
+            table: table.into(),
+            kind,
+            example,
+            grants,
+        }
     }
 
     /// The grant of that name.
@@ -43,6 +48,11 @@ impl<T> Granted<T> {
     #[must_use]
     pub fn map<U>(&self, convert: impl Fn(&T) -> U) -> Granted<U> {
         let grants = self.grants.iter().map(|(name, grant)| (name.clone(), convert(grant))).collect();
-        Granted { table: self.table.clone(), kind: self.kind, example: self.example, grants }
+        Granted {
+            table: self.table.clone(),
+            kind: self.kind,
+            example: self.example,
+            grants,
+        }
     }
 }

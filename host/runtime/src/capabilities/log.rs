@@ -39,7 +39,14 @@ impl PluginLog {
     #[must_use]
     pub fn new(plugin: impl Into<String>, span: Span, limit: u64) -> Self {
         let (used, dropped) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { plugin: plugin.into(), span, limit, used, dropped, last_output: Mutex::default() }
+        Self {
+            plugin: plugin.into(),
+            span,
+            limit,
+            used,
+            dropped,
+            last_output: Mutex::default(),
+        }
     }
 
     /// Passes a record on, cut to 16 KiB, or counts it as dropped.
@@ -82,6 +89,11 @@ impl PluginLog {
         std::mem::take(&mut *self.last_output.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Volume is counted anew: another operation begins.
+    pub(crate) fn renew(&self) {
+        self.used.store(0, Ordering::Relaxed);
+    }
+
     /// Records that were not passed on.
     #[must_use]
     pub fn dropped(&self) -> u64 {
@@ -97,7 +109,9 @@ impl PluginLog {
             self.used.fetch_sub(size, Ordering::Relaxed);
             if self.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
                 let (plugin, limit) = (self.plugin.as_str(), self.limit);
-                self.span.in_scope(|| warn!(target: "bulkhead::plugin", plugin, limit, "the plugin logs more than `limits.log-volume`: dropping"));
+                self.span.in_scope(
+                    || warn!(target: "bulkhead::plugin", plugin, limit, "the plugin logs more than `limits.log-volume`: dropping"),
+                );
             }
         }
         admitted
@@ -109,7 +123,8 @@ impl Drop for PluginLog {
         let dropped = self.dropped();
         if dropped > 0 {
             let plugin = self.plugin.as_str();
-            self.span.in_scope(|| warn!(target: "bulkhead::plugin", plugin, dropped, "log records of the plugin were dropped"));
+            self.span
+                .in_scope(|| warn!(target: "bulkhead::plugin", plugin, dropped, "log records of the plugin were dropped"));
         }
     }
 }

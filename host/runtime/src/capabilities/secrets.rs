@@ -22,7 +22,11 @@ impl Secrets {
     /// Names of the secrets that can be revealed.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
-        self.0.iter().filter(|(_, grant)| grant.reveal).map(|(name, _)| name.clone()).collect()
+        self.0
+            .iter()
+            .filter(|(_, grant)| grant.reveal)
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     /// The bytes as stored, without one trailing newline.
@@ -38,7 +42,10 @@ impl Secrets {
         let secret = grant.provider.read().await?;
         let bytes = secret.expose();
         if bytes.len() > MAX_SECRET {
-            return Err(Fault::new(FaultKind::Limit, format!("the secret `{name}` is longer than {MAX_SECRET} bytes")));
+            return Err(Fault::new(
+                FaultKind::Limit,
+                format!("the secret `{name}` is longer than {MAX_SECRET} bytes"),
+            ));
         }
         Ok(match bytes.strip_suffix(b"\n") {
             Some(line) => SecretBytes::new(line.to_vec()),

@@ -49,7 +49,10 @@ impl Snapshot {
     /// What the port says.
     pub async fn walk(&self, path: EntryPath) -> Result<Walk, Fault> {
         let walk = self.budget.within(self.store.walk(path)).await?;
-        Ok(Walk { walk, budget: self.budget.clone() })
+        Ok(Walk {
+            walk,
+            budget: self.budget.clone(),
+        })
     }
 
     /// One entry.
@@ -66,7 +69,10 @@ impl Snapshot {
     /// `not-found`, and what else the port says.
     pub async fn open(&self, path: EntryPath) -> Result<Reader, Fault> {
         let reader = self.budget.within(self.store.open(path)).await?;
-        Ok(Reader { reader, budget: self.budget.clone() })
+        Ok(Reader {
+            reader,
+            budget: self.budget.clone(),
+        })
     }
 }
 

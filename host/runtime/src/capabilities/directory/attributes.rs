@@ -38,12 +38,19 @@ pub(super) fn convert(stat: &rustix::fs::Stat) -> Stat {
         device: stat.st_dev,
         inode: stat.st_ino,
         links: stat.st_nlink,
-        raw_device: if matches!(kind, FileType::CharacterDevice | FileType::BlockDevice) { stat.st_rdev } else { 0 },
+        raw_device: if matches!(kind, FileType::CharacterDevice | FileType::BlockDevice) {
+            stat.st_rdev
+        } else {
+            0
+        },
     }
 }
 
 fn timestamp(seconds: i64, nanoseconds: u64) -> Timestamp {
-    Timestamp { seconds, nanoseconds: u32::try_from(nanoseconds).unwrap_or(0) }
+    Timestamp {
+        seconds,
+        nanoseconds: u32::try_from(nanoseconds).unwrap_or(0),
+    }
 }
 
 /// Changes an open file or folder.
@@ -92,8 +99,17 @@ fn times(modified: Timestamp) -> Result<Timestamps> {
     if modified.nanoseconds >= 1_000_000_000 {
         return Err(Errno::INVAL);
     }
-    let last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-    Ok(Timestamps { last_access, last_modification: Timespec { tv_sec: modified.seconds, tv_nsec: modified.nanoseconds.into() } })
+    let last_access = Timespec {
+        tv_sec: 0,
+        tv_nsec: UTIME_OMIT,
+    };
+    Ok(Timestamps {
+        last_access,
+        last_modification: Timespec {
+            tv_sec: modified.seconds,
+            tv_nsec: modified.nanoseconds.into(),
+        },
+    })
 }
 
 /// Opens a regular file or folder for its attributes; `None` for what must not be opened (links, devices, pipes).
@@ -121,7 +137,10 @@ pub(super) fn extended_attributes(parent: BorrowedFd<'_>, name: &OsStr) -> Resul
     let mut attributes = Vec::new();
     for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
         match rustix::fs::fgetxattr(node.as_fd(), OsStr::from_bytes(name), &mut value[..]) {
-            Ok(length) => attributes.push(ExtendedAttribute { name: name.to_vec(), value: value[..length].to_vec() }),
+            Ok(length) => attributes.push(ExtendedAttribute {
+                name: name.to_vec(),
+                value: value[..length].to_vec(),
+            }),
             // Removed meanwhile.
             Err(Errno::NODATA) => {}
             Err(error) => return Err(error),

@@ -32,7 +32,13 @@ impl Inner {
 
 impl File {
     pub(super) fn new(file: std::fs::File, writable: bool, grant: String, path: PathBuf, budget: Arc<Budget>) -> Self {
-        Self(Arc::new(Inner { file, writable, grant, path, budget }))
+        Self(Arc::new(Inner {
+            file,
+            writable,
+            grant,
+            path,
+            budget,
+        }))
     }
 
     async fn call<T: Send + 'static>(&self, call: impl FnOnce(&Inner) -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
@@ -47,9 +53,13 @@ impl File {
     ) -> Result<T, Fault> {
         if !self.0.writable {
             let path = shown(&self.0.grant, &self.0.path);
-            return Err(Fault::new(FaultKind::PermissionDenied, format!("cannot {action} `{path}`: it was opened for reading")));
+            return Err(Fault::new(
+                FaultKind::PermissionDenied,
+                format!("cannot {action} `{path}`: it was opened for reading"),
+            ));
         }
-        self.call(move |inner| call(&inner.file).map_err(|error| inner.fault(action, &error))).await
+        self.call(move |inner| call(&inner.file).map_err(|error| inner.fault(action, &error)))
+            .await
     }
 
     /// Up to `max` bytes at `offset`; fewer only at the end, `None` beyond it.
@@ -104,7 +114,8 @@ impl File {
     /// # Errors
     /// `io`, `storage-full`.
     pub async fn sync(&self) -> Result<(), Fault> {
-        self.call(|inner| inner.file.sync_all().map_err(|error| inner.fault("sync", &error))).await
+        self.call(|inner| inner.file.sync_all().map_err(|error| inner.fault("sync", &error)))
+            .await
     }
 }
 

@@ -61,7 +61,12 @@ fn to_path(bytes: &[u8]) -> &Path {
 
 impl Folder {
     pub(super) fn new(root: Dir, access: Access, grant: String, budget: Arc<Budget>) -> Self {
-        Self(Arc::new(Inner { root, access, grant, budget }))
+        Self(Arc::new(Inner {
+            root,
+            access,
+            grant,
+            budget,
+        }))
     }
 
     async fn call<T: Send + 'static>(
@@ -91,7 +96,10 @@ impl Folder {
             return Ok(());
         }
         let grant = &self.0.grant;
-        let message = format!("cannot {action} `{}`: the directory `{grant}` is granted read-only", shown(grant, to_path(path.as_bytes())));
+        let message = format!(
+            "cannot {action} `{}`: the directory `{grant}` is granted read-only",
+            shown(grant, to_path(path.as_bytes()))
+        );
         let hint = format!("write `access = \"read-write\"` in `directory.{grant}` if the plugin may change it");
         Err(Fault::new(FaultKind::PermissionDenied, message).hint(hint))
     }
@@ -104,13 +112,21 @@ impl Folder {
         if mode != OpenMode::Read {
             self.check_writable("open for writing", &path)?;
         }
-        let opened = self.call("open", path.clone(), move |inner, path| open(&inner.root, path, mode)).await?;
+        let opened = self
+            .call("open", path.clone(), move |inner, path| open(&inner.root, path, mode))
+            .await?;
         let Some(file) = opened else {
             let message = format!("`{}` is not a regular file", shown(&self.0.grant, to_path(path.as_bytes())));
             return Err(Fault::new(FaultKind::Conflict, message));
         };
         let path = to_path(path.as_bytes()).to_owned();
-        Ok(File::new(file, mode != OpenMode::Read, self.0.grant.clone(), path, self.0.budget.clone()))
+        Ok(File::new(
+            file,
+            mode != OpenMode::Read,
+            self.0.grant.clone(),
+            path,
+            self.0.budget.clone(),
+        ))
     }
 
     /// Creates a folder with permission bits `mode`, whatever the umask.
@@ -121,7 +137,10 @@ impl Folder {
         self.change("create", path, move |inner, path| {
             inner.at(path, |parent, name| {
                 rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o700))?;
-                let attributes = Attributes { mode: Some(mode), ..Attributes::default() };
+                let attributes = Attributes {
+                    mode: Some(mode),
+                    ..Attributes::default()
+                };
                 Ok(attributes::change_at(parent, name, &attributes)?)
             })
         })
@@ -148,7 +167,9 @@ impl Folder {
     /// `not-found`.
     pub async fn stat(&self, path: EntryPath) -> Result<Stat, Fault> {
         let stat = self.call("stat", path, |inner, path| {
-            inner.at(path, |parent, name| Ok(rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?))
+            inner.at(path, |parent, name| {
+                Ok(rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?)
+            })
         });
         stat.await.map(|stat| attributes::convert(&stat))
     }
@@ -159,7 +180,9 @@ impl Folder {
     /// `not-found`, `io` where it is no link.
     pub async fn read_link(&self, path: EntryPath) -> Result<Vec<u8>, Fault> {
         let read = |inner: &Inner, path: &EntryPath| {
-            inner.at(path, |parent, name| Ok(rustix::fs::readlinkat(parent, name, Vec::new())?.into_bytes()))
+            inner.at(path, |parent, name| {
+                Ok(rustix::fs::readlinkat(parent, name, Vec::new())?.into_bytes())
+            })
         };
         self.call("read the link", path, read).await
     }
@@ -170,7 +193,9 @@ impl Folder {
     /// `already-exists`.
     pub async fn create_symlink(&self, path: EntryPath, target: Vec<u8>) -> Result<(), Fault> {
         self.change("create", path, move |inner, path| {
-            inner.at(path, |parent, name| Ok(rustix::fs::symlinkat(OsStr::from_bytes(&target), parent, name)?))
+            inner.at(path, |parent, name| {
+                Ok(rustix::fs::symlinkat(OsStr::from_bytes(&target), parent, name)?)
+            })
         })
         .await
     }
@@ -248,7 +273,9 @@ impl Folder {
     /// `not-found`, `permission-denied`, `unsupported`, `storage-full`.
     pub async fn set_extended_attribute(&self, path: EntryPath, attribute: ExtendedAttribute) -> Result<(), Fault> {
         self.change("set an extended attribute of", path, move |inner, path| {
-            inner.at(path, |parent, name| Ok(attributes::set_extended_attribute(parent, name, &attribute)?))
+            inner.at(path, |parent, name| {
+                Ok(attributes::set_extended_attribute(parent, name, &attribute)?)
+            })
         })
         .await
     }
@@ -275,7 +302,10 @@ impl Folder {
         self.call("ask for the space of", EntryPath::default(), |inner, _| {
             let space = rustix::fs::fstatvfs(&inner.root)?;
             let bytes = |blocks: u64| blocks.saturating_mul(space.f_frsize);
-            Ok(Space { available: bytes(space.f_bavail), total: bytes(space.f_blocks) })
+            Ok(Space {
+                available: bytes(space.f_bavail),
+                total: bytes(space.f_blocks),
+            })
         })
         .await
     }

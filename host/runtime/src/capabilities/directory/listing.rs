@@ -34,7 +34,11 @@ pub struct Listing {
 
 impl Listing {
     pub(super) fn new(dir: Dir, path: String, budget: Arc<Budget>) -> Self {
-        Self { dir: Some(dir), path, budget }
+        Self {
+            dir: Some(dir),
+            path,
+            budget,
+        }
     }
 
     /// Up to 1,024 further entries; empty at the end.
@@ -77,7 +81,10 @@ fn read_batch(dir: &mut Dir) -> Result<Vec<DirectoryEntry>> {
             },
             known => known,
         };
-        entries.push(DirectoryEntry { name: name.to_vec(), file_type: attributes::file_type(kind) });
+        entries.push(DirectoryEntry {
+            name: name.to_vec(),
+            file_type: attributes::file_type(kind),
+        });
     }
     Ok(entries)
 }

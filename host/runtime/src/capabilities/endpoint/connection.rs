@@ -23,10 +23,10 @@ const LEAST_SPACE: usize = 16 << 10;
 
 /// A place among the open connections that the limit allows; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Place(Arc<Budget>);
+pub(crate) struct Place(Arc<Budget>);
 
 impl Place {
-    pub(super) fn take(budget: &Arc<Budget>) -> Result<Self, Fault> {
+    pub(crate) fn take(budget: &Arc<Budget>) -> Result<Self, Fault> {
         budget.connect()?;
         Ok(Self(budget.clone()))
     }
@@ -64,7 +64,16 @@ pub struct Connection {
 impl Connection {
     pub(super) fn new(stream: Stream, address: Address, endpoint: Arc<Endpoint>, place: Place) -> Self {
         let (buffer, ended) = (BytesMut::new(), None);
-        Self { stream: Some(stream), buffer, ended, clear_read: 0, clear_written: 0, address, endpoint, place }
+        Self {
+            stream: Some(stream),
+            buffer,
+            ended,
+            clear_read: 0,
+            clear_written: 0,
+            address,
+            endpoint,
+            place,
+        }
     }
 
     /// The address that was dialled, as the operator wrote it.
@@ -82,7 +91,11 @@ impl Connection {
             let (timeout, own) = self.place.0.deadline(deadline);
             let readable = std::future::poll_fn(|context| self.poll_readable(context));
             if tokio::time::timeout(timeout, readable).await.is_err() {
-                return Err(if own { self.read_timed_out(timeout) } else { self.place.0.call_timed_out() });
+                return Err(if own {
+                    self.read_timed_out(timeout)
+                } else {
+                    self.place.0.call_timed_out()
+                });
             }
         }
         if self.buffer.is_empty() {
@@ -174,7 +187,12 @@ impl Connection {
             return Ok(());
         };
         let address = &self.address;
-        let closed = async { stream.shutdown().await.map_err(|error| lost("closing", address, &error.to_string())) };
+        let closed = async {
+            stream
+                .shutdown()
+                .await
+                .map_err(|error| lost("closing", address, &error.to_string()))
+        };
         budget.within(closed).await
     }
 
@@ -234,7 +252,10 @@ impl Connection {
         if bytes <= CLEAR_BEFORE_TLS {
             return Ok(());
         }
-        let message = format!("TLS is required for {}, and more than {CLEAR_BEFORE_TLS} bytes were to pass in clear", self.address.written);
+        let message = format!(
+            "TLS is required for {}, and more than {CLEAR_BEFORE_TLS} bytes were to pass in clear",
+            self.address.written
+        );
         Err(Fault::new(FaultKind::PermissionDenied, message))
     }
 

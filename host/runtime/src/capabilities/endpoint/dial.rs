@@ -22,7 +22,10 @@ pub(crate) struct Address {
 
 impl Address {
     pub(super) fn socket(path: &Path) -> Self {
-        Self { written: path.display().to_string(), host: None }
+        Self {
+            written: path.display().to_string(),
+            host: None,
+        }
     }
 }
 
@@ -49,7 +52,13 @@ pub(crate) async fn connect_any(addresses: &[String]) -> Result<(Stream, Address
             Ok(Ok(stream)) => {
                 // Protocols of question and answer would wait for Nagle's timer; what is large fills its segments anyway.
                 stream.set_nodelay(true).map_err(|error| unreachable(address, &error.to_string()))?;
-                return Ok((Stream::Tcp(stream), Address { written: address.clone(), host: Some(host.to_owned()) }));
+                return Ok((
+                    Stream::Tcp(stream),
+                    Address {
+                        written: address.clone(),
+                        host: Some(host.to_owned()),
+                    },
+                ));
             }
             Ok(Err(error)) => causes.push(format!("{address}: {error}")),
             Err(_) => causes.push(format!("{address}: no answer within {} s", CONNECT_TIMEOUT.as_secs())),
@@ -82,7 +91,9 @@ pub(super) fn matches(pattern: &str, address: &str) -> bool {
         return false;
     };
     let reach = tail.find(':').unwrap_or(tail.len());
-    (0..=reach).filter(|end| tail.is_char_boundary(*end)).any(|end| matches(rest, &tail[end..]))
+    (0..=reach)
+        .filter(|end| tail.is_char_boundary(*end))
+        .any(|end| matches(rest, &tail[end..]))
 }
 
 #[cfg(test)]

@@ -12,10 +12,12 @@ use std::sync::Arc;
 use bulkhead_model::{Fault, FaultKind};
 use tokio::sync::OnceCell;
 
+pub(crate) use connection::Place;
 pub use connection::{Connection, TlsSession};
-pub(crate) use dial::Address;
+use dial::Address;
+pub(crate) use dial::connect_any;
 pub(crate) use stream::Stream;
-pub(crate) use tls::TlsClient;
+use tls::TlsClient;
 
 use super::{Budget, Granted};
 use crate::{Destination, EndpointGrant, TlsMode};
@@ -51,12 +53,21 @@ pub(crate) struct Endpoint {
 
 impl Endpoint {
     pub(crate) fn new(grant: EndpointGrant) -> Self {
-        Self { grant, tls: OnceCell::new() }
+        Self {
+            grant,
+            tls: OnceCell::new(),
+        }
     }
 
     /// The TLS client: authorities, client certificate and key, read once.
     pub(crate) async fn tls(&self) -> Result<&TlsClient, Fault> {
-        self.tls.get_or_try_init(|| TlsClient::load(&self.grant.tls)).await
+        let load = || async {
+            match self.grant.destination {
+                Destination::Url(_) => TlsClient::for_http(&self.grant.tls).await,
+                _ => TlsClient::load(&self.grant.tls).await,
+            }
+        };
+        self.tls.get_or_try_init(load).await
     }
 
     fn tls_mode(&self) -> TlsMode {
@@ -78,7 +89,10 @@ impl Endpoints {
     /// Over the plugin's grants, within a budget.
     #[must_use]
     pub fn new(granted: &Granted<EndpointGrant>, budget: Arc<Budget>) -> Self {
-        Self { granted: granted.map(|grant| Arc::new(Endpoint::new(grant.clone()))), budget }
+        Self {
+            granted: granted.map(|grant| Arc::new(Endpoint::new(grant.clone()))),
+            budget,
+        }
     }
 
     /// The endpoint of that name, for the other capabilities that dial.
@@ -98,7 +112,12 @@ impl Endpoints {
             Destination::Url(url) => (Transport::Tcp, vec![url.clone()]),
         };
         let client_certificate = endpoint.grant.tls.client_certificate.is_some();
-        Ok(EndpointSettings { transport, tls: endpoint.tls_mode(), client_certificate, addresses })
+        Ok(EndpointSettings {
+            transport,
+            tls: endpoint.tls_mode(),
+            client_certificate,
+            addresses,
+        })
     }
 
     /// Connects to the endpoint: its addresses in order, until one answers.
@@ -133,13 +152,13 @@ impl Endpoints {
     }
 
     async fn dial(&self, endpoint: &Arc<Endpoint>, addresses: &[String]) -> Result<Connection, Fault> {
-        let place = connection::Place::take(&self.budget)?;
+        let place = Place::take(&self.budget)?;
         let (stream, address) = self.budget.within(dial::connect_any(addresses)).await?;
         Ok(Connection::new(stream, address, endpoint.clone(), place))
     }
 
     async fn dial_socket(&self, endpoint: &Arc<Endpoint>, path: &Path) -> Result<Connection, Fault> {
-        let place = connection::Place::take(&self.budget)?;
+        let place = Place::take(&self.budget)?;
         let stream = self.budget.within(dial::connect_socket(path)).await?;
         Ok(Connection::new(stream, Address::socket(path), endpoint.clone(), place))
     }

@@ -23,7 +23,10 @@ pub(crate) struct TlsClient {
 
 impl std::fmt::Debug for TlsClient {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("TlsClient").field("server_name", &self.server_name).finish_non_exhaustive()
+        formatter
+            .debug_struct("TlsClient")
+            .field("server_name", &self.server_name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -32,8 +35,16 @@ impl TlsClient {
         Self::load_as(settings, settings.mode, &[]).await
     }
 
-    /// As `load`, with another mode and with protocols to offer by ALPN.
-    pub(crate) async fn load_as(settings: &TlsSettings, mode: TlsMode, protocols: &[&[u8]]) -> Result<Self, Fault> {
+    /// For a `https` URL: verified in full, where the operator does not ask for less.
+    pub(super) async fn for_http(settings: &TlsSettings) -> Result<Self, Fault> {
+        let mode = match settings.mode {
+            weaker @ (TlsMode::Require | TlsMode::VerifyCa) => weaker,
+            TlsMode::Disable | TlsMode::Prefer | TlsMode::VerifyFull => TlsMode::VerifyFull,
+        };
+        Self::load_as(settings, mode, &[b"http/1.1"]).await
+    }
+
+    async fn load_as(settings: &TlsSettings, mode: TlsMode, protocols: &[&[u8]]) -> Result<Self, Fault> {
         let trust = load_trust(settings, mode).await?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone())
@@ -51,7 +62,10 @@ impl TlsClient {
             }
         };
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-        Ok(Self { config: Arc::new(config), server_name: settings.server_name.clone() })
+        Ok(Self {
+            config: Arc::new(config),
+            server_name: settings.server_name.clone(),
+        })
     }
 
     /// Negotiates TLS over `tcp` to `host`; `address` is for messages.
@@ -59,7 +73,10 @@ impl TlsClient {
         let name = self.server_name.as_deref().unwrap_or(host);
         let name = ServerName::try_from(name.to_owned())
             .map_err(|error| config_fault(format!("`{name}` cannot be a server's name in TLS")).caused_by(&error))?;
-        TlsConnector::from(self.config.clone()).connect(name, tcp).await.map_err(|error| handshake_fault(address, &error))
+        TlsConnector::from(self.config.clone())
+            .connect(name, tcp)
+            .await
+            .map_err(|error| handshake_fault(address, &error))
     }
 }
 
@@ -72,7 +89,10 @@ pub(super) fn session(stream: &TlsStream<TcpStream>) -> TlsSession {
     };
     let certificates = connection.peer_certificates().unwrap_or_default();
     let peer_certificate = certificates.first().map(|certificate| certificate.to_vec()).unwrap_or_default();
-    TlsSession { protocol: protocol.to_owned(), peer_certificate }
+    TlsSession {
+        protocol: protocol.to_owned(),
+        peer_certificate,
+    }
 }
 
 fn handshake_fault(address: &str, error: &std::io::Error) -> Fault {
@@ -107,7 +127,11 @@ async fn load_trust(settings: &TlsSettings, mode: TlsMode) -> Result<Trust, Faul
         Some(path) => read_certificates(path).await?,
         None => Vec::new(),
     };
-    let roots = if pinned.is_empty() { native_roots().await? } else { RootCertStore::empty() };
+    let roots = if pinned.is_empty() {
+        native_roots().await?
+    } else {
+        RootCertStore::empty()
+    };
     Trust::authorities(roots, pinned, check_name).map_err(|error| {
         let path = settings.ca.as_deref().unwrap_or(Path::new("")).display().to_string();
         config_fault(format!("no certificate of an authority in {path}")).caused_by(&error)
@@ -126,18 +150,19 @@ async fn native_roots() -> Result<RootCertStore, Fault> {
 }
 
 async fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
-    let unreadable = |error: &dyn std::error::Error| config_fault(format!("cannot read certificates from {}", path.display())).caused_by(error);
+    let unreadable =
+        |error: &dyn std::error::Error| config_fault(format!("cannot read certificates from {}", path.display())).caused_by(error);
     let pem = tokio::fs::read(path).await.map_err(|error| unreadable(&error))?;
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|error| unreadable(&error))?;
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| unreadable(&error))?;
     if certificates.is_empty() {
         return Err(config_fault(format!("there is no PEM certificate in {}", path.display())));
     }
     Ok(certificates)
 }
 
-async fn load_client_certificate(
-    certificate: &ClientCertificate,
-) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Fault> {
+async fn load_client_certificate(certificate: &ClientCertificate) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Fault> {
     let chain = read_certificates(&certificate.certificate).await?;
     let pem = certificate.key.read().await?;
     // The cause is left out on purpose: it could quote the key.

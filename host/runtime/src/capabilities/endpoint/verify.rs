@@ -18,16 +18,16 @@ pub(super) enum Trust {
     /// Encryption without knowing with whom.
     Anything,
     /// A chain to one of `roots`, or one of `pinned` itself.
-    Authorities { roots: RootCertStore, pinned: Vec<CertificateDer<'static>>, check_name: bool },
+    Authorities {
+        roots: RootCertStore,
+        pinned: Vec<CertificateDer<'static>>,
+        check_name: bool,
+    },
 }
 
 impl Trust {
     /// Authorities of the host (`roots`) and of the operator's file (`pinned`).
-    pub(super) fn authorities(
-        mut roots: RootCertStore,
-        pinned: Vec<CertificateDer<'static>>,
-        check_name: bool,
-    ) -> Result<Self, Error> {
+    pub(super) fn authorities(mut roots: RootCertStore, pinned: Vec<CertificateDer<'static>>, check_name: bool) -> Result<Self, Error> {
         for certificate in &pinned {
             roots.add(certificate.clone())?;
         }

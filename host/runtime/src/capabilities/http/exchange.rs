@@ -1,0 +1,143 @@
+//! One request and its response, both streamed.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bulkhead_model::{Fault, FaultKind};
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+use tokio::sync::mpsc;
+
+use super::body::{Part, RequestBody};
+use super::pool::Lease;
+use crate::capabilities::{Budget, check_transfer, transfer_size};
+
+type Responding = Pin<Box<dyn Future<Output = hyper::Result<Response<Incoming>>> + Send>>;
+
+/// The head of a response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResponseHead {
+    /// 200 to 599.
+    pub status: u16,
+    /// Names and values.
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+/// A request in progress. Dropping it early closes its connection; a body that was not ended by [`Exchange::respond`] is cut off.
+pub struct Exchange {
+    state: State,
+    address: String,
+    budget: Arc<Budget>,
+}
+
+enum State {
+    Sending {
+        body: Option<mpsc::Sender<Part>>,
+        response: Responding,
+        lease: Lease,
+    },
+    Receiving {
+        body: Incoming,
+        rest: Bytes,
+        lease: Lease,
+    },
+    Ended,
+}
+
+impl Exchange {
+    pub(super) fn begin(mut lease: Lease, request: Request<RequestBody>, body: Option<mpsc::Sender<Part>>, budget: Arc<Budget>) -> Self {
+        let address = lease.address().to_owned();
+        let response = Box::pin(lease.sender().send_request(request));
+        Self {
+            state: State::Sending { body, response, lease },
+            address,
+            budget,
+        }
+    }
+
+    /// Sends the next part of the body. A server that has answered already does not hear it; [`Exchange::respond`] tells what it said.
+    ///
+    /// # Errors
+    /// `limit`, `timed-out`, `internal` after `respond`.
+    pub async fn write(&mut self, data: Bytes) -> Result<(), Fault> {
+        check_transfer(data.len())?;
+        self.budget.write(data.len() as u64)?;
+        let State::Sending { body: Some(body), .. } = &mut self.state else {
+            return Err(Fault::new(FaultKind::Internal, "the request has no body, or it was ended"));
+        };
+        let send = async {
+            let _ = body.send(Part::Data(data)).await;
+            Ok(())
+        };
+        self.budget.within(send).await
+    }
+
+    /// Ends the body and waits for the response's head.
+    ///
+    /// # Errors
+    /// `connection-lost`, `timed-out`, `internal` when called again.
+    pub async fn respond(&mut self) -> Result<ResponseHead, Fault> {
+        let State::Sending { body, response, lease } = std::mem::replace(&mut self.state, State::Ended) else {
+            return Err(Fault::new(FaultKind::Internal, "`respond` was called before"));
+        };
+        let answer = async {
+            if let Some(body) = body {
+                let _ = body.send(Part::End).await;
+            }
+            response.await.map_err(|error| lost(&self.address, &error))
+        };
+        let (head, body) = self.budget.within(answer).await?.into_parts();
+        let headers = head
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
+            .collect();
+        self.state = State::Receiving {
+            body,
+            rest: Bytes::new(),
+            lease,
+        };
+        Ok(ResponseHead {
+            status: head.status.as_u16(),
+            headers,
+        })
+    }
+
+    /// Reads the response's body; `None` at its end.
+    ///
+    /// # Errors
+    /// `connection-lost` where it ends early, `timed-out`, `internal` before `respond`.
+    pub async fn read(&mut self, max: u32) -> Result<Option<Bytes>, Fault> {
+        let (body, rest) = match &mut self.state {
+            State::Receiving { body, rest, .. } => (body, rest),
+            State::Ended => return Ok(None),
+            State::Sending { .. } => return Err(Fault::new(FaultKind::Internal, "the response is read before `respond`")),
+        };
+        while rest.is_empty() {
+            let frame = self.budget.within(async { Ok(body.frame().await) }).await?;
+            match frame {
+                Some(Ok(frame)) => *rest = frame.into_data().unwrap_or_default(),
+                Some(Err(error)) => {
+                    let fault = lost(&self.address, &error);
+                    self.state = State::Ended;
+                    return Err(fault);
+                }
+                None => {
+                    if let State::Receiving { lease, .. } = std::mem::replace(&mut self.state, State::Ended) {
+                        lease.give_back();
+                    }
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(rest.split_to(rest.len().min(transfer_size(max)))))
+    }
+}
+
+fn lost(address: &str, error: &hyper::Error) -> Fault {
+    Fault::new(FaultKind::ConnectionLost, format!("the HTTP exchange with {address} broke"))
+        .retryable()
+        .caused_by(error)
+}

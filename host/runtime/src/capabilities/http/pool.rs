@@ -1,0 +1,133 @@
+//! Connections that are kept alive between requests.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bulkhead_model::{Fault, FaultKind};
+use hyper::Uri;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+
+use super::body::RequestBody;
+use super::request::host_and_port;
+use crate::capabilities::Budget;
+use crate::capabilities::endpoint::{Endpoint, Place, Stream, connect_any};
+
+/// How long a connection may lie idle and still be used: servers close theirs after 5 s (Node.js) and more.
+const MAX_IDLE: Duration = Duration::from_secs(4);
+
+/// Idle connections by the endpoint's name.
+#[derive(Debug, Default)]
+pub(super) struct Pool(Mutex<HashMap<String, Vec<Idle>>>);
+
+#[derive(Debug)]
+struct Idle {
+    connection: Connection,
+    since: Instant,
+}
+
+/// A connection with the task that drives it, which ends with it.
+#[derive(Debug)]
+struct Connection {
+    sender: SendRequest<RequestBody>,
+    _driver: Driver,
+}
+
+#[derive(Debug)]
+struct Driver(tokio::task::AbortHandle);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A connection that serves one exchange.
+pub(super) struct Lease {
+    connection: Connection,
+    endpoint: String,
+    address: String,
+    pool: Arc<Pool>,
+}
+
+impl Lease {
+    pub(super) fn sender(&mut self) -> &mut SendRequest<RequestBody> {
+        &mut self.connection.sender
+    }
+
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The exchange is over: the connection may serve another one.
+    pub(super) fn give_back(self) {
+        if !self.connection.sender.is_closed() {
+            let idle = Idle {
+                connection: self.connection,
+                since: Instant::now(),
+            };
+            self.pool
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .entry(self.endpoint)
+                .or_default()
+                .push(idle);
+        }
+    }
+}
+
+impl Pool {
+    /// An idle connection to the endpoint, or a new one.
+    pub(super) async fn take(self: &Arc<Self>, name: &str, endpoint: &Endpoint, url: &Uri, budget: &Arc<Budget>) -> Result<Lease, Fault> {
+        let (host, port) = host_and_port(url);
+        let address = format!("{host}:{port}");
+        let connection = match self.idle(name).await {
+            Some(connection) => connection,
+            None => connect(endpoint, url, &address, budget).await?,
+        };
+        Ok(Lease {
+            connection,
+            endpoint: name.to_owned(),
+            address,
+            pool: self.clone(),
+        })
+    }
+
+    async fn idle(&self, name: &str) -> Option<Connection> {
+        loop {
+            let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(name)?.pop()?;
+            if idle.since.elapsed() < MAX_IDLE && idle.connection.sender.ready().await.is_ok() {
+                return Some(idle.connection);
+            }
+        }
+    }
+}
+
+async fn connect(endpoint: &Endpoint, url: &Uri, address: &str, budget: &Arc<Budget>) -> Result<Connection, Fault> {
+    let place = Place::take(budget)?;
+    let (stream, dialled) = connect_any(&[address.to_owned()]).await?;
+    let stream = match (url.scheme_str(), stream) {
+        (Some("https"), Stream::Tcp(tcp)) => {
+            let host = dialled.host.unwrap_or_default();
+            Stream::Tls(Box::new(endpoint.tls().await?.handshake(tcp, &host, address).await?))
+        }
+        (_, stream) => stream,
+    };
+    let failed = |error: hyper::Error| {
+        Fault::new(FaultKind::Unreachable, format!("no HTTP with {address}"))
+            .retryable()
+            .caused_by(&error)
+    };
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
+    let driver = tokio::spawn(async move {
+        let _place = place;
+        // Its failure reaches the exchange by the request's own future.
+        let _ = connection.await;
+    });
+    Ok(Connection {
+        sender,
+        _driver: Driver(driver.abort_handle()),
+    })
+}

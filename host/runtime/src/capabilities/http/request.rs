@@ -1,0 +1,160 @@
+//! The head of a request: what the plugin may say in it, and what the host adds.
+
+use base64::Engine as _;
+use bulkhead_model::{Fault, FaultKind};
+use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Request as HttpRequest, Uri};
+use zeroize::Zeroizing;
+
+use super::Request;
+use crate::{Auth, Destination, EndpointGrant};
+
+/// Headers that decide how a message is framed and where it goes: the host's business.
+const RESERVED: [&str; 10] = [
+    "connection",
+    "content-length",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// The URL of an endpoint: `http` or `https`, a host, no query.
+pub(super) fn base_url(name: &str, destination: &Destination) -> Result<Uri, Fault> {
+    let Destination::Url(url) = destination else {
+        let message = format!("the endpoint `{name}` takes connections, not HTTP requests");
+        return Err(Fault::new(FaultKind::Unsupported, message).hint(format!("write `endpoint.{name}` with `url`")));
+    };
+    let bad = |cause: &str| Fault::new(FaultKind::Config, format!("the url of the endpoint `{name}` {cause}"));
+    let uri: Uri = url.parse().map_err(|error| bad("is not valid").caused_by(&error))?;
+    match (uri.scheme_str(), uri.host(), uri.query()) {
+        (Some("http" | "https"), Some(_), None) => Ok(uri),
+        (_, _, Some(_)) => Err(bad("has a query, which belongs to the plugin's config")),
+        _ => Err(bad("is not of the form `https://host[:port][/path]`")),
+    }
+}
+
+/// Host (without brackets around IPv6) and port, in the form that the dialer takes.
+pub(super) fn host_and_port(url: &Uri) -> (&str, u16) {
+    let default = if url.scheme_str() == Some("https") { 443 } else { 80 };
+    (url.host().unwrap_or_default(), url.port_u16().unwrap_or(default))
+}
+
+/// The head as it goes over the wire.
+pub(super) async fn head(url: &Uri, grant: &EndpointGrant, request: &Request) -> Result<HttpRequest<()>, Fault> {
+    let mut head = HttpRequest::new(());
+    *head.method_mut() = Method::from_bytes(request.method.as_bytes()).map_err(|error| bad("method", &error))?;
+    *head.uri_mut() = target(url, &request.path)?;
+    let headers = head.headers_mut();
+    for (name, value) in &request.headers {
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| bad("header name", &error))?;
+        check_header(&name, grant)?;
+        headers.append(name, HeaderValue::from_bytes(value).map_err(|error| bad("header value", &error))?);
+    }
+    let authority = url.authority().map(|authority| authority.as_str()).unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    headers.insert(HOST, HeaderValue::from_str(host).map_err(|error| bad("host", &error))?);
+    if let Some(length) = request.content_length.filter(|length| *length > 0 || needs_length(&request.method)) {
+        headers.insert(CONTENT_LENGTH, length.into());
+    }
+    add_auth(headers, grant.auth.as_ref()).await?;
+    Ok(head)
+}
+
+fn needs_length(method: &str) -> bool {
+    matches!(method, "POST" | "PUT" | "PATCH")
+}
+
+fn check_header(name: &HeaderName, grant: &EndpointGrant) -> Result<(), Fault> {
+    if RESERVED.contains(&name.as_str()) {
+        return Err(Fault::new(
+            FaultKind::PermissionDenied,
+            format!("the header `{name}` is set by the host"),
+        ));
+    }
+    if name == AUTHORIZATION && grant.auth.is_some() {
+        return Err(Fault::new(
+            FaultKind::PermissionDenied,
+            "the endpoint's `auth` sets the header `authorization`",
+        ));
+    }
+    Ok(())
+}
+
+/// Path and query below the URL's own path; dot segments would lead out of it.
+fn target(url: &Uri, path: &str) -> Result<Uri, Fault> {
+    let segments = path.split(['?', '#']).next().unwrap_or_default().split(['/', '\\']);
+    let dots = |segment: &str| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
+    if !path.starts_with('/') || segments.into_iter().any(dots) {
+        let message = format!("the path `{path}` does not begin with `/`, or contains `.` or `..`");
+        return Err(Fault::new(FaultKind::Internal, message));
+    }
+    format!("{}{path}", url.path().trim_end_matches('/'))
+        .parse()
+        .map_err(|error| bad("path", &error))
+}
+
+async fn add_auth(headers: &mut HeaderMap, auth: Option<&Auth>) -> Result<(), Fault> {
+    let value = match auth {
+        None => return Ok(()),
+        Some(Auth::Basic { user, password }) => {
+            let password = password.read().await?;
+            let mut pair = Zeroizing::new(format!("{user}:").into_bytes());
+            pair.extend_from_slice(line(password.expose()));
+            Zeroizing::new(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(&pair)).into_bytes())
+        }
+        Some(Auth::Bearer { token }) => {
+            let token = token.read().await?;
+            Zeroizing::new([b"Bearer ", line(token.expose())].concat())
+        }
+    };
+    // The cause is left out: it could quote the secret.
+    let mut value = HeaderValue::from_bytes(&value).map_err(|_| {
+        Fault::new(
+            FaultKind::Config,
+            "the secret of the endpoint's `auth` has characters that no HTTP header may have",
+        )
+    })?;
+    value.set_sensitive(true);
+    headers.insert(AUTHORIZATION, value);
+    Ok(())
+}
+
+/// Without one trailing newline, as files have it.
+fn line(secret: &[u8]) -> &[u8] {
+    secret.strip_suffix(b"\n").unwrap_or(secret)
+}
+
+fn bad(what: &str, error: &dyn std::error::Error) -> Fault {
+    Fault::new(FaultKind::Internal, format!("the plugin's request has an impossible {what}")).caused_by(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_stay_below_the_url() {
+        let url = Uri::from_static("https://drive.example/v3/");
+        assert_eq!(
+            target(&url, "/files?q=..").map(|uri| uri.to_string()),
+            Ok("/v3/files?q=..".to_owned())
+        );
+        for bad in ["files", "/../admin", "/a/%2E%2e/b", "/./a", "/a\\..\\b"] {
+            assert!(target(&url, bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_plain_urls_are_endpoints() {
+        let check = |url: &str| base_url("x", &Destination::Url(url.to_owned())).map_err(|fault| fault.kind);
+        assert!(check("https://[::1]:8443/base").is_ok());
+        for bad in ["ftp://host", "host:80", "https://host/?q=1", "https://"] {
+            assert_eq!(check(bad).map(|_| ()), Err(FaultKind::Config), "{bad}");
+        }
+    }
+}
