@@ -10,15 +10,19 @@ mod bulkhead;
 mod command;
 mod error;
 pub mod guardian;
+pub mod plugins;
 pub mod postgres;
 pub mod restic;
 mod scratch;
+pub mod signal;
+mod tree;
 pub mod user;
 
 pub use bulkhead::{Bulkhead, Outcome, binary};
 pub use command::{Tool, run};
 pub use error::Error;
 pub use scratch::{Scratch, free_port, random_secret, sha256_of_file};
+pub use tree::{Node, Tree};
 
 /// What every function here returns.
 pub type Result<T> = std::result::Result<T, Error>;

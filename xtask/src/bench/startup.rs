@@ -1,5 +1,7 @@
 //! `cargo xtask bench startup`: what a run costs that has nothing to do.
 
+use bulkhead_test_support::plugins;
+
 use super::Context;
 use super::report::{Report, Samples, machine};
 use super::vault::VaultSide;
@@ -12,11 +14,13 @@ use crate::error::Result;
 #[derive(clap::Args)]
 pub(crate) struct Arguments {}
 
-/// A source that finds nothing.
-const PIPELINE: &str = "[pipeline.nothing]\nplugin = \"empty\"\nvault = \"main\"\n";
-
 pub(super) fn run(context: &Context, _arguments: &Arguments) -> Result<Report> {
-    let vault = VaultSide::new(context, PIPELINE)?;
+    let component = plugins::component("misbehaving-source")?;
+    let pipeline = format!(
+        "[plugin.empty]\npath = {:?}\n[pipeline.nothing]\nplugin = \"empty\"\nvault = \"main\"\nconfig = {{ entries = 0 }}\n",
+        component.display().to_string()
+    );
+    let vault = VaultSide::new(context, &pipeline)?;
     // Fills the cache of compiled components.
     vault.run(&["run", "nothing"])?;
     let (mut runs, mut openings) = (Vec::new(), Vec::new());

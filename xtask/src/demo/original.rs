@@ -62,6 +62,13 @@ impl Original {
         &self.backup_password
     }
 
+    /// The OID of its tablespace, by which restore targets call it.
+    pub(super) fn tablespace(&self) -> Result<String> {
+        Ok(self
+            .cluster
+            .execute("postgres", "SELECT oid FROM pg_tablespace WHERE spcname = 'archive'")?)
+    }
+
     /// Bytes of all databases.
     fn size(&self) -> Result<u64> {
         let bytes = self

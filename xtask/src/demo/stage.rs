@@ -60,7 +60,7 @@ impl<'c> Stage<'c> {
             let copied = std::fs::copy(certificates.authority_certificate(), scratch.join("ca.pem"));
             copied.map_err(Error::io("cannot copy the authority's certificate"))?;
         }
-        let configuration = configuration(scratch.path(), original);
+        let configuration = configuration(original)?;
         scratch.private_file("bulkhead.toml", &configuration)?;
         console.file("bulkhead.toml", &configuration);
         Ok(Self {
@@ -138,32 +138,33 @@ impl<'c> Stage<'c> {
     }
 }
 
-fn configuration(folder: &Path, original: &Original) -> String {
-    format!(
+/// The whole configuration; relative paths start from the folder that it is in.
+fn configuration(original: &Original) -> Result<String> {
+    Ok(format!(
         r#"version = 1
 
 [vault.main]                                # an encrypted restic repository on one sink
-key = {{ file = "{folder}/vault-password" }}
+key = {{ file = "vault-password" }}
 sinks = ["disk"]
 
 [sink.disk]
 plugin = "local"
-directory.root = {{ path = "{folder}/vault", access = "read-write" }}
+directory.root = {{ path = "vault", access = "read-write" }}
 
 [pipeline.demo]                             # one source, the vault that it writes to, and what the plugin may touch
 plugin = "postgres"
 vault = "main"
 config = {{ mode = "physical", user = "{BACKUP_ROLE}" }}
-endpoint.server = {{ address = "{address}", tls = {{ mode = "verify-full", ca = "{folder}/ca.pem" }} }}
-secret.password = {{ file = "{folder}/postgres-password", reveal = true }}
+endpoint.server = {{ address = "{address}", tls = {{ mode = "verify-full", ca = "ca.pem" }} }}
+secret.password = {{ file = "postgres-password", reveal = true }}
 
 [pipeline.demo.target.elsewhere]            # a restore target, with grants of its own
-directory.data = {{ path = "{folder}/restored/data", access = "read-write" }}
-directory.tablespace-archive = {{ path = "{folder}/restored/archive", access = "read-write" }}
+directory.data = {{ path = "restored/data", access = "read-write" }}
+directory.tablespace-{tablespace} = {{ path = "restored/archive", access = "read-write" }}
 "#,
-        folder = folder.display(),
         address = original.cluster().address(),
-    )
+        tablespace = original.tablespace()?,
+    ))
 }
 
 fn private(folder: &Path) -> Result<()> {
