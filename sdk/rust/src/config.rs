@@ -105,7 +105,6 @@ mod tests {
 
     #[derive(Debug, Default, Deserialize)]
     #[serde(deny_unknown_fields, default)]
-    #[expect(dead_code, reason = "only parsed")]
     struct Tables {
         exclude: Vec<String>,
         jobs: u32,

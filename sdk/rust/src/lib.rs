@@ -61,6 +61,8 @@ pub mod secrets;
 pub mod sink;
 pub mod snapshot;
 pub mod source;
+#[cfg(all(feature = "testing", not(target_family = "wasm")))]
+pub mod testing;
 pub mod types;
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]

@@ -1,0 +1,377 @@
+//! Directories: real folders, with faults on demand.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    fs, io,
+    os::unix::{
+        ffi::{OsStrExt, OsStringExt},
+        fs::{DirBuilderExt, FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    },
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, UNIX_EPOCH},
+};
+
+use super::{check_path, lock, store::OnePage};
+use crate::{
+    Error, ErrorKind, Result,
+    description::Access,
+    directory::{Attributes, DirectoryEntry, ExtendedAttribute, FileType, OpenMode, Space, Stat},
+    host,
+    types::Timestamp,
+};
+
+/// Room that a directory has when the test says nothing: 1 TiB.
+const ROOM: u64 = 1 << 40;
+
+/// A directory that a test grants. Clones are the same folder.
+#[derive(Clone)]
+pub struct Directory {
+    root: PathBuf,
+    access: Access,
+    faults: Arc<Faults>,
+    attributes: Arc<Mutex<BTreeMap<Vec<u8>, Vec<ExtendedAttribute>>>>,
+    has_hard_links: bool,
+    _temporary: Option<Arc<tempfile::TempDir>>,
+}
+
+/// What goes wrong, and when.
+struct Faults {
+    /// Changes that succeed before the host is as good as dead.
+    changes_left: AtomicU64,
+    /// Bytes that can still be written.
+    room: AtomicU64,
+}
+
+impl Faults {
+    /// Counts a change.
+    fn change(&self) -> Result<()> {
+        let counted = self
+            .changes_left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        counted.map(drop).map_err(|_| Error::new(ErrorKind::Io, "the host died here"))
+    }
+
+    fn write(&self, bytes: u64) -> Result<()> {
+        let counted = self
+            .room
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(bytes));
+        counted
+            .map(drop)
+            .map_err(|_| Error::new(ErrorKind::StorageFull, "No space left on device (os error 28)"))
+    }
+}
+
+impl Directory {
+    /// A new folder of mode 0700 that goes away with the harness and all clones of this, read-write.
+    #[must_use]
+    pub fn temporary() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let root = folder.path().to_owned();
+        Self {
+            _temporary: Some(Arc::new(folder)),
+            ..Self::at(root)
+        }
+    }
+
+    /// A folder of the test's own, read-write.
+    #[must_use]
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self {
+            root: root.into(),
+            access: Access::ReadWrite,
+            faults: Arc::new(Faults {
+                changes_left: AtomicU64::new(u64::MAX),
+                room: AtomicU64::new(ROOM),
+            }),
+            attributes: Arc::default(),
+            has_hard_links: true,
+            _temporary: None,
+        }
+    }
+
+    /// Granted for reading only.
+    #[must_use]
+    pub fn read_only(mut self) -> Self {
+        self.access = Access::ReadOnly;
+        self
+    }
+
+    /// On a file system without hard links.
+    #[must_use]
+    pub fn without_hard_links(mut self) -> Self {
+        self.has_hard_links = false;
+        self
+    }
+
+    /// Has room for so many more bytes: a write beyond fails with `StorageFull`.
+    pub fn set_room(&self, bytes: u64) {
+        self.faults.room.store(bytes, Ordering::SeqCst);
+    }
+
+    /// So many more changes (creating, writing, renaming, removing, syncing) succeed; all later ones fail, as if the host had been killed there.
+    pub fn die_after(&self, changes: u64) {
+        self.faults.changes_left.store(changes, Ordering::SeqCst);
+    }
+
+    /// The folder on the host.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn access(&self) -> Access {
+        self.access
+    }
+
+    /// The path on the host.
+    fn resolve(&self, path: &[u8]) -> Result<PathBuf> {
+        check_path(path)?;
+        Ok(if path.is_empty() {
+            self.root.clone()
+        } else {
+            self.root.join(OsStr::from_bytes(path))
+        })
+    }
+
+    /// As `resolve`, for a change.
+    fn resolve_change(&self, path: &[u8]) -> Result<PathBuf> {
+        if self.access == Access::ReadOnly {
+            return Err(Error::new(ErrorKind::PermissionDenied, "the directory is granted read-only"));
+        }
+        self.faults.change()?;
+        self.resolve(path)
+    }
+}
+
+impl std::fmt::Debug for Directory {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Directory({})", self.root.display())
+    }
+}
+
+/// An error of the operating system, with the path that it is about.
+fn at(path: &Path) -> impl Fn(io::Error) -> Error + '_ {
+    move |error| Error::from(error).context(format!("{}", path.display()))
+}
+
+fn file_type(kind: fs::FileType) -> FileType {
+    match kind {
+        kind if kind.is_dir() => FileType::Directory,
+        kind if kind.is_symlink() => FileType::Symlink,
+        kind if kind.is_fifo() => FileType::Fifo,
+        kind if kind.is_socket() => FileType::Socket,
+        kind if kind.is_char_device() => FileType::CharacterDevice,
+        kind if kind.is_block_device() => FileType::BlockDevice,
+        _ => FileType::Regular,
+    }
+}
+
+fn stat(metadata: &fs::Metadata) -> Stat {
+    let time = |seconds, nanoseconds| Timestamp {
+        seconds,
+        nanoseconds: u32::try_from(nanoseconds).unwrap_or(0),
+    };
+    Stat {
+        file_type: file_type(metadata.file_type()),
+        size: metadata.len(),
+        mode: metadata.mode() & 0o7777,
+        uid: metadata.uid(),
+        gid: metadata.gid(),
+        modified: time(metadata.mtime(), metadata.mtime_nsec()),
+        changed: time(metadata.ctime(), metadata.ctime_nsec()),
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        links: metadata.nlink(),
+        raw_device: metadata.rdev(),
+    }
+}
+
+/// Sets what is asked for on an open file or folder.
+fn set_attributes(file: &fs::File, attributes: &Attributes) -> io::Result<()> {
+    if attributes.uid.is_some() || attributes.gid.is_some() {
+        std::os::unix::fs::fchown(file, attributes.uid, attributes.gid)?;
+    }
+    if let Some(mode) = attributes.mode {
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
+    }
+    if let Some(time) = attributes.modified {
+        let seconds = Duration::from_secs(time.seconds.unsigned_abs());
+        let whole = if time.seconds < 0 {
+            UNIX_EPOCH - seconds
+        } else {
+            UNIX_EPOCH + seconds
+        };
+        file.set_modified(whole + Duration::from_nanos(u64::from(time.nanoseconds)))?;
+    }
+    Ok(())
+}
+
+impl host::Folder for Directory {
+    fn open_file(&self, path: &[u8], mode: OpenMode) -> Result<Box<dyn host::File>> {
+        let at_path = if mode == OpenMode::Read {
+            self.resolve(path)?
+        } else {
+            self.resolve_change(path)?
+        };
+        let mut options = fs::OpenOptions::new();
+        options.read(true).write(mode != OpenMode::Read).mode(0o600);
+        options
+            .create_new(mode == OpenMode::Create)
+            .create(mode == OpenMode::Replace)
+            .truncate(mode == OpenMode::Replace);
+        let file = options.open(&at_path).map_err(at(&at_path))?;
+        if !file.metadata()?.is_file() {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!("{} is not a regular file", at_path.display()),
+            ));
+        }
+        Ok(Box::new(File {
+            file,
+            faults: Arc::clone(&self.faults),
+        }))
+    }
+
+    fn create_folder(&self, path: &[u8], mode: u32) -> Result<()> {
+        let path = self.resolve_change(path)?;
+        fs::DirBuilder::new().mode(mode).create(&path).map_err(at(&path))
+    }
+
+    fn list(&self, path: &[u8]) -> Result<Box<dyn host::Listing>> {
+        let path = self.resolve(path)?;
+        let entries = fs::read_dir(&path).map_err(at(&path))?.map(|entry| {
+            let entry = entry?;
+            Ok(DirectoryEntry {
+                file_type: file_type(entry.file_type()?),
+                name: entry.file_name().into_vec(),
+            })
+        });
+        Ok(Box::new(OnePage(Mutex::new(entries.collect::<io::Result<Vec<_>>>()?))))
+    }
+
+    fn stat(&self, path: &[u8]) -> Result<Stat> {
+        let path = self.resolve(path)?;
+        Ok(stat(&fs::symlink_metadata(&path).map_err(at(&path))?))
+    }
+
+    fn read_link(&self, path: &[u8]) -> Result<Vec<u8>> {
+        let path = self.resolve(path)?;
+        Ok(fs::read_link(&path).map_err(at(&path))?.into_os_string().into_vec())
+    }
+
+    fn create_symlink(&self, path: &[u8], target: &[u8]) -> Result<()> {
+        let path = self.resolve_change(path)?;
+        std::os::unix::fs::symlink(OsStr::from_bytes(target), &path).map_err(at(&path))
+    }
+
+    fn create_hard_link(&self, existing: &[u8], path: &[u8]) -> Result<()> {
+        let (existing, path) = (self.resolve(existing)?, self.resolve_change(path)?);
+        if !self.has_hard_links {
+            return Err(Error::new(ErrorKind::PermissionDenied, "Operation not permitted (os error 1)"));
+        }
+        fs::hard_link(&existing, &path).map_err(at(&path))
+    }
+
+    fn rename(&self, from: &[u8], to: &[u8]) -> Result<()> {
+        let (from, to) = (self.resolve(from)?, self.resolve_change(to)?);
+        fs::rename(&from, &to).map_err(at(&from))
+    }
+
+    fn remove_file(&self, path: &[u8]) -> Result<()> {
+        let path = self.resolve_change(path)?;
+        fs::remove_file(&path).map_err(at(&path))
+    }
+
+    fn remove_folder(&self, path: &[u8]) -> Result<()> {
+        let path = self.resolve_change(path)?;
+        fs::remove_dir(&path).map_err(at(&path))
+    }
+
+    fn set_attributes(&self, path: &[u8], attributes: &Attributes) -> Result<()> {
+        let path = self.resolve_change(path)?;
+        if fs::symlink_metadata(&path).map_err(at(&path))?.is_symlink() {
+            return std::os::unix::fs::lchown(&path, attributes.uid, attributes.gid).map_err(at(&path));
+        }
+        fs::File::open(&path)
+            .and_then(|file| set_attributes(&file, attributes))
+            .map_err(at(&path))
+    }
+
+    fn extended_attributes(&self, path: &[u8]) -> Result<Vec<ExtendedAttribute>> {
+        self.resolve(path)?;
+        Ok(lock(&self.attributes).get(path).cloned().unwrap_or_default())
+    }
+
+    /// In memory: not every file system of a test has them.
+    fn set_extended_attribute(&self, path: &[u8], attribute: &ExtendedAttribute) -> Result<()> {
+        self.resolve_change(path)?;
+        let mut attributes = lock(&self.attributes);
+        let of_file = attributes.entry(path.to_vec()).or_default();
+        of_file.retain(|other| other.name != attribute.name);
+        of_file.push(attribute.clone());
+        Ok(())
+    }
+
+    fn sync(&self, path: &[u8]) -> Result<()> {
+        let path = self.resolve_change(path)?;
+        fs::File::open(&path).and_then(|folder| folder.sync_all()).map_err(at(&path))
+    }
+
+    fn space(&self) -> Result<Space> {
+        Ok(Space {
+            available: self.faults.room.load(Ordering::SeqCst),
+            total: ROOM,
+        })
+    }
+}
+
+impl host::Listing for OnePage<DirectoryEntry> {
+    fn next(&self) -> Result<Vec<DirectoryEntry>> {
+        Ok(std::mem::take(&mut *lock(&self.0)))
+    }
+}
+
+/// An open file.
+struct File {
+    file: fs::File,
+    faults: Arc<Faults>,
+}
+
+impl host::File for File {
+    fn read_at(&self, offset: u64, max: u32) -> Result<Option<Vec<u8>>> {
+        let left = usize::try_from(self.file.metadata()?.len().saturating_sub(offset)).unwrap_or(usize::MAX);
+        let mut data = vec![0; left.min(max as usize)];
+        self.file.read_exact_at(&mut data, offset)?;
+        Ok((!data.is_empty()).then_some(data))
+    }
+
+    fn write_at(&self, offset: u64, data: &[u8]) -> Result<()> {
+        self.faults.change()?;
+        self.faults.write(data.len() as u64)?;
+        Ok(self.file.write_all_at(data, offset)?)
+    }
+
+    fn set_size(&self, size: u64) -> Result<()> {
+        self.faults.change()?;
+        Ok(self.file.set_len(size)?)
+    }
+
+    fn stat(&self) -> Result<Stat> {
+        Ok(stat(&self.file.metadata()?))
+    }
+
+    fn set_attributes(&self, attributes: &Attributes) -> Result<()> {
+        self.faults.change()?;
+        Ok(set_attributes(&self.file, attributes)?)
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.faults.change()?;
+        Ok(self.file.sync_all()?)
+    }
+}
