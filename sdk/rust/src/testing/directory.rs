@@ -70,7 +70,10 @@ impl Directory {
     /// A new folder of mode 0700 that goes away with the harness and all clones of this, read-write.
     #[must_use]
     pub fn temporary() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let folder = tempfile::Builder::new()
+            .permissions(fs::Permissions::from_mode(0o700))
+            .tempdir()
+            .expect("a temporary folder can be made");
         let root = folder.path().to_owned();
         Self {
             _temporary: Some(Arc::new(folder)),
