@@ -7,7 +7,13 @@ use bulkhead_guest_build::GuestBuild;
 use wasmparser::{Parser, Payload};
 
 /// All first-party plugins, the tests' own and the examples.
-const PACKAGES: &[&str] = &["bulkhead-plugin-local", "misbehaving-sink", "misbehaving-source"];
+const PACKAGES: &[&str] = &[
+    "bulkhead-plugin-local",
+    "bulkhead-plugin-postgres",
+    "http-source",
+    "misbehaving-sink",
+    "misbehaving-source",
+];
 
 /// What a plugin may import. The host links the rest of WASI empty or not at all.
 const ALLOWED: &[&str] = &[

@@ -4,7 +4,7 @@
 //! `target` and verifies them; what else there is goes wrong in the middle of that.
 
 mod behaviour;
-mod content;
+pub mod content;
 
 use bulkhead_sdk::{entries::Finished, parts, prelude::*};
 
