@@ -54,6 +54,8 @@ pub struct Diagnostic {
     pub label: Option<String>,
     /// Other places that explain it.
     pub related: Vec<(Span, String)>,
+    /// Underlying causes, outermost first.
+    pub notes: Vec<String>,
     /// What to do, one sentence each.
     pub help: Vec<String>,
     /// Whether what stands at `span` must not be shown.
@@ -70,6 +72,7 @@ impl Diagnostic {
             span,
             label: None,
             related: Vec::new(),
+            notes: Vec::new(),
             help: Vec::new(),
             secret: false,
         }
@@ -188,7 +191,7 @@ impl Diagnostics {
             let (line, column) = self.source.position(item.span.start);
             serde_json::json!({
                 "level": item.level, "message": item.message, "file": self.source.name, "line": line, "column": column,
-                "label": item.label, "help": item.help,
+                "label": item.label, "causes": item.notes, "help": item.help,
             })
         };
         self.items.iter().map(item).collect()
@@ -221,6 +224,9 @@ fn groups<'a>(item: &'a Diagnostic, name: &'a str, text: &'a str) -> Vec<Group<'
                 .map(|(span, label)| AnnotationKind::Context.span(place(span)).label(label.as_str())),
         );
     let mut group = level.primary_title(item.message.as_str()).element(snippet);
+    for note in &item.notes {
+        group = group.element(Level::NOTE.with_name(Some("cause")).message(note.as_str()));
+    }
     for help in &item.help {
         group = group.element(Level::HELP.message(help.as_str()));
     }

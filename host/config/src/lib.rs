@@ -237,18 +237,11 @@ impl Config {
         report.into_diagnostics(self.source.clone())
     }
 
-    /// A failure that came later, shown where it was caused: at `setting` (a dotted path in the plugin's config, or of the table itself), or at the
+    /// A failure that came later, shown where it was caused: at its setting (a dotted path in the plugin's config, or of the table itself), or at the
     /// table's name.
     #[must_use]
-    pub fn explain(
-        &self,
-        origin: &Origin,
-        setting: Option<&str>,
-        message: &str,
-        hint: Option<&str>,
-        level: DiagnosticLevel,
-    ) -> Diagnostics {
-        let found = setting.and_then(|setting| {
+    pub fn explain(&self, origin: &Origin, failure: &Explanation<'_>) -> Diagnostics {
+        let found = failure.setting.and_then(|setting| {
             let in_config = origin.table.locate(&format!("config.{setting}"));
             let direct = origin.table.locate(setting);
             match (in_config, direct) {
@@ -258,13 +251,27 @@ impl Config {
             }
         });
         let span = found.as_ref().map_or_else(|| origin.place.clone(), |found| found.span.clone());
-        let mut diagnostic = Diagnostic::error(message, span).level(level);
-        if let (Some(setting), false) = (setting, found.is_some_and(|found| found.exact)) {
+        let mut diagnostic = Diagnostic::error(failure.message, span).level(failure.level);
+        diagnostic.notes = failure.causes.to_vec();
+        diagnostic.help.extend(failure.hint.map(str::to_owned));
+        if let (Some(setting), false) = (failure.setting, found.is_some_and(|found| found.exact)) {
             diagnostic = diagnostic.label(format!("`{setting}` is not set"));
-        }
-        if let Some(hint) = hint {
-            diagnostic = diagnostic.help(hint);
         }
         Diagnostics::new(self.source.clone(), vec![diagnostic])
     }
+}
+
+/// A failure that came after parsing.
+#[derive(Debug, Clone)]
+pub struct Explanation<'a> {
+    /// The setting to blame, as a dotted path.
+    pub setting: Option<&'a str>,
+    /// What failed.
+    pub message: &'a str,
+    /// Underlying causes, outermost first.
+    pub causes: &'a [String],
+    /// The next action.
+    pub hint: Option<&'a str>,
+    /// How serious it is.
+    pub level: DiagnosticLevel,
 }

@@ -2,7 +2,7 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "tests")]
 
-use bulkhead_config::{Config, DiagnosticLevel, Style, parse};
+use bulkhead_config::{Config, DiagnosticLevel, Explanation, Style, parse};
 
 /// A configuration that is right, to be broken in one place.
 const GOOD: &str = r#"version = 1
@@ -141,17 +141,9 @@ fn a_fault_of_a_plugin_is_shown_at_its_setting() {
     let config = good();
     let origin = &config.pipelines[0].origin;
     let explain = |setting| {
-        config
-            .explain(origin, setting, "the server refused it", Some("do this"), DiagnosticLevel::Error)
-            .to_string()
+        let causes = ["it said so".to_owned()];
+        let failure = Explanation { setting, message: "the server refused it", causes: &causes, hint: Some("do this"), level: DiagnosticLevel::Error };
+        config.explain(origin, &failure).to_string()
     };
-    insta::assert_snapshot!(
-        [
-            explain(Some("mode")),
-            explain(Some("secret.password")),
-            explain(Some("tables.exclude")),
-            explain(None)
-        ]
-        .join("\n\n")
-    );
+    insta::assert_snapshot!([explain(Some("mode")), explain(Some("secret.password")), explain(Some("tables.exclude")), explain(None)].join("\n\n"));
 }
