@@ -34,10 +34,10 @@ fn names(component: &Path, exports: bool) -> Vec<String> {
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
             Payload::End(_) if depth > 0 => depth -= 1,
             Payload::ComponentImportSection(section) if depth == 0 && !exports => {
-                names.extend(section.into_iter().map(|import| import.unwrap().name.0.to_owned()));
+                names.extend(section.into_iter().map(|import| import.unwrap().name.name.to_owned()));
             }
             Payload::ComponentExportSection(section) if depth == 0 && exports => {
-                names.extend(section.into_iter().map(|export| export.unwrap().name.0.to_owned()));
+                names.extend(section.into_iter().map(|export| export.unwrap().name.name.to_owned()));
             }
             _ => {}
         }

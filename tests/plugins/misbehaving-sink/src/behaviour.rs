@@ -58,7 +58,7 @@ impl Behaviour {
             Self::Error => return Err(refused(operation)),
             Self::RetryableError => return Err(refused(operation).with_retryable(true)),
             Self::StorageFull => return Err(Error::new(ErrorKind::StorageFull, "there is no room left").with_hint("make room")),
-            Self::Panic => std::panic::panic_any("told to panic"),
+            Self::Panic => told_to_panic(),
             Self::LoopForever => loop {
                 black_box(());
             },
@@ -76,6 +76,11 @@ impl Behaviour {
         }
         Ok(())
     }
+}
+
+#[expect(clippy::panic, reason = "it was told to")]
+fn told_to_panic() {
+    panic!("told to panic");
 }
 
 fn eat_memory() {

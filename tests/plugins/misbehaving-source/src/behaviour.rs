@@ -80,7 +80,7 @@ impl Behaviour {
             Self::Error => return Err(refused()),
             Self::RetryableError => return Err(refused().with_retryable(true)),
             Self::LongError => return Err(Error::new(ErrorKind::Server, "long ".repeat(8 << 18))),
-            Self::Panic => black_box(None::<()>).map_or_else(|| std::panic::panic_any("told to panic"), |()| ()),
+            Self::Panic => told_to_panic(),
             Self::OverflowStack => _ = black_box(recurse(1)),
             Self::LoopForever => loop {
                 black_box(());
@@ -106,6 +106,11 @@ impl Behaviour {
         }
         Ok(())
     }
+}
+
+#[expect(clippy::panic, reason = "it was told to")]
+fn told_to_panic() {
+    panic!("told to panic");
 }
 
 fn recurse(depth: u64) -> u64 {
