@@ -1,15 +1,8 @@
-//! Why an operation on a vault failed: one enum per operation, each with the next action ([`Hint`]) and a translation into a [`Fault`], the
-//! error that plugins and reports know.
+//! Why an operation on a vault failed: one enum per operation. The next action after each is in `hint.rs`.
 
 use bulkhead_model::{EntryPath, Fault};
 
 use crate::id::ObjectId;
-
-/// The next action after an error, where there is one worth naming.
-pub trait Hint {
-    /// One sentence.
-    fn hint(&self) -> Option<String>;
-}
 
 /// A call to the store that failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -157,6 +150,12 @@ pub enum WriteError {
         /// Who holds it.
         #[source]
         by: LockedBy,
+    },
+    /// Format version 1 knows no compression; it can be read, not written.
+    #[error("the vault in {location} has format version 1, which cannot be written")]
+    OldFormat {
+        /// The store.
+        location: String,
     },
     /// An entry of that name is in this snapshot already.
     #[error("the entry {0:?} was already added")]

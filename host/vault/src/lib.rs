@@ -10,16 +10,44 @@
 //! The data path is ours, written to restic's published design (`doc/design.rst` of restic); `rustic_core` does what is maintenance. Anything in a
 //! vault is listed, checked and restored by plain `restic`: the tests do it.
 
-mod api;
+mod access;
+mod blob;
+mod catalog;
+mod chunker;
+mod crypto;
 mod error;
+mod format;
+mod hint;
 mod id;
+mod index;
+mod keys;
+mod lock;
+mod options;
+mod password;
+mod reader;
 mod record;
+mod rustic;
+mod snapshots;
 mod store;
+pub mod stores;
+mod sync;
+mod vault;
+mod verify;
+mod writer;
 
-pub use api::*;
 pub use error::{
-    Cause, Corruption, Hint, InitError, KeyError, LockedBy, OpenError, ReadError, RepositoryError, ResolveError, StoreError, VerifyError, WriteError,
+    Cause, Corruption, InitError, KeyError, LockedBy, OpenError, ReadError, RepositoryError, ResolveError, StoreError, VerifyError,
+    WriteError,
 };
+pub use hint::Hint;
 pub use id::{ObjectId, ObjectIdError};
+pub use keys::KeyInfo;
+pub use options::{InitOptions, VaultOptions};
+pub use password::Password;
+pub use reader::{EntryReader, SnapshotEntry, SnapshotReader, Walk};
 pub use record::{PluginIdentity, RESERVED_FOLDER, SnapshotRecord};
+pub use snapshots::SnapshotInfo;
 pub use store::{ObjectBody, ObjectInfo, ObjectStore, SharedStore, StoreTraits};
+pub use vault::Vault;
+pub use verify::{Problem, VerifyOptions, VerifyPhase, VerifyProgress, VerifyReport};
+pub use writer::{BeginSnapshot, CommittedSnapshot, EntryWriter, RunStats, SnapshotWriter};

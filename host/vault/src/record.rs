@@ -8,6 +8,11 @@ use serde::{Deserialize, Serialize};
 /// The top-level folder that belongs to Bulkhead; entries of sources are refused in it.
 pub const RESERVED_FOLDER: &str = ".bulkhead";
 
+/// Where the record is.
+pub(crate) const RECORD_ENTRY: &str = ".bulkhead/snapshot.json";
+/// Where the checkpoint is.
+pub(crate) const CHECKPOINT_ENTRY: &str = ".bulkhead/checkpoint";
+
 /// What is known about a run when it commits its snapshot. Stored as `.bulkhead/snapshot.json` (readable with plain `restic dump`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

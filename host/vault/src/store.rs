@@ -45,7 +45,10 @@ impl ObjectBody {
     pub fn new(content: impl Into<Bytes>) -> Self {
         let content = content.into();
         let sha256 = Sha256::digest(&content).into();
-        Self { parts: vec![content], sha256 }
+        Self {
+            parts: vec![content],
+            sha256,
+        }
     }
 
     /// Bytes in all parts.

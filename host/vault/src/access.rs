@@ -1,0 +1,71 @@
+//! Calls to the store with what is needed to tell a reader what failed, and the names of objects.
+
+use std::ops::Range;
+
+use bulkhead_model::Fault;
+use bytes::Bytes;
+
+use crate::{
+    error::StoreError,
+    id::ObjectId,
+    store::{ObjectBody, ObjectInfo, ObjectStore},
+};
+
+/// The key of a pack.
+pub(crate) fn pack_key(id: &ObjectId) -> String {
+    let id = id.to_string();
+    format!("data/{}/{id}", &id[..2])
+}
+
+/// The id that an object's key ends with; `None` for anything that no tool of restic's family names so.
+pub(crate) fn id_of(key: &str) -> Option<ObjectId> {
+    key.rsplit('/').next()?.parse().ok()
+}
+
+fn failed(store: &dyn ObjectStore, operation: &'static str, key: &str, fault: Fault) -> StoreError {
+    StoreError {
+        operation,
+        key: key.to_owned(),
+        location: store.location(),
+        fault,
+    }
+}
+
+/// Stores an object.
+pub(crate) async fn put(store: &dyn ObjectStore, key: &str, body: ObjectBody) -> Result<(), StoreError> {
+    store
+        .put(key, body, false)
+        .await
+        .map_err(|fault| failed(store, "storing", key, fault))
+}
+
+/// Reads an object, or a range of it.
+pub(crate) async fn get(store: &dyn ObjectStore, key: &str, range: Option<Range<u64>>) -> Result<Bytes, StoreError> {
+    store.get(key, range).await.map_err(|fault| failed(store, "reading", key, fault))
+}
+
+/// Lists objects.
+pub(crate) async fn list(store: &dyn ObjectStore, prefix: &str) -> Result<Vec<ObjectInfo>, StoreError> {
+    store.list(prefix).await.map_err(|fault| failed(store, "listing", prefix, fault))
+}
+
+/// Lists the ids of objects, in order.
+pub(crate) async fn list_ids(store: &dyn ObjectStore, prefix: &str) -> Result<Vec<ObjectId>, StoreError> {
+    let mut ids: Vec<ObjectId> = list(store, prefix).await?.iter().filter_map(|object| id_of(&object.key)).collect();
+    ids.sort_unstable();
+    Ok(ids)
+}
+
+/// Looks whether an object is there.
+pub(crate) async fn exists(store: &dyn ObjectStore, key: &str) -> Result<bool, StoreError> {
+    Ok(store
+        .stat(key)
+        .await
+        .map_err(|fault| failed(store, "looking for", key, fault))?
+        .is_some())
+}
+
+/// Removes an object.
+pub(crate) async fn delete(store: &dyn ObjectStore, key: &str) -> Result<(), StoreError> {
+    store.delete(key).await.map_err(|fault| failed(store, "removing", key, fault))
+}

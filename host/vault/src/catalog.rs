@@ -1,0 +1,118 @@
+//! Reading what is shared by all operations: the index, and single blobs and trees.
+
+use std::{collections::HashSet, sync::Arc};
+
+use bulkhead_model::FaultKind;
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use crate::{
+    access, blob,
+    error::{Corruption, ReadError},
+    format::{
+        document,
+        index_file::IndexFile,
+        node::{self, Node},
+    },
+    id::ObjectId,
+    index::{BlobKind, Index, Location},
+    sync::{read, write},
+    vault::Core,
+};
+
+/// How often the index is listed again when index files vanish while they are read.
+const REFRESH_ATTEMPTS: usize = 5;
+
+impl Core {
+    /// Requests that are worth running at once.
+    pub(crate) fn concurrency(&self) -> usize {
+        (self.traits.concurrency as usize).clamp(1, 64)
+    }
+
+    /// Brings the index up to date: reads the index files that are new, and begins anew when one has gone (a prune has rewritten them).
+    pub(crate) async fn refresh_index(self: &Arc<Self>) -> Result<(), ReadError> {
+        let _one_at_a_time = self.refreshing.lock().await;
+        for _ in 0..REFRESH_ATTEMPTS {
+            if self.try_refresh().await? {
+                return Ok(());
+            }
+        }
+        Err(ReadError::Internal("the index changes faster than it can be read".to_owned()))
+    }
+
+    /// Whether every index file was still there when its turn came.
+    async fn try_refresh(self: &Arc<Self>) -> Result<bool, ReadError> {
+        let listed: HashSet<ObjectId> = access::list_ids(&*self.store, "index/").await?.into_iter().collect();
+        let known = read(&self.index).files().clone();
+        if known.is_subset(&listed) {
+            let new = listed.difference(&known).copied().collect();
+            return self.read_index_files(new, |name, file| write(&self.index).add(name, file)).await;
+        }
+        let mut rebuilt = Index::default();
+        let complete = self
+            .read_index_files(listed.into_iter().collect(), |name, file| rebuilt.add(name, file))
+            .await?;
+        *write(&self.index) = rebuilt;
+        Ok(complete)
+    }
+
+    async fn read_index_files(
+        self: &Arc<Self>,
+        names: Vec<ObjectId>,
+        mut add: impl FnMut(ObjectId, &IndexFile),
+    ) -> Result<bool, ReadError> {
+        let mut files = stream::iter(names)
+            .map(|name| self.read_index_file(name))
+            .buffer_unordered(self.concurrency());
+        let mut complete = true;
+        while let Some((name, file)) = files.try_next().await? {
+            match file {
+                Some(file) => add(name, &file),
+                None => complete = false,
+            }
+        }
+        Ok(complete)
+    }
+
+    /// `None` where the file has gone since it was listed.
+    async fn read_index_file(self: &Arc<Self>, name: ObjectId) -> Result<(ObjectId, Option<IndexFile>), ReadError> {
+        let key = format!("index/{name}");
+        let content = match access::get(&*self.store, &key, None).await {
+            Ok(content) => content,
+            Err(error) if error.fault.kind == FaultKind::NotFound => return Ok((name, None)),
+            Err(error) => return Err(error.into()),
+        };
+        let core = Arc::clone(self);
+        let decoded = tokio::task::spawn_blocking(move || document::decode(&core.key, content.to_vec())).await;
+        let decoded = decoded.map_err(|error| ReadError::Internal(error.to_string()))?;
+        let file = decoded.map_err(|reason| Corruption {
+            object: key,
+            blob: None,
+            reason,
+        })?;
+        Ok((name, Some(file)))
+    }
+
+    /// Where a blob is; `of` says what needs it.
+    pub(crate) fn locate(&self, kind: BlobKind, id: &ObjectId, of: impl Fn() -> String) -> Result<Location, ReadError> {
+        read(&self.index)
+            .locate(kind, id)
+            .ok_or_else(|| ReadError::BlobMissing { blob: *id, of: of() })
+    }
+
+    /// Reads a tree.
+    pub(crate) async fn load_tree(&self, id: &ObjectId) -> Result<Vec<Node>, ReadError> {
+        let location = self.locate(BlobKind::Tree, id, || "a folder".to_owned())?;
+        let key = access::pack_key(&location.pack);
+        let range = u64::from(location.offset)..u64::from(location.offset) + u64::from(location.length);
+        let stored = access::get(&*self.store, &key, Some(range))
+            .await
+            .map_err(|error| blob::damaged_pack(error, Some(*id)))?;
+        let corrupt = |reason| Corruption {
+            object: key.clone(),
+            blob: Some(*id),
+            reason,
+        };
+        let content = blob::open(&self.key, id, &location, stored.to_vec()).map_err(corrupt)?;
+        Ok(node::decode_tree(&content).map_err(corrupt)?)
+    }
+}

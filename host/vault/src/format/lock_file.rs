@@ -1,0 +1,21 @@
+//! Lock files ("Locks"): who is at work in the repository, and whether alone.
+
+use serde::{Deserialize, Serialize};
+
+/// A lock file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct LockFile {
+    /// When it was taken or refreshed, RFC 3339.
+    pub(crate) time: String,
+    /// Whether nobody else may be at work.
+    pub(crate) exclusive: bool,
+    /// On which host.
+    #[serde(default)]
+    pub(crate) hostname: String,
+    /// By whom.
+    #[serde(default)]
+    pub(crate) username: String,
+    /// In which process of that host.
+    #[serde(default)]
+    pub(crate) pid: u32,
+}

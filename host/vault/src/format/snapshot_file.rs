@@ -1,0 +1,32 @@
+//! Snapshot files: what was backed up when, and its root tree.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::ObjectId;
+
+/// A snapshot file. Fields that other versions of restic add are not needed here.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct SnapshotFile {
+    /// RFC 3339.
+    pub(crate) time: String,
+    /// The snapshot that this one was based on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) parent: Option<ObjectId>,
+    /// The root.
+    pub(crate) tree: ObjectId,
+    /// What was backed up.
+    #[serde(default)]
+    pub(crate) paths: Vec<String>,
+    /// Where.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) hostname: String,
+    /// By whom.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) username: String,
+    /// Marks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tags: Option<Vec<String>>,
+    /// The program that wrote it (restic 0.16 and later show it).
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) program_version: String,
+}

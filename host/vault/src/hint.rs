@@ -1,0 +1,140 @@
+//! The next action after an error: data, so that a front end can set it apart.
+
+use bulkhead_model::FaultKind;
+
+use crate::error::{Cause, Corruption, InitError, KeyError, OpenError, ReadError, ResolveError, StoreError, VerifyError, WriteError};
+
+/// The next action after an error, where there is one worth naming.
+pub trait Hint {
+    /// One sentence.
+    fn hint(&self) -> Option<String>;
+}
+
+fn some(hint: &str) -> Option<String> {
+    Some(hint.to_owned())
+}
+
+impl Hint for StoreError {
+    fn hint(&self) -> Option<String> {
+        self.fault.hint.clone().or_else(|| match self.fault.kind {
+            FaultKind::StorageFull => some("make room in the store and run again; what was stored already is found again"),
+            _ if self.fault.retryable => some("try again later"),
+            _ => None,
+        })
+    }
+}
+
+impl Hint for Corruption {
+    fn hint(&self) -> Option<String> {
+        some("verify the vault to learn which snapshots are affected; another replica of it may have this object intact")
+    }
+}
+
+impl Hint for InitError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Exists { .. } => some("use it as it is, or choose another place"),
+            Self::EmptyPassword => {
+                some("give the vault a password that cannot be guessed, and keep it in a second place: without it nothing can be restored")
+            }
+            Self::Store(error) => error.hint(),
+            Self::Repository(_) => None,
+            Self::Open(error) => error.hint(),
+        }
+    }
+}
+
+impl Hint for OpenError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotAVault { .. } => some("check the location, or create a vault there first"),
+            Self::ConfigMissing { .. } => some("copy the object `config` back from a replica; without it the vault cannot be opened"),
+            Self::NoKeys { .. } => {
+                some("copy the objects below `keys/` back from a replica; without one of them the vault cannot be opened")
+            }
+            Self::WrongPassword { .. } => some("check that the password is this vault's, and that it ends without a line break"),
+            Self::BadKey { .. } => some("copy this object back from a replica, or remove it if another key opens the vault"),
+            Self::UnsupportedVersion { .. } => some("use a newer version of this program"),
+            Self::Corrupt(_) => some("copy the object back from a replica"),
+            Self::Store(error) => error.hint(),
+        }
+    }
+}
+
+impl Hint for WriteError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Cancelled {
+                cause: Cause::Failed(error),
+            } => error.hint(),
+            Self::Locked { by, .. } => Some(format!(
+                "wait until that process has ended; if it is not running any more on {}, the lock expires half an hour after its last refresh, or `restic unlock` removes it",
+                by.host
+            )),
+            Self::OldFormat { .. } => some("upgrade it with `restic migrate upgrade_repo_v2`"),
+            Self::ReservedPath(_) => some("choose a path outside `.bulkhead`"),
+            Self::NothingToKeep { .. } | Self::KeptContentMissing { .. } => some("write the entry anew"),
+            Self::ObjectTooLarge { .. } => some("use a store that takes larger objects, or spread the entries over more folders"),
+            Self::Read(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            Self::Cancelled { .. }
+            | Self::DuplicateEntry(_)
+            | Self::NotAFolder { .. }
+            | Self::WrongType { .. }
+            | Self::Unfinished(_)
+            | Self::Internal(_) => None,
+        }
+    }
+}
+
+impl Hint for ReadError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Corrupt(corruption) => corruption.hint(),
+            Self::BlobMissing { .. } => some("rebuild the index with `restic rebuild-index`, then verify the vault"),
+            Self::Store(error) => error.hint(),
+            Self::NoSuchEntry { .. } | Self::NotAFile(_) | Self::NoSuchSnapshot(_) | Self::Internal(_) => None,
+        }
+    }
+}
+
+impl Hint for ResolveError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Empty { .. } => some("run the pipeline first"),
+            Self::NotFound { .. } => some("list the snapshots to see their ids"),
+            Self::Ambiguous { candidates, .. } => {
+                let candidates: Vec<String> = candidates
+                    .iter()
+                    .take(5)
+                    .map(|id| id.to_string().chars().take(16).collect())
+                    .collect();
+                Some(format!("give more digits: {}", candidates.join(", ")))
+            }
+            Self::Malformed(_) => some("give `latest`, or the first digits of an id in lower case"),
+            Self::Read(error) => error.hint(),
+        }
+    }
+}
+
+impl Hint for KeyError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::LastKey(_) => some("add another key first"),
+            Self::EmptyPassword => InitError::EmptyPassword.hint(),
+            Self::Corrupt(corruption) => corruption.hint(),
+            Self::Store(error) => error.hint(),
+            Self::NotFound(_) => some("list the keys to see their ids"),
+            Self::Internal(_) => None,
+        }
+    }
+}
+
+impl Hint for VerifyError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Store(error) => error.hint(),
+            Self::Internal(_) => None,
+        }
+    }
+}

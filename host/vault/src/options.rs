@@ -1,0 +1,60 @@
+//! Sizes and times of a vault in use.
+
+use std::thread::available_parallelism;
+
+/// How a vault is made.
+#[derive(Debug, Clone, Default)]
+pub struct InitOptions {
+    /// The name of this host, for the key file.
+    pub host: Option<String>,
+}
+
+/// How a vault is used. Values out of bounds are moved into them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VaultOptions {
+    /// zstd level of data and trees: -7 to 22. Default 3, what restic's `auto` is.
+    pub compression_level: i32,
+    /// Threads that hash, compress and encrypt in one run: 1 to 64. Default: the machine's parallelism.
+    pub threads: usize,
+    /// Bytes at which a pack is complete: 1 MiB to 128 MiB. Default 16 MiB.
+    pub pack_size: usize,
+    /// Bytes of packs being filled or stored, in all; at least two packs. Default 64 MiB.
+    pub pack_memory: usize,
+    /// Bytes of content that was cut and waits to be processed, in all; at least 8 MiB, one chunk. Default 16 MiB.
+    pub content_memory: usize,
+    /// Bytes of entries' content that wait for the end of their chunk, in all, beyond 128 KiB of each entry. When they are used up, chunks are cut
+    /// early: correct, but they deduplicate less well. Default 24 MiB.
+    pub partial_memory: usize,
+    /// Bytes of content that a reader may hold ahead of its consumer. Default 24 MiB.
+    pub read_ahead: usize,
+}
+
+impl Default for VaultOptions {
+    fn default() -> Self {
+        Self {
+            compression_level: 3,
+            threads: available_parallelism().map_or(2, usize::from),
+            pack_size: 16 << 20,
+            pack_memory: 64 << 20,
+            content_memory: 16 << 20,
+            partial_memory: 24 << 20,
+            read_ahead: 24 << 20,
+        }
+    }
+}
+
+impl VaultOptions {
+    /// Moves every value into its bounds.
+    pub(crate) fn bounded(self) -> Self {
+        let pack_size = self.pack_size.clamp(1 << 20, 128 << 20);
+        Self {
+            compression_level: self.compression_level.clamp(-7, 22),
+            threads: self.threads.clamp(1, 64),
+            pack_size,
+            pack_memory: self.pack_memory.clamp(pack_size * 2, 4 << 30),
+            content_memory: self.content_memory.clamp(crate::chunker::MAX_CHUNK, 1 << 30),
+            partial_memory: self.partial_memory.min(1 << 30),
+            read_ahead: self.read_ahead.clamp(1 << 20, 1 << 30),
+        }
+    }
+}

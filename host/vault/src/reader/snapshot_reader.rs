@@ -1,0 +1,178 @@
+//! [`SnapshotReader`]: one snapshot, open for reading.
+
+use std::sync::{Arc, Mutex};
+
+use bulkhead_model::{EntryMetadata, EntryPath, NodeType};
+
+use crate::{
+    error::{Corruption, ReadError},
+    format::node::Node,
+    id::ObjectId,
+    reader::{entry_reader::EntryReader, walk::Walk},
+    record::{CHECKPOINT_ENTRY, RECORD_ENTRY, SnapshotRecord},
+    snapshots::SnapshotInfo,
+    sync::lock,
+    vault::{Core, Vault},
+};
+
+/// Bytes that the record and the checkpoint may have: the ABI allows 1 MiB of checkpoint, a record is far smaller.
+const MAX_RECORD: u64 = 16 << 20;
+
+/// A snapshot open for reading. Cheap to clone.
+#[derive(Clone)]
+pub struct SnapshotReader {
+    vault: Vault,
+    info: Arc<SnapshotInfo>,
+    /// The folder that was asked for last: sources look up many neighbours.
+    last: Arc<Mutex<Option<(ObjectId, Arc<Vec<Node>>)>>>,
+}
+
+/// An entry of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotEntry {
+    /// Where it is.
+    pub path: EntryPath,
+    /// What it is.
+    pub metadata: EntryMetadata,
+    /// Bytes of content; 0 for others than files.
+    pub size: u64,
+}
+
+impl Vault {
+    /// Opens a snapshot for reading.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn read(&self, snapshot: ObjectId) -> Result<SnapshotReader, ReadError> {
+        // The snapshot before the index: whoever wrote it had written the index by then.
+        let info = self.core.load_snapshot(snapshot).await?;
+        self.core.refresh_index().await?;
+        Ok(SnapshotReader {
+            vault: self.clone(),
+            info: Arc::new(info),
+            last: Arc::default(),
+        })
+    }
+}
+
+impl SnapshotReader {
+    /// The snapshot.
+    #[must_use]
+    pub fn info(&self) -> &SnapshotInfo {
+        &self.info
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.vault.core
+    }
+
+    /// What Bulkhead recorded, with the checkpoint; `None` for a snapshot that another tool made.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn record(&self) -> Result<Option<SnapshotRecord>, ReadError> {
+        let Some(json) = self.read_own(RECORD_ENTRY).await? else {
+            return Ok(None);
+        };
+        let malformed = |error: serde_json::Error| Corruption {
+            object: RECORD_ENTRY.to_owned(),
+            blob: None,
+            reason: error.to_string(),
+        };
+        let mut record: SnapshotRecord = serde_json::from_slice(&json).map_err(malformed)?;
+        record.checkpoint = self.read_own(CHECKPOINT_ENTRY).await?;
+        Ok(Some(record))
+    }
+
+    async fn read_own(&self, path: &str) -> Result<Option<Vec<u8>>, ReadError> {
+        let path = EntryPath::new(path).map_err(|error| ReadError::Internal(error.to_string()))?;
+        let mut reader = match self.open(&path).await {
+            Ok(reader) if reader.size() <= MAX_RECORD => reader,
+            Ok(_) => {
+                return Err(Corruption {
+                    object: path.to_string(),
+                    blob: None,
+                    reason: "it is too large".to_owned(),
+                }
+                .into());
+            }
+            Err(ReadError::NoSuchEntry { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut content = Vec::new();
+        while let Some(part) = reader.read_next(1 << 20).await? {
+            content.extend_from_slice(&part);
+        }
+        Ok(Some(content))
+    }
+
+    /// The entry at `path`; the root is a folder.
+    ///
+    /// # Errors
+    /// [`ReadError::NoSuchEntry`], and what can happen to folders on the way.
+    pub async fn stat(&self, path: &EntryPath) -> Result<SnapshotEntry, ReadError> {
+        let node = self.node(path).await?;
+        Ok(SnapshotEntry {
+            path: path.clone(),
+            metadata: node.metadata,
+            size: node.size,
+        })
+    }
+
+    /// Entries at and below `path` in order of their components' bytes, a folder before what is in it. The root itself and Bulkhead's own folder are
+    /// left out.
+    ///
+    /// # Errors
+    /// [`ReadError::NoSuchEntry`], and what can happen to folders on the way.
+    pub async fn walk(&self, path: &EntryPath) -> Result<Walk, ReadError> {
+        let node = self.node(path).await?;
+        Ok(Walk::new(Arc::clone(self.core()), path.clone(), node))
+    }
+
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// [`ReadError::NoSuchEntry`], [`ReadError::NotAFile`], [`ReadError::BlobMissing`].
+    pub async fn open(&self, path: &EntryPath) -> Result<EntryReader, ReadError> {
+        let node = self.node(path).await?;
+        if node.metadata.node_type != NodeType::File {
+            return Err(ReadError::NotAFile(path.clone()));
+        }
+        EntryReader::new(Arc::clone(self.core()), path, &node, self.vault.options.read_ahead)
+    }
+
+    /// The node at `path`.
+    pub(crate) async fn node(&self, path: &EntryPath) -> Result<Node, ReadError> {
+        let missing = || ReadError::NoSuchEntry {
+            path: path.clone(),
+            snapshot: self.info.id,
+        };
+        let metadata = EntryMetadata {
+            modified: Some(self.info.time),
+            ..EntryMetadata::private(NodeType::Directory)
+        };
+        let mut node = Node {
+            name: Box::default(),
+            metadata,
+            size: 0,
+            content: Box::default(),
+            subtree: Some(self.info.tree),
+        };
+        for name in path.components() {
+            let tree = self.tree(node.subtree.ok_or_else(missing)?).await?;
+            let found = tree.binary_search_by(|node| (*node.name).cmp(name)).map_err(|_| missing())?;
+            node = tree.get(found).cloned().ok_or_else(missing)?;
+        }
+        Ok(node)
+    }
+
+    async fn tree(&self, id: ObjectId) -> Result<Arc<Vec<Node>>, ReadError> {
+        let last = lock(&self.last).clone();
+        if let Some((_, tree)) = last.filter(|(last, _)| *last == id) {
+            return Ok(tree);
+        }
+        let tree = Arc::new(self.core().load_tree(&id).await?);
+        *lock(&self.last) = Some((id, Arc::clone(&tree)));
+        Ok(tree)
+    }
+}

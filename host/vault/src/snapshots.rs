@@ -1,0 +1,139 @@
+//! The snapshots of a vault: listing them, and finding the one that an operator means.
+
+use std::sync::Arc;
+
+use bulkhead_model::{FaultKind, Timestamp};
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use crate::{
+    access,
+    error::{Corruption, ReadError, ResolveError},
+    format::{document, snapshot_file::SnapshotFile, time},
+    id::ObjectId,
+    vault::{Core, Vault},
+};
+
+/// The tag on every snapshot of Bulkhead's.
+pub(crate) const OUR_TAG: &str = "bulkhead";
+/// What the tag with the pipeline's name begins with.
+pub(crate) const PIPELINE_TAG: &str = "pipeline:";
+
+/// A snapshot, as a listing shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotInfo {
+    /// Its name; `restic` shows the first eight digits.
+    pub id: ObjectId,
+    /// When it was taken.
+    pub time: Timestamp,
+    /// The host it was taken on.
+    pub host: String,
+    /// The pipeline, where Bulkhead wrote it (tag `pipeline:<name>`).
+    pub pipeline: Option<String>,
+    /// Its paths; `["/<pipeline>"]` for ours.
+    pub paths: Vec<String>,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// The snapshot that it was based on.
+    pub parent: Option<ObjectId>,
+    /// Its root tree.
+    pub tree: ObjectId,
+}
+
+/// What a snapshot file says.
+pub(crate) fn info(id: ObjectId, file: SnapshotFile) -> Result<SnapshotInfo, String> {
+    let tags = file.tags.unwrap_or_default();
+    let pipeline = tags
+        .iter()
+        .any(|tag| tag == OUR_TAG)
+        .then(|| tags.iter().find_map(|tag| tag.strip_prefix(PIPELINE_TAG)))
+        .flatten();
+    Ok(SnapshotInfo {
+        id,
+        time: time::parse(&file.time)?,
+        host: file.hostname,
+        pipeline: pipeline.map(str::to_owned),
+        paths: file.paths,
+        tags,
+        parent: file.parent,
+        tree: file.tree,
+    })
+}
+
+impl Core {
+    /// Reads a snapshot file.
+    pub(crate) async fn load_snapshot(&self, id: ObjectId) -> Result<SnapshotInfo, ReadError> {
+        let key = format!("snapshots/{id}");
+        let content = match access::get(&*self.store, &key, None).await {
+            Ok(content) => content,
+            Err(error) if error.fault.kind == FaultKind::NotFound => return Err(ReadError::NoSuchSnapshot(id)),
+            Err(error) => return Err(error.into()),
+        };
+        let decoded = document::decode(&self.key, content.to_vec()).and_then(|file| info(id, file));
+        Ok(decoded.map_err(|reason| Corruption {
+            object: key,
+            blob: None,
+            reason,
+        })?)
+    }
+
+    /// Reads snapshot files, several at a time; those that have gone meanwhile are left out.
+    async fn load_snapshots(self: &Arc<Self>, ids: Vec<ObjectId>) -> Result<Vec<SnapshotInfo>, ReadError> {
+        let read = |id| async move {
+            match self.load_snapshot(id).await {
+                Err(ReadError::NoSuchSnapshot(_)) => Ok(None),
+                loaded => loaded.map(Some),
+            }
+        };
+        let loaded: Vec<Option<SnapshotInfo>> = stream::iter(ids)
+            .map(read)
+            .buffer_unordered(self.concurrency())
+            .try_collect()
+            .await?;
+        let mut snapshots: Vec<SnapshotInfo> = loaded.into_iter().flatten().collect();
+        snapshots.sort_by_key(|snapshot| (snapshot.time, snapshot.id));
+        Ok(snapshots)
+    }
+}
+
+impl Vault {
+    /// All snapshots, oldest first.
+    ///
+    /// # Errors
+    /// [`ReadError`]; also when a single snapshot file is damaged: [`Vault::verify`] says which, and goes on.
+    pub async fn snapshots(&self) -> Result<Vec<SnapshotInfo>, ReadError> {
+        let ids = access::list_ids(&*self.core.store, "snapshots/").await?;
+        self.core.load_snapshots(ids).await
+    }
+
+    /// The snapshot that `selector` names, among those of `pipeline` where one is given: `latest`, or the first digits of an id.
+    ///
+    /// # Errors
+    /// [`ResolveError`].
+    pub async fn resolve(&self, selector: &str, pipeline: Option<&str>) -> Result<SnapshotInfo, ResolveError> {
+        let mut ids = access::list_ids(&*self.core.store, "snapshots/").await.map_err(ReadError::from)?;
+        let latest = selector == "latest";
+        if !latest {
+            if selector.is_empty() || !selector.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+                return Err(ResolveError::Malformed(selector.to_owned()));
+            }
+            ids.retain(|id| id.to_string().starts_with(selector));
+        }
+        let mut found = self.core.load_snapshots(ids).await?;
+        found.retain(|snapshot| pipeline.is_none_or(|name| snapshot.pipeline.as_deref() == Some(name)));
+        if !latest && found.len() > 1 {
+            let candidates = found.into_iter().map(|snapshot| snapshot.id).collect();
+            return Err(ResolveError::Ambiguous {
+                prefix: selector.to_owned(),
+                candidates,
+            });
+        }
+        let pipeline = pipeline.map(str::to_owned);
+        found.pop().ok_or_else(|| match latest {
+            true => ResolveError::Empty { pipeline },
+            false => ResolveError::NotFound {
+                prefix: selector.to_owned(),
+                pipeline,
+            },
+        })
+    }
+}

@@ -1,0 +1,111 @@
+//! What a verification found.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::{id::ObjectId, index::BlobKind};
+
+/// Problems of one report; a vault that lost its whole index would have millions of them.
+const MAX_PROBLEMS: usize = 1_000;
+
+/// What a verification found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VerifyReport {
+    /// Damage, what reaches most snapshots first; empty is good.
+    pub problems: Vec<Problem>,
+    /// Further problems, left out because there are so many.
+    pub further_problems: u64,
+    /// Snapshots checked.
+    pub snapshots: u64,
+    /// Packs that the index names.
+    pub packs: u64,
+    /// Bytes of packs read.
+    pub bytes_read: u64,
+    /// Packs that no index names: left by runs that did not finish. Harmless; `prune` removes them.
+    pub unreferenced_packs: Vec<ObjectId>,
+}
+
+/// One piece of damage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The object ("data/ab/ab12…"), or the blob where no object can be named.
+    pub object: String,
+    /// What is wrong, in a sentence.
+    pub damage: String,
+    /// What it means, in a sentence.
+    pub consequence: String,
+    /// Snapshots that need it.
+    pub snapshots: Vec<ObjectId>,
+}
+
+/// A problem's place in the findings.
+pub(super) type ProblemNumber = u32;
+
+/// Findings in the making.
+#[derive(Default)]
+pub(super) struct Findings {
+    problems: Vec<Problem>,
+    further: u64,
+    /// Damaged objects, so that each is reported once.
+    by_object: HashMap<String, ProblemNumber>,
+    /// Packs of which nothing can be relied on, and single damaged blobs.
+    pub(super) packs: HashMap<ObjectId, ProblemNumber>,
+    pub(super) blobs: HashMap<(BlobKind, ObjectId), ProblemNumber>,
+    pub(super) bytes_read: u64,
+    pub(super) unreferenced: Vec<ObjectId>,
+}
+
+impl Findings {
+    /// Adds a problem, or finds the one that this object has already; `None` when there are too many.
+    pub(super) fn add(&mut self, object: String, damage: impl Into<String>, consequence: &str) -> Option<ProblemNumber> {
+        if let Some(number) = self.by_object.get(&object) {
+            return Some(*number);
+        }
+        if self.problems.len() >= MAX_PROBLEMS {
+            self.further += 1;
+            return None;
+        }
+        let number = u32::try_from(self.problems.len()).ok()?;
+        self.by_object.insert(object.clone(), number);
+        self.problems.push(Problem {
+            object,
+            damage: damage.into(),
+            consequence: consequence.to_owned(),
+            snapshots: Vec::new(),
+        });
+        Some(number)
+    }
+
+    /// The problem that makes a blob unreadable, if one was found.
+    pub(super) fn of_blob(&self, kind: BlobKind, id: &ObjectId, pack: &ObjectId) -> Option<ProblemNumber> {
+        self.blobs.get(&(kind, *id)).or_else(|| self.packs.get(pack)).copied()
+    }
+
+    /// Notes that a snapshot needs what is damaged.
+    pub(super) fn reaches(&mut self, number: ProblemNumber, snapshot: ObjectId) {
+        if let Some(problem) = self.problems.get_mut(number as usize) {
+            problem.snapshots.push(snapshot);
+        }
+    }
+
+    /// The report.
+    pub(super) fn into_report(mut self, snapshots: u64, packs: u64) -> VerifyReport {
+        self.problems.sort_by_key(|problem| std::cmp::Reverse(problem.snapshots.len()));
+        self.unreferenced.sort_unstable();
+        VerifyReport {
+            problems: self.problems,
+            further_problems: self.further,
+            snapshots,
+            packs,
+            bytes_read: self.bytes_read,
+            unreferenced_packs: self.unreferenced,
+        }
+    }
+}
+
+/// What index files say, all of them.
+pub(super) struct WholeIndex {
+    /// Where blobs are.
+    pub(super) index: crate::index::Index,
+    /// What is in each pack.
+    pub(super) packs: BTreeMap<ObjectId, Vec<crate::format::index_file::IndexBlob>>,
+}

@@ -1,0 +1,202 @@
+//! [`EntryWriter`]: the bytes of one entry, cut into chunks as they come.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use bulkhead_model::EntryPath;
+use bytes::Bytes;
+
+use crate::{
+    chunker::{MAX_CHUNK, MIN_CHUNK},
+    error::{Cause, WriteError},
+    id::ObjectId,
+    sync::lock,
+    writer::{content::Content, queue::Job, run::Run},
+};
+
+/// Bytes that each entry may hold without asking: so that 64 entries at once cannot bring each other to a halt.
+const OWN_BYTES: usize = 128 << 10;
+/// Bytes that are looked at in one go; between two, other tasks and a failed run get their turn.
+const STEP: usize = 1 << 20;
+
+/// A file being written. Dropping it before [`EntryWriter::finish`] fails the run.
+pub struct EntryWriter {
+    run: Arc<Run>,
+    content: Arc<Content>,
+    path: EntryPath,
+    /// The chunk that is being collected.
+    chunk: Vec<u8>,
+    /// Bytes of it that have no end among them.
+    scanned: usize,
+    /// Bytes of it that are accounted for in the run's `partial`.
+    accounted: usize,
+    size: u64,
+    finished: bool,
+    /// The name of [`MIN_CHUNK`] zeros, once this entry has had one.
+    zeros: Option<ObjectId>,
+}
+
+impl EntryWriter {
+    pub(crate) fn new(run: Arc<Run>, path: EntryPath, entry: u32) -> Self {
+        run.open_entries.fetch_add(1, Ordering::AcqRel);
+        let content = Arc::new(Content::new(entry));
+        Self {
+            run,
+            content,
+            path,
+            chunk: Vec::new(),
+            scanned: 0,
+            accounted: 0,
+            size: 0,
+            finished: false,
+            zeros: None,
+        }
+    }
+
+    /// Appends; waits while the vault is slower than the source.
+    ///
+    /// # Errors
+    /// [`WriteError::Cancelled`] when the run has failed, here or elsewhere.
+    pub async fn write(&mut self, data: Bytes) -> Result<(), WriteError> {
+        for step in data.chunks(STEP) {
+            self.run.poison.check()?;
+            self.append(step).await?;
+        }
+        Ok(())
+    }
+
+    /// Appends `length` zero bytes, in constant memory; whole chunks of zeros are hashed once.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub async fn write_zeros(&mut self, length: u64) -> Result<(), WriteError> {
+        let mut left = length;
+        let zeros = vec![0; usize::try_from(left).unwrap_or(usize::MAX).min(MIN_CHUNK)];
+        while left > 0 {
+            self.run.poison.check()?;
+            let step = usize::try_from(left).unwrap_or(usize::MAX).min(zeros.len());
+            if let Some(id) = self.zeros.filter(|_| self.chunk.is_empty() && step == MIN_CHUNK) {
+                // Zeros are cut at the minimum: where the fingerprint is 0, so is every bit that is asked for.
+                self.content.push(id);
+                self.count(step);
+            } else {
+                let whole = self.chunk.is_empty() && step == MIN_CHUNK;
+                self.append(&zeros[..step]).await?;
+                self.zeros = self.zeros.or_else(|| whole.then(|| ObjectId::of(&zeros)));
+            }
+            left -= step as u64;
+        }
+        Ok(())
+    }
+
+    /// Ends the entry; returns its bytes. Its content may still be on its way: commit waits for it.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub async fn finish(mut self) -> Result<u64, WriteError> {
+        self.run.poison.check()?;
+        if !self.chunk.is_empty() {
+            let chunk = std::mem::take(&mut self.chunk);
+            self.submit(chunk).await?;
+        }
+        self.finished = true;
+        {
+            let mut entries = lock(&self.run.entries);
+            entries.set_size(self.content.entry, self.size);
+            if let Some(ids) = self.content.release() {
+                entries.set_content(self.content.entry, ids);
+            }
+        }
+        self.run.progress.entries.fetch_add(1, Ordering::Relaxed);
+        self.run.open_entries.fetch_sub(1, Ordering::AcqRel);
+        Ok(self.size)
+    }
+
+    /// Bytes written so far.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn count(&mut self, bytes: usize) {
+        self.size += bytes as u64;
+        self.run.progress.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Adds to the chunk, and hands on every chunk that this ends.
+    async fn append(&mut self, data: &[u8]) -> Result<(), WriteError> {
+        self.count(data.len());
+        if !self.account(data.len()) && !self.chunk.is_empty() {
+            let chunk = std::mem::take(&mut self.chunk);
+            self.submit(chunk).await?;
+        }
+        self.reserve(data.len());
+        self.chunk.extend_from_slice(data);
+        while let Some(end) = self.run.core.chunker.find_end(&self.chunk, self.scanned) {
+            let rest = &self.chunk[end..];
+            let mut next = if rest.len() > OWN_BYTES {
+                self.run.chunk_buffers.take(rest.len())
+            } else {
+                Vec::with_capacity(rest.len())
+            };
+            next.extend_from_slice(rest);
+            let mut chunk = std::mem::replace(&mut self.chunk, next);
+            chunk.truncate(end);
+            self.submit(chunk).await?;
+            self.account(0);
+        }
+        self.scanned = self.chunk.len();
+        Ok(())
+    }
+
+    /// Makes room: exactly what a small entry needs, a buffer of the pool for others.
+    fn reserve(&mut self, more: usize) {
+        let needed = self.chunk.len() + more;
+        if needed <= self.chunk.capacity() || needed <= OWN_BYTES {
+            self.chunk.reserve(more);
+            return;
+        }
+        let mut larger = self
+            .run
+            .chunk_buffers
+            .take(needed.max(STEP * 2).next_multiple_of(STEP).min(MAX_CHUNK + STEP));
+        larger.extend_from_slice(&self.chunk);
+        self.run.chunk_buffers.put(std::mem::replace(&mut self.chunk, larger));
+    }
+
+    /// Brings the run's account of buffered bytes up to date with `more` to come. Says whether there is memory for it.
+    fn account(&mut self, more: usize) -> bool {
+        let needed = (self.chunk.len() + more).saturating_sub(OWN_BYTES);
+        let before = self.run.partial.fetch_add(needed, Ordering::Relaxed);
+        self.run.partial.fetch_sub(self.accounted, Ordering::Relaxed);
+        let fits = before + needed <= self.run.options.partial_memory + self.accounted;
+        self.accounted = needed;
+        fits
+    }
+
+    /// Hands a chunk to the workers, once there is memory for it.
+    async fn submit(&mut self, data: Vec<u8>) -> Result<(), WriteError> {
+        self.scanned = 0;
+        let bytes = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        let memory = Arc::clone(&self.run.memory)
+            .acquire_many_owned(bytes)
+            .await
+            .map_err(|_| self.run.poison.error())?;
+        let ordinal = self.content.reserve();
+        self.run.queue.push(Job {
+            data,
+            content: Arc::clone(&self.content),
+            ordinal,
+            memory,
+        });
+        Ok(())
+    }
+}
+
+impl Drop for EntryWriter {
+    fn drop(&mut self) {
+        self.run.partial.fetch_sub(self.accounted, Ordering::Relaxed);
+        if !self.finished {
+            self.run.fail(Cause::EntryDropped(self.path.clone()));
+        }
+    }
+}

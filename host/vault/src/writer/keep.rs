@@ -1,0 +1,127 @@
+//! Carrying entries forward from the parent snapshot: nothing is read but trees, and everything is checked to be there.
+
+use std::collections::HashSet;
+
+use bulkhead_model::{EntryPath, NodeType};
+use futures_util::{StreamExt, stream::FuturesUnordered};
+
+use crate::{
+    error::{ReadError, WriteError},
+    format::node::Node,
+    id::ObjectId,
+    index::BlobKind,
+    reader::SnapshotReader,
+    sync::read,
+    vault::Core,
+};
+
+/// Trees that are read at once.
+const TREES_AT_ONCE: usize = 16;
+
+/// An entry to keep, with what is in it.
+pub(crate) struct Kept {
+    pub(crate) node: Node,
+    pub(crate) files: u64,
+    pub(crate) bytes: u64,
+}
+
+/// Finds what the parent has at `path`.
+pub(crate) async fn find(parent: &SnapshotReader, path: &EntryPath) -> Result<Kept, WriteError> {
+    let node = match parent.node(path).await {
+        Ok(node) => node,
+        Err(ReadError::NoSuchEntry { path, .. }) => return Err(WriteError::NothingToKeep { path }),
+        Err(error) => return Err(missing_or(path, error)),
+    };
+    let mut kept = Kept { node, files: 0, bytes: 0 };
+    let core = parent.core();
+    count(core, path, &kept.node.clone(), &mut kept)?;
+    if let Some(tree) = kept.node.subtree {
+        check_folder(core, path, tree, &mut kept).await?;
+    }
+    Ok(kept)
+}
+
+/// Checks and counts everything in a folder, several trees at a time and each once.
+async fn check_folder(core: &Core, path: &EntryPath, root: ObjectId, kept: &mut Kept) -> Result<(), WriteError> {
+    let mut waiting = vec![root];
+    let mut known: HashSet<ObjectId> = HashSet::from([root]);
+    // How often a tree occurs matters for the count only: the same folder twice has its files twice.
+    let mut totals = Totals::default();
+    let mut reading = FuturesUnordered::new();
+    loop {
+        while reading.len() < TREES_AT_ONCE {
+            let Some(tree) = waiting.pop() else { break };
+            reading.push(async move { (tree, core.load_tree(&tree).await) });
+        }
+        let Some((tree, nodes)) = reading.next().await else { break };
+        let nodes = nodes.map_err(|error| missing_or(path, error))?;
+        let mut own = Kept {
+            node: kept.node.clone(),
+            files: 0,
+            bytes: 0,
+        };
+        let mut folders = Vec::new();
+        for node in &nodes {
+            count(core, path, node, &mut own)?;
+            if let Some(subtree) = node.subtree {
+                folders.push(subtree);
+                if known.insert(subtree) {
+                    waiting.push(subtree);
+                }
+            }
+        }
+        totals.0.insert(tree, (own.files, own.bytes, folders));
+    }
+    let (files, bytes) = totals.of(root);
+    kept.files += files;
+    kept.bytes += bytes;
+    Ok(())
+}
+
+/// Files, bytes and folders that are directly in each tree.
+#[derive(Default)]
+struct Totals(std::collections::HashMap<ObjectId, (u64, u64, Vec<ObjectId>)>);
+
+impl Totals {
+    /// Files and bytes at all depths.
+    fn of(&self, tree: ObjectId) -> (u64, u64) {
+        let Some((files, bytes, folders)) = self.0.get(&tree) else {
+            return (0, 0);
+        };
+        folders.iter().fold((*files, *bytes), |(files, bytes), folder| {
+            let (more_files, more_bytes) = self.of(*folder);
+            (files + more_files, bytes + more_bytes)
+        })
+    }
+}
+
+/// Counts a file and checks that its content is there to stay; likewise a folder's tree.
+fn count(core: &Core, path: &EntryPath, node: &Node, kept: &mut Kept) -> Result<(), WriteError> {
+    let index = read(&core.index);
+    let missing = |kind: &str, id: &ObjectId| WriteError::KeptContentMissing {
+        path: path.clone(),
+        reason: format!("its {kind} {id} is not in the index"),
+    };
+    if let Some(id) = node.content.iter().find(|id| !index.has(BlobKind::Data, id)) {
+        return Err(missing("content", id));
+    }
+    if let Some(tree) = node.subtree.filter(|tree| !index.has(BlobKind::Tree, tree)) {
+        return Err(missing("tree", &tree));
+    }
+    if node.metadata.node_type == NodeType::File {
+        kept.files += 1;
+        kept.bytes += node.size;
+    }
+    Ok(())
+}
+
+/// Damage in the parent is a reason to write the entry anew, not to fail the run; a store that does not answer is.
+fn missing_or(path: &EntryPath, error: ReadError) -> WriteError {
+    match error {
+        ReadError::Corrupt(_) | ReadError::BlobMissing { .. } => WriteError::KeptContentMissing {
+            path: path.clone(),
+            reason: error.to_string(),
+        },
+        error => error.into(),
+    }
+}

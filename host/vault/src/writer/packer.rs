@@ -1,0 +1,173 @@
+//! Packs being filled: one for content, one for trees ("in version 2, they must be stored in separate files").
+
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    crypto::MasterKey,
+    error::WriteError,
+    format::{
+        index_file::{IndexBlob, IndexPack},
+        pack,
+    },
+    id::ObjectId,
+    index::BlobKind,
+    store::ObjectBody,
+    sync::lock,
+    writer::{
+        buffers::{PackBuffer, PackBuffers},
+        workshop::SealedBlob,
+    },
+};
+
+/// Fills packs.
+pub(crate) struct Packer {
+    data: Mutex<Option<OpenPack>>,
+    trees: Mutex<Option<OpenPack>>,
+    buffers: Arc<PackBuffers>,
+    /// Bytes at which a pack is complete.
+    target: usize,
+    /// Bytes that a pack may not exceed.
+    limit: u64,
+}
+
+/// A pack being filled.
+struct OpenPack {
+    buffer: PackBuffer,
+    blobs: Vec<IndexBlob>,
+}
+
+/// A complete pack.
+pub(crate) struct SealedPack {
+    /// What the store gets.
+    pub(crate) body: ObjectBody,
+    /// What the index gets.
+    pub(crate) index: IndexPack,
+}
+
+/// Why a blob could not be packed.
+pub(crate) enum PackError {
+    /// The run has failed meanwhile.
+    Closed,
+    /// Larger than an object of the store may be.
+    TooLarge(u64),
+    /// A defect.
+    Internal(String),
+}
+
+impl Packer {
+    /// Packs of about `target` bytes, never above `limit`, filled in `buffers`.
+    pub(crate) fn new(buffers: Arc<PackBuffers>, target: usize, limit: u64) -> Self {
+        Self {
+            data: Mutex::default(),
+            trees: Mutex::default(),
+            buffers,
+            target,
+            limit: limit.min(u64::from(u32::MAX)),
+        }
+    }
+
+    fn open(&self, kind: BlobKind) -> &Mutex<Option<OpenPack>> {
+        match kind {
+            BlobKind::Data => &self.data,
+            BlobKind::Tree => &self.trees,
+        }
+    }
+
+    /// Adds a blob; waits for a buffer when all are in use. Returns packs that this completed: two when the blob did not fit into the pack before it.
+    pub(crate) fn append(
+        &self,
+        key: &MasterKey,
+        kind: BlobKind,
+        id: ObjectId,
+        blob: &SealedBlob<'_>,
+    ) -> Result<Vec<SealedPack>, PackError> {
+        let mut complete = Vec::new();
+        let mut open = lock(self.open(kind));
+        if open.as_ref().is_some_and(|pack| pack.size_with(blob) > self.limit) {
+            complete.extend(open.take());
+        }
+        let mut pack = match open.take() {
+            Some(pack) => pack,
+            None => OpenPack {
+                buffer: self.buffers.take().ok_or(PackError::Closed)?,
+                blobs: Vec::new(),
+            },
+        };
+        if pack.size_with(blob) > self.limit {
+            return Err(PackError::TooLarge(pack.size_with(blob)));
+        }
+        pack.push(kind, id, blob);
+        if pack.buffer.bytes.len() >= self.target {
+            complete.push(pack);
+        } else {
+            *open = Some(pack);
+        }
+        drop(open);
+        complete.into_iter().map(|pack| pack.seal(key)).collect()
+    }
+
+    /// Completes the pack of this kind, if one was begun.
+    pub(crate) fn flush(&self, key: &MasterKey, kind: BlobKind) -> Result<Option<SealedPack>, PackError> {
+        let pack = lock(self.open(kind)).take();
+        pack.map(|pack| pack.seal(key)).transpose()
+    }
+
+    /// Lets everyone go who waits for a buffer, and forgets what was begun.
+    pub(crate) fn close(&self) {
+        self.buffers.close();
+        drop(lock(&self.data).take());
+        drop(lock(&self.trees).take());
+    }
+}
+
+impl OpenPack {
+    /// Bytes of the whole pack if `blob` were its last.
+    fn size_with(&self, blob: &SealedBlob<'_>) -> u64 {
+        // A compressed record is the longest; one more for the blob to come.
+        (self.buffer.bytes.len() + blob.message.len() + pack::header_size(&self.blobs) + pack::MAX_RECORD) as u64
+    }
+
+    fn push(&mut self, kind: BlobKind, id: ObjectId, blob: &SealedBlob<'_>) {
+        let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let offset = number(self.buffer.bytes.len());
+        self.buffer.bytes.extend_from_slice(blob.message);
+        self.blobs.push(IndexBlob {
+            id,
+            kind,
+            offset,
+            length: number(blob.message.len()),
+            uncompressed_length: blob.uncompressed,
+        });
+    }
+
+    fn seal(mut self, key: &MasterKey) -> Result<SealedPack, PackError> {
+        let header = pack::encode_header(key, &self.blobs).map_err(PackError::Internal)?;
+        self.buffer.bytes.extend_from_slice(&header);
+        let sha256: [u8; 32] = Sha256::digest(&self.buffer.bytes).into();
+        let body = ObjectBody {
+            parts: vec![Bytes::from_owner(self.buffer)],
+            sha256,
+        };
+        Ok(SealedPack {
+            body,
+            index: IndexPack {
+                id: ObjectId::from(sha256),
+                blobs: self.blobs,
+            },
+        })
+    }
+}
+
+impl PackError {
+    /// As an error of the run.
+    pub(crate) fn into_write_error(self, closed: WriteError, location: String, limit: u64) -> WriteError {
+        match self {
+            Self::Closed => closed,
+            Self::TooLarge(size) => WriteError::ObjectTooLarge { location, size, limit },
+            Self::Internal(reason) => WriteError::Internal(reason),
+        }
+    }
+}

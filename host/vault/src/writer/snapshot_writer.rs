@@ -1,0 +1,236 @@
+//! [`SnapshotWriter`]: one run, as its caller sees it.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
+
+use bulkhead_model::{EntryMetadata, EntryPath, FinishedEntry, NodeType, Timestamp};
+
+use crate::{
+    error::{Cause, WriteError},
+    id::ObjectId,
+    lock::Lock,
+    reader::SnapshotReader,
+    record::{RESERVED_FOLDER, SnapshotRecord},
+    snapshots::SnapshotInfo,
+    sync::lock,
+    vault::Vault,
+    writer::{commit, entry_writer::EntryWriter, keep, run::Run},
+};
+
+/// What a run writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BeginSnapshot {
+    /// The pipeline.
+    pub pipeline: String,
+    /// This host's name.
+    pub host: String,
+    /// The snapshot's time; also the time of entries without one of their own.
+    pub time: Timestamp,
+    /// The snapshot that [`SnapshotWriter::keep`] carries entries forward from.
+    pub parent: Option<ObjectId>,
+}
+
+/// What a run has done so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RunStats {
+    /// Files finished or kept; Bulkhead's own entries are not counted.
+    pub entries: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+    /// Bytes of content (and, after the commit, of trees) that the vault did not have.
+    pub added_bytes: u64,
+    /// Bytes of packs that are in the store.
+    pub stored_bytes: u64,
+}
+
+/// What a run committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommittedSnapshot {
+    /// The snapshot.
+    pub snapshot: SnapshotInfo,
+    /// What it took.
+    pub stats: RunStats,
+}
+
+/// A run: entries in any order, several at once, then one commit.
+///
+/// All methods take `&self`, so that it can be shared. Dropping it without a commit cancels the run; its threads, tasks and lock then go away by
+/// themselves, and [`SnapshotWriter::abort`] is how to wait for that.
+pub struct SnapshotWriter {
+    run: Arc<Run>,
+    parent: Option<SnapshotReader>,
+    lock: Mutex<Option<Lock>>,
+    committing: AtomicBool,
+}
+
+impl Vault {
+    /// Begins a run: takes a lock, brings the index up to date, starts threads.
+    ///
+    /// # Errors
+    /// [`WriteError::Locked`] when another tool works alone in the repository; [`WriteError::OldFormat`]; failures of the store.
+    pub async fn begin(&self, begin: BeginSnapshot) -> Result<SnapshotWriter, WriteError> {
+        if self.core.config.version < 2 {
+            return Err(WriteError::OldFormat { location: self.location() });
+        }
+        let lock = Lock::take(&self.core, &begin.host).await?;
+        match self.begin_locked(begin).await {
+            Ok((run, parent)) => Ok(SnapshotWriter {
+                run,
+                parent,
+                lock: Mutex::new(Some(lock)),
+                committing: AtomicBool::new(false),
+            }),
+            Err(error) => {
+                lock.release().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn begin_locked(&self, begin: BeginSnapshot) -> Result<(Arc<Run>, Option<SnapshotReader>), WriteError> {
+        let parent = match begin.parent {
+            Some(parent) => Some(self.read(parent).await?),
+            None => {
+                self.core.refresh_index().await?;
+                None
+            }
+        };
+        Ok((Run::start(Arc::clone(&self.core), self.options.clone(), begin)?, parent))
+    }
+}
+
+impl SnapshotWriter {
+    /// Begins a file.
+    ///
+    /// # Errors
+    /// A path that is reserved, taken, or below something that is not a folder fails the run.
+    pub async fn create(&self, path: EntryPath, metadata: EntryMetadata) -> Result<EntryWriter, WriteError> {
+        if metadata.node_type != NodeType::File {
+            return Err(self.mistake(wrong_type(path, &metadata.node_type, "a file")));
+        }
+        let entry = self.insert(&path, metadata)?;
+        Ok(EntryWriter::new(Arc::clone(&self.run), path, entry))
+    }
+
+    /// Adds an entry without content: a folder, a link, a device.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub async fn add(&self, path: EntryPath, metadata: EntryMetadata) -> Result<(), WriteError> {
+        if metadata.node_type == NodeType::File {
+            return Err(self.mistake(wrong_type(path, &metadata.node_type, "an entry without content")));
+        }
+        self.insert(&path, metadata).map(drop)
+    }
+
+    /// Carries the entry at `path`, and all below it, forward from the parent snapshot, unread; returns the bytes of all files in it. That all of
+    /// its blobs are still in the vault is checked.
+    ///
+    /// # Errors
+    /// [`WriteError::NothingToKeep`] and [`WriteError::KeptContentMissing`] do not fail the run: the entry can still be written anew.
+    pub async fn keep(&self, path: EntryPath) -> Result<FinishedEntry, WriteError> {
+        self.run.poison.check()?;
+        if is_reserved(&path) {
+            return Err(self.mistake(WriteError::ReservedPath(path)));
+        }
+        let parent = self
+            .parent
+            .as_ref()
+            .ok_or_else(|| WriteError::NothingToKeep { path: path.clone() })?;
+        let kept = tokio::select! {
+            biased;
+            error = self.run.poison.wait() => Err(error),
+            kept = keep::find(parent, &path) => kept,
+        }?;
+        let number = lock(&self.run.entries).insert_kept(&path, kept.node);
+        number.map_err(|error| self.mistake(error))?;
+        self.run.progress.entries.fetch_add(kept.files, Ordering::Relaxed);
+        self.run.progress.bytes.fetch_add(kept.bytes, Ordering::Relaxed);
+        Ok(FinishedEntry {
+            size: kept.bytes,
+            digest: None,
+        })
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub fn stats(&self) -> RunStats {
+        self.run.stats()
+    }
+
+    /// Waits until the run has failed: the moment to stop the source. Does not end on a run that doesn't fail.
+    pub async fn failed(&self) -> WriteError {
+        self.run.poison.wait().await
+    }
+
+    /// Makes everything durable and, last of all, the snapshot. The writer is spent afterwards, whatever came of it.
+    ///
+    /// # Errors
+    /// [`WriteError::Unfinished`] while entries are being written; what went wrong here or anywhere before. Nothing is committed then.
+    pub async fn commit(&self, record: SnapshotRecord) -> Result<CommittedSnapshot, WriteError> {
+        if self.committing.swap(true, Ordering::AcqRel) {
+            return Err(WriteError::Internal("the snapshot was committed or aborted before".to_owned()));
+        }
+        let committed = commit::commit(&self.run, record).await;
+        if let Err(error) = &committed {
+            self.run.fail_with(error.clone());
+        }
+        self.end().await;
+        committed
+    }
+
+    /// Cancels the run, and waits until its threads and tasks are gone and its lock is removed.
+    pub async fn abort(&self) {
+        self.committing.store(true, Ordering::Release);
+        self.run.fail(Cause::Aborted);
+        self.end().await;
+    }
+
+    async fn end(&self) {
+        self.run.shut_down().await;
+        let held = lock(&self.lock).take();
+        if let Some(held) = held {
+            held.release().await;
+        }
+    }
+
+    fn insert(&self, path: &EntryPath, metadata: EntryMetadata) -> Result<u32, WriteError> {
+        self.run.poison.check()?;
+        if is_reserved(path) {
+            return Err(self.mistake(WriteError::ReservedPath(path.clone())));
+        }
+        let inserted = lock(&self.run.entries).insert(path, metadata);
+        inserted.map_err(|error| self.mistake(error))
+    }
+
+    /// Fails the run with the caller's own mistake.
+    fn mistake(&self, error: WriteError) -> WriteError {
+        self.run.fail_with(error.clone());
+        error
+    }
+}
+
+impl Drop for SnapshotWriter {
+    fn drop(&mut self) {
+        self.run.fail(Cause::RunDropped);
+    }
+}
+
+/// Whether a path is the root or Bulkhead's own.
+fn is_reserved(path: &EntryPath) -> bool {
+    path.components().next().is_none_or(|first| first == RESERVED_FOLDER.as_bytes())
+}
+
+fn wrong_type(path: EntryPath, found: &NodeType, needed: &'static str) -> WriteError {
+    let found = match found {
+        NodeType::File => "a file",
+        NodeType::Directory => "a folder",
+        NodeType::Symlink(_) => "a symbolic link",
+        NodeType::Fifo => "a named pipe",
+        NodeType::Socket => "a socket",
+        NodeType::CharacterDevice(_) | NodeType::BlockDevice(_) => "a device",
+    };
+    WriteError::WrongType { path, found, needed }
+}
