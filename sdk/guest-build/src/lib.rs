@@ -68,6 +68,12 @@ pub enum BuildError {
         /// How cargo ended.
         status: ExitStatus,
     },
+    /// Cargo could not download; its own messages are on stderr.
+    #[error("cargo could not download what the plugins are built from ({status})")]
+    Fetch {
+        /// How cargo ended.
+        status: ExitStatus,
+    },
     /// Cargo succeeded, but made no component: the package is no `cdylib`.
     #[error("cargo built {package}, but there is no {}; its Cargo.toml needs `crate-type = [\"cdylib\"]` under [lib]", path.display())]
     NoComponent {
@@ -89,6 +95,25 @@ impl GuestBuild {
             packages: packages.iter().map(|name| (*name).to_owned()).collect(),
             target_dir,
             quiet: false,
+        }
+    }
+
+    /// Downloads all that [`GuestBuild::build`] needs, so that it works offline afterwards (`CARGO_NET_OFFLINE=true`): the plugins' dependencies, and
+    /// those of the standard library where that is built from source.
+    ///
+    /// # Errors
+    /// [`BuildError::Toolchain`], [`BuildError::Start`], and [`BuildError::Fetch`].
+    pub fn fetch(&self) -> Result<(), BuildError> {
+        let toolchain = Toolchain::find()?;
+        let mut command = Command::new(toolchain.cargo());
+        environment::clean(&mut command);
+        command.arg("fetch").arg("--manifest-path").arg(self.workspace.join("Cargo.toml"));
+        toolchain.prepare(&mut command);
+        let status = run(&mut command)?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(BuildError::Fetch { status })
         }
     }
 
@@ -146,6 +171,14 @@ impl GuestBuild {
             })
         }
     }
+}
+
+/// Runs it to its end.
+fn run(command: &mut Command) -> Result<ExitStatus, BuildError> {
+    command.status().map_err(|source| BuildError::Start {
+        program: command.get_program().into(),
+        source,
+    })
 }
 
 /// `PATH` with `folder` in front.
