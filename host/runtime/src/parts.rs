@@ -42,7 +42,8 @@ impl Parts {
 
 /// A part at work. Dropping it ends it.
 #[derive(Debug)]
-pub(crate) struct Part {
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct Part {
     outcome: Option<oneshot::Receiver<Result<Vec<u8>, Fault>>>,
     task: AbortHandle,
 }

@@ -6,10 +6,11 @@ use crate::capabilities::Granted;
 use crate::description::{Description, Operation, Operations};
 use crate::grants::{DirectoryGrant, EndpointGrant, Grants, SecretGrant, UnusedGrant};
 use crate::v0_1::Capabilities;
-use crate::{LoadError, MissingGrant, Plugin, PluginError};
+use crate::{Access, LoadError, MissingGrant, Plugin, PluginError};
 
 const ENDPOINT_EXAMPLE: &str = "{ address = \"host:port\" }";
 const DIRECTORY_EXAMPLE: &str = "{ path = \"/…\", access = \"read-only\" }";
+const WRITABLE_EXAMPLE: &str = "{ path = \"/…\", access = \"read-write\" }";
 const SECRET_EXAMPLE: &str = "{ file = \"/…\", reveal = true }";
 
 /// The rights of one use of a plugin.
@@ -43,10 +44,14 @@ fn wanted(description: &Description) -> Vec<Wanted<'_>> {
         .endpoints
         .iter()
         .map(|r| ("endpoint", ENDPOINT_EXAMPLE, &r.name, &r.purpose, &r.required_for));
-    let directories = description
-        .directories
-        .iter()
-        .map(|r| ("directory", DIRECTORY_EXAMPLE, &r.name, &r.purpose, &r.required_for));
+    let directories = description.directories.iter().map(|r| {
+        let example = if r.access == Access::ReadWrite {
+            WRITABLE_EXAMPLE
+        } else {
+            DIRECTORY_EXAMPLE
+        };
+        ("directory", example, &r.name, &r.purpose, &r.required_for)
+    });
     let secrets = description
         .secrets
         .iter()
@@ -179,4 +184,41 @@ fn retain<T>(grants: &mut BTreeMap<String, T>, kind: &str, table: &str, wanted: 
         }
         used
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PluginKind;
+
+    #[test]
+    fn an_import_that_is_neither_asked_for_nor_granted_is_named() {
+        let none = Capabilities {
+            kind: PluginKind::Source,
+            endpoint: false,
+            http: false,
+            directory: true,
+            secrets: false,
+        };
+        let imports = |names: &[&str]| names.iter().map(|name| format!("bulkhead:plugin/{name}@0.1.0")).collect::<Vec<_>>();
+        assert!(check_imports(&imports(&["log", "entries", "directory"]), &none, "pipeline.x").is_ok());
+        for (name, line) in [
+            ("endpoint", "endpoint.NAME = { address"),
+            ("http", "endpoint.NAME = { url"),
+            ("secrets", "secret.NAME = { file"),
+        ] {
+            let Err(LoadError::UngrantedImport { import, table, hint }) = check_imports(&imports(&["log", name]), &none, "pipeline.x")
+            else {
+                unreachable!("{name} must be refused");
+            };
+            assert_eq!((import, table), (format!("bulkhead:plugin/{name}@0.1.0"), "pipeline.x".to_owned()));
+            assert!(hint.contains(line) && hint.contains("[pipeline.x]"), "{hint}");
+        }
+    }
+
+    #[test]
+    fn a_star_stands_for_any_rest_of_a_name() {
+        assert!(stands_for("shard-*", "shard-1") && stands_for("*", "x") && stands_for("a", "a"));
+        assert!(!stands_for("shard-*", "other") && !stands_for("a", "ab"));
+    }
 }

@@ -1,0 +1,268 @@
+//! Directories: nothing leads out, nothing is changed without the right to.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::sync::Arc;
+
+use bulkhead_model::{EntryPath, ExtendedAttribute, Fault, FaultKind, Timestamp};
+use bulkhead_runtime::capabilities::directory::{Attributes, Directories, FileType, Folder, OpenMode};
+use bulkhead_runtime::capabilities::{Budget, Granted};
+use bulkhead_runtime::{Access, DirectoryGrant, Limits, PluginKind};
+
+fn path(path: &str) -> EntryPath {
+    EntryPath::new(path).unwrap()
+}
+
+async fn open(at: &Path, access: Access) -> Folder {
+    let grants = BTreeMap::from([(
+        "root".to_owned(),
+        DirectoryGrant {
+            path: at.to_owned(),
+            access,
+        },
+    )]);
+    let granted = Granted::new("pipeline.test", "directory", "{ … }", grants);
+    Directories::new(granted, Arc::new(Budget::new(Limits::default_for(PluginKind::Source))))
+        .open("root")
+        .await
+        .unwrap()
+}
+
+fn kind<T>(result: Result<T, Fault>) -> Option<FaultKind> {
+    result.err().map(|fault| fault.kind)
+}
+
+/// A granted folder beside a secret one, with links that lead out of it.
+async fn prison() -> (tempfile::TempDir, Folder) {
+    let top = tempfile::tempdir().unwrap();
+    fs::create_dir_all(top.path().join("granted/inner")).unwrap();
+    fs::write(top.path().join("granted/inner/file"), "inside").unwrap();
+    fs::create_dir(top.path().join("outside")).unwrap();
+    fs::write(top.path().join("outside/secret"), "secret").unwrap();
+    let granted = top.path().join("granted");
+    symlink("../outside", granted.join("relative")).unwrap();
+    symlink(top.path().join("outside"), granted.join("absolute")).unwrap();
+    symlink("../../outside/secret", granted.join("inner/secret")).unwrap();
+    symlink("inner", granted.join("harmless")).unwrap();
+    let folder = open(&granted, Access::ReadWrite).await;
+    (top, folder)
+}
+
+#[tokio::test]
+async fn nothing_leads_out() {
+    let (top, folder) = prison().await;
+    for way in ["relative/secret", "absolute/secret", "inner/secret"] {
+        assert!(folder.open_file(path(way), OpenMode::Read).await.is_err(), "{way}");
+        assert!(folder.open_file(path(way), OpenMode::Replace).await.is_err(), "{way}");
+    }
+    for way in ["relative", "absolute"] {
+        assert!(folder.list(path(way)).await.is_err(), "{way}");
+        assert!(folder.sync(path(way)).await.is_err(), "{way}");
+        let below = path(&format!("{way}/new"));
+        assert!(folder.open_file(below.clone(), OpenMode::Create).await.is_err(), "{way}");
+        assert!(folder.create_folder(below.clone(), 0o700).await.is_err(), "{way}");
+        assert!(folder.create_symlink(below.clone(), b"x".to_vec()).await.is_err(), "{way}");
+        assert!(folder.rename(path("inner/file"), below.clone()).await.is_err(), "{way}");
+        assert!(folder.create_hard_link(path("inner/file"), below).await.is_err(), "{way}");
+        let secret = path(&format!("{way}/secret"));
+        assert!(folder.remove_file(secret.clone()).await.is_err(), "{way}");
+        assert!(folder.stat(secret.clone()).await.is_err(), "{way}");
+        assert!(folder.create_hard_link(secret.clone(), path("stolen")).await.is_err(), "{way}");
+        assert!(
+            folder
+                .set_attributes(
+                    secret,
+                    Attributes {
+                        mode: Some(0o777),
+                        ..Attributes::default()
+                    }
+                )
+                .await
+                .is_err(),
+            "{way}"
+        );
+    }
+    assert_eq!(fs::read(top.path().join("outside/secret")).unwrap(), b"secret");
+    assert_eq!(fs::read_dir(top.path().join("outside")).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn links_within_are_followed_and_links_themselves_are_not() {
+    let (_top, folder) = prison().await;
+    let file = folder.open_file(path("harmless/file"), OpenMode::Read).await.unwrap();
+    assert_eq!(file.read_at(0, 100).await.unwrap().unwrap(), "inside");
+    let stat = folder.stat(path("harmless")).await.unwrap();
+    assert_eq!(stat.file_type, FileType::Symlink);
+    assert_eq!(folder.read_link(path("relative")).await.unwrap(), b"../outside");
+    let mode = Attributes {
+        mode: Some(0o777),
+        ..Attributes::default()
+    };
+    assert_eq!(
+        kind(folder.set_attributes(path("absolute"), mode).await),
+        Some(FaultKind::Unsupported)
+    );
+    folder.remove_file(path("absolute")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_read_only_grant_changes_nothing() {
+    let (top, _) = prison().await;
+    let folder = open(&top.path().join("granted"), Access::ReadOnly).await;
+    let denied = Some(FaultKind::PermissionDenied);
+    for mode in [OpenMode::Modify, OpenMode::Create, OpenMode::Replace] {
+        assert_eq!(kind(folder.open_file(path("inner/file"), mode).await), denied);
+    }
+    assert_eq!(kind(folder.create_folder(path("x"), 0o700).await), denied);
+    assert_eq!(kind(folder.create_symlink(path("x"), b"y".to_vec()).await), denied);
+    assert_eq!(kind(folder.create_hard_link(path("inner/file"), path("x")).await), denied);
+    assert_eq!(kind(folder.rename(path("inner/file"), path("x")).await), denied);
+    assert_eq!(kind(folder.remove_file(path("inner/file")).await), denied);
+    assert_eq!(kind(folder.remove_folder(path("inner")).await), denied);
+    assert_eq!(kind(folder.set_attributes(path("inner"), Attributes::default()).await), denied);
+    let attribute = ExtendedAttribute {
+        name: b"user.x".to_vec(),
+        value: b"y".to_vec(),
+    };
+    assert_eq!(kind(folder.set_extended_attribute(path("inner"), attribute).await), denied);
+    let file = folder.open_file(path("inner/file"), OpenMode::Read).await.unwrap();
+    assert_eq!(kind(file.write_at(0, "x".into()).await), denied);
+    assert_eq!(kind(file.set_size(0).await), denied);
+    assert_eq!(kind(file.set_attributes(Attributes::default()).await), denied);
+    assert_eq!(fs::read(top.path().join("granted/inner/file")).unwrap(), b"inside");
+}
+
+#[tokio::test]
+async fn files_are_written_and_read_at_offsets() {
+    let top = tempfile::tempdir().unwrap();
+    let folder = open(top.path(), Access::ReadWrite).await;
+    let file = folder.open_file(path("new"), OpenMode::Create).await.unwrap();
+    assert_eq!(fs::metadata(top.path().join("new")).unwrap().mode() & 0o777, 0o600);
+    assert_eq!(
+        kind(folder.open_file(path("new"), OpenMode::Create).await),
+        Some(FaultKind::AlreadyExists)
+    );
+    file.write_at(4, "data".into()).await.unwrap();
+    file.sync().await.unwrap();
+    assert_eq!(file.read_at(0, 100).await.unwrap().unwrap(), &b"\0\0\0\0data"[..]);
+    assert_eq!(file.read_at(6, 1).await.unwrap().unwrap(), "t");
+    assert_eq!(file.read_at(8, 1).await.unwrap(), None);
+    file.set_size(5).await.unwrap();
+    assert_eq!(file.stat().await.unwrap().size, 5);
+    let replaced = folder.open_file(path("new"), OpenMode::Replace).await.unwrap();
+    assert_eq!(replaced.stat().await.unwrap().size, 0);
+    folder.sync(path("")).await.unwrap();
+    assert!(folder.space().await.unwrap().total > 0);
+}
+
+#[tokio::test]
+async fn attributes_are_set_to_the_nanosecond() {
+    let top = tempfile::tempdir().unwrap();
+    let folder = open(top.path(), Access::ReadWrite).await;
+    folder.create_folder(path("made"), 0o2775).await.unwrap();
+    assert_eq!(
+        fs::metadata(top.path().join("made")).unwrap().permissions().mode() & 0o7777,
+        0o2775,
+        "whatever the umask"
+    );
+    let file = folder.open_file(path("made/file"), OpenMode::Create).await.unwrap();
+    let modified = Timestamp {
+        seconds: -5,
+        nanoseconds: 123_456_789,
+    };
+    file.set_attributes(Attributes {
+        mode: Some(0o4711),
+        modified: Some(modified),
+        ..Attributes::default()
+    })
+    .await
+    .unwrap();
+    let stat = folder.stat(path("made/file")).await.unwrap();
+    assert_eq!((stat.mode, stat.modified), (0o4711, modified));
+    let later = Timestamp {
+        seconds: 1_700_000_000,
+        nanoseconds: 1,
+    };
+    folder
+        .set_attributes(
+            path("made/file"),
+            Attributes {
+                mode: Some(0o640),
+                modified: Some(later),
+                ..Attributes::default()
+            },
+        )
+        .await
+        .unwrap();
+    let stat = file.stat().await.unwrap();
+    assert_eq!((stat.mode, stat.modified, stat.links), (0o640, later, 1));
+    folder.create_hard_link(path("made/file"), path("second")).await.unwrap();
+    assert_eq!(file.stat().await.unwrap().links, 2);
+}
+
+#[tokio::test]
+async fn extended_attributes_come_back() {
+    // The system's temporary folder may be on a file system without them; the build's own is not.
+    let top = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let folder = open(top.path(), Access::ReadWrite).await;
+    folder.open_file(path("file"), OpenMode::Create).await.unwrap();
+    let attribute = ExtendedAttribute {
+        name: b"user.bulkhead".to_vec(),
+        value: vec![0, 1, 255],
+    };
+    folder.set_extended_attribute(path("file"), attribute.clone()).await.unwrap();
+    let all = folder.extended_attributes(path("file")).await.unwrap();
+    assert!(all.contains(&attribute), "{all:?}");
+}
+
+#[tokio::test]
+async fn listings_come_in_batches_and_end() {
+    let top = tempfile::tempdir().unwrap();
+    (0..1500).for_each(|number| fs::write(top.path().join(number.to_string()), "").unwrap());
+    fs::create_dir(top.path().join("folder")).unwrap();
+    let folder = open(top.path(), Access::ReadOnly).await;
+    let mut listing = folder.list(path("")).await.unwrap();
+    let mut names = Vec::new();
+    loop {
+        let batch = listing.next().await.unwrap();
+        assert!(batch.len() <= 1024);
+        if batch.is_empty() {
+            break;
+        }
+        names.extend(batch);
+    }
+    assert_eq!(names.len(), 1501);
+    assert!(
+        names
+            .iter()
+            .any(|entry| entry.name == b"folder" && entry.file_type == FileType::Directory)
+    );
+    assert!(listing.next().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_no_regular_file_is_not_opened() {
+    let top = tempfile::tempdir().unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        top.path().join("pipe"),
+        rustix::fs::FileType::Fifo,
+        0o600.into(),
+        0,
+    )
+    .unwrap();
+    let folder = open(top.path(), Access::ReadWrite).await;
+    // A pipe without writer would hold the call for ever.
+    assert_eq!(
+        kind(folder.open_file(path("pipe"), OpenMode::Read).await),
+        Some(FaultKind::Conflict)
+    );
+    assert_eq!(
+        kind(folder.open_file(path("missing"), OpenMode::Read).await),
+        Some(FaultKind::NotFound)
+    );
+    assert_eq!(kind(folder.remove_folder(path("missing")).await), Some(FaultKind::NotFound));
+    assert!(folder.extended_attributes(path("pipe")).await.unwrap().is_empty());
+}

@@ -1,0 +1,159 @@
+//! A source from end to end: backup with entries, incremental runs, restore into a directory, verify, browse, parts.
+
+use std::sync::Arc;
+
+use bulkhead_model::{FaultKind, Severity};
+use bulkhead_runtime::{Access, BackupInput, BackupOutcome, BrowseRequest, Grants, OperationContext, PluginError, RestoreRequest, Source};
+use serde_json::json;
+
+use crate::memory::Memory;
+use crate::setup::{directory_grant, source, source_with};
+
+async fn backup(source: &Source, memory: &Memory, parent: Option<&Memory>) -> Result<BackupOutcome, PluginError> {
+    let parent = parent.map(|parent| Arc::new(parent.clone()) as _);
+    source
+        .backup(
+            &OperationContext::default(),
+            BackupInput {
+                entries: Arc::new(memory.clone()),
+                parent,
+            },
+        )
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_backed_up_is_restored_and_verified() {
+    let target = tempfile::tempdir().unwrap();
+    let grants = directory_grant("target", target.path(), Access::ReadWrite);
+    let config = json!({ "entries": 4, "entry-size": 700_000, "seed": 7 });
+    let source = source_with(config, grants, |_| ()).await;
+    let context = OperationContext::default();
+    assert_eq!(source.check(&context).await.unwrap()[0].severity, Severity::Info);
+
+    let memory = Memory::default();
+    let outcome = backup(&source, &memory, None).await.unwrap();
+    assert_eq!(
+        (outcome.proof.entries, outcome.proof.bytes, outcome.proof.complete),
+        (4, 2_800_000, true)
+    );
+    assert_eq!(memory.bytes(), 2_800_000);
+    assert_eq!(outcome.checkpoint.as_deref(), Some(&7_u64.to_le_bytes()[..]));
+
+    let snapshot = Arc::new(memory.clone());
+    assert_eq!(source.verify(&context, snapshot.clone()).await.unwrap(), []);
+    let request = RestoreRequest {
+        paths: Vec::new(),
+        options: json!({}),
+    };
+    let restored = source.restore(&context, snapshot.clone(), request).await.unwrap();
+    assert_eq!((restored.entries, restored.bytes), (4, 2_800_000));
+    let file = std::fs::read(target.path().join("data/00000003")).unwrap();
+    assert_eq!(Some(file), memory.content("data/00000003"));
+
+    let entry = bulkhead_model::EntryPath::new("data/00000000").unwrap();
+    let items = source
+        .browse(
+            &context,
+            snapshot,
+            BrowseRequest {
+                entry,
+                prefix: String::new(),
+                after: None,
+            },
+        )
+        .await
+        .unwrap();
+    assert_eq!(items[0].name, "part-00000000");
+
+    memory.files.lock().unwrap().get_mut(&b"data/00000001"[..]).unwrap()[5] ^= 1;
+    let findings = source.verify(&context, Arc::new(memory)).await.unwrap();
+    assert_eq!((findings.len(), findings[0].severity), (1, Severity::Error));
+}
+
+#[tokio::test]
+async fn a_checkpoint_comes_back_and_entries_are_kept() {
+    let first = Memory::default();
+    let outcome = backup(&source("good", |_| ()).await, &first, None).await.unwrap();
+    let parent = Memory {
+        checkpoint: outcome.checkpoint,
+        ..first
+    };
+    let source = source_with(json!({ "keep": 2 }), Grants::default(), |_| ()).await;
+    let outcome = backup(&source, &parent, Some(&parent)).await.unwrap();
+    assert_eq!((outcome.proof.entries, outcome.proof.bytes), (3, 300_000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_write_into_the_same_snapshot() {
+    let source = source_with(json!({ "entries": 20, "parts": 8 }), Grants::default(), |limits| limits.parts = 3).await;
+    let memory = Memory::default();
+    let outcome = backup(&source, &memory, None).await.unwrap();
+    assert_eq!((outcome.proof.entries, outcome.proof.bytes), (20, 2_000_000));
+    assert_eq!(memory.bytes(), 2_000_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_that_fails_fails_the_whole() {
+    let source = source_with(json!({ "behaviour": "fail-in-part", "parts": 2 }), Grants::default(), |_| ()).await;
+    let error = backup(&source, &Memory::default(), None).await.unwrap_err();
+    assert!(error.to_string().starts_with("the server refused the backup"), "{error}");
+}
+
+#[tokio::test]
+async fn an_error_of_the_plugin_arrives_whole() {
+    let error = backup(&source("error", |_| ()).await, &Memory::default(), None).await.unwrap_err();
+    let PluginError::Fault(fault) = &error else { panic!("{error}") };
+    assert_eq!((fault.kind, fault.setting.as_deref()), (FaultKind::Server, Some("behaviour")));
+    assert_eq!((error.hint(), error.retryable()), (Some("set `behaviour = \"good\"`"), false));
+    assert_eq!(fault.causes, ["it was told to"]);
+    assert!(
+        backup(&source("retryable-error", |_| ()).await, &Memory::default(), None)
+            .await
+            .unwrap_err()
+            .retryable()
+    );
+}
+
+#[tokio::test]
+async fn an_error_without_end_is_cut() {
+    let error = backup(&source("long-error", |_| ()).await, &Memory::default(), None)
+        .await
+        .unwrap_err();
+    assert!(error.to_string().len() <= 4096);
+}
+
+#[tokio::test]
+async fn a_wrong_config_names_its_setting() {
+    let source = source_with(json!({ "keep": 9 }), Grants::default(), |_| ()).await;
+    let error = source.check(&OperationContext::default()).await.unwrap_err();
+    let PluginError::Fault(fault) = error else { panic!("{error}") };
+    assert_eq!((fault.kind, fault.setting.as_deref()), (FaultKind::Config, Some("keep")));
+}
+
+#[tokio::test]
+async fn a_panic_is_a_trap_that_says_what_the_plugin_said() {
+    let error = backup(&source("panic", |_| ()).await, &Memory::default(), None).await.unwrap_err();
+    let PluginError::Trap(trap) = &error else { panic!("{error}") };
+    assert_eq!(trap.call, "backup");
+    assert!(
+        trap.reason.contains("unreachable") && trap.output.iter().any(|line| line.contains("panicked")),
+        "{error}"
+    );
+    assert!(!error.retryable());
+}
+
+#[tokio::test]
+async fn a_recursion_without_end_is_a_trap() {
+    let error = backup(&source("overflow-stack", |_| ()).await, &Memory::default(), None)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, PluginError::Trap(_)), "{error}");
+}
+
+#[tokio::test]
+async fn impossible_paths_are_refused() {
+    backup(&source("escaping-path", |_| ()).await, &Memory::default(), None)
+        .await
+        .unwrap();
+}
