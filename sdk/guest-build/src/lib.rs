@@ -105,16 +105,11 @@ impl GuestBuild {
     /// [`BuildError::Toolchain`], [`BuildError::Start`], and [`BuildError::Fetch`].
     pub fn fetch(&self) -> Result<(), BuildError> {
         let toolchain = Toolchain::find()?;
-        let mut command = Command::new(toolchain.cargo());
-        environment::clean(&mut command);
-        command.arg("fetch").arg("--manifest-path").arg(self.workspace.join("Cargo.toml"));
-        toolchain.prepare(&mut command);
-        let status = run(&mut command)?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(BuildError::Fetch { status })
-        }
+        fetch(&toolchain, &self.workspace.join("Cargo.toml"), &[])?;
+        // Its lock file is not ours to update.
+        toolchain
+            .library_manifest()
+            .map_or(Ok(()), |manifest| fetch(&toolchain, &manifest, &["--locked"]))
     }
 
     /// Builds what has changed and returns all components. Half a second where nothing has; cargo's messages go to stderr.
@@ -154,6 +149,7 @@ impl GuestBuild {
         if self.quiet {
             command.arg("--quiet");
         }
+        command.args(toolchain.build_arguments());
         toolchain.prepare(&mut command);
         command
     }
@@ -170,6 +166,20 @@ impl GuestBuild {
                 path,
             })
         }
+    }
+}
+
+/// `cargo fetch` for one workspace.
+fn fetch(toolchain: &Toolchain, manifest: &Path, arguments: &[&str]) -> Result<(), BuildError> {
+    let mut command = Command::new(toolchain.cargo());
+    environment::clean(&mut command);
+    toolchain.prepare(&mut command);
+    command.arg("fetch").args(arguments).arg("--manifest-path").arg(manifest);
+    let status = run(&mut command)?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(BuildError::Fetch { status })
     }
 }
 

@@ -10,6 +10,8 @@ use crate::{TARGET, path_with};
 
 /// Where Debian's `cargo-web` and `rustc-web` are.
 const DEBIAN_BIN: &str = "/usr/bin";
+/// Where Debian's `rust-web-src` is.
+const DEBIAN_LIBRARY: &str = "/usr/lib/rustlib/src/rust/library";
 /// Where Debian's `wasi-libc` is.
 const DEBIAN_LIBC: &str = "/usr/lib/wasm32-wasi";
 /// Debian's packages that make components, in the order in which `apt-get` is told them.
@@ -127,7 +129,23 @@ impl Toolchain {
         }
     }
 
-    /// Adds what this toolchain needs to a `cargo build`.
+    /// What `cargo build` is told beside the usual.
+    pub(crate) fn build_arguments(&self) -> &'static [&'static str] {
+        match self {
+            Self::Target { .. } => &[],
+            Self::Debian { .. } => &["-Zbuild-std=std,panic_abort"],
+        }
+    }
+
+    /// The standard library's own workspace, where it is built from source. `cargo fetch -Zbuild-std` leaves its dependencies out.
+    pub(crate) fn library_manifest(&self) -> Option<PathBuf> {
+        match self {
+            Self::Target { .. } => None,
+            Self::Debian { .. } => Some(PathBuf::from(DEBIAN_LIBRARY).join("Cargo.toml")),
+        }
+    }
+
+    /// Sets the environment that this toolchain needs.
     pub(crate) fn prepare(&self, command: &mut Command) {
         match self {
             Self::Target { sysroot } => {
@@ -136,7 +154,6 @@ impl Toolchain {
             Self::Debian { linkers } => {
                 let flags = [SIMD, "-Clink-self-contained=no", "-L", DEBIAN_LIBC].join(FLAG_SEPARATOR);
                 command
-                    .arg("-Zbuild-std=std,panic_abort")
                     .env("RUSTC_BOOTSTRAP", "1") // -Zbuild-std on a stable compiler
                     .env("RUSTC", Path::new(DEBIAN_BIN).join("rustc"))
                     .env("CARGO_TARGET_WASM32_WASIP2_LINKER", linkers.join("wasm-component-ld"))
