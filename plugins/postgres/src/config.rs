@@ -59,7 +59,8 @@ impl Config {
         const RANGE: std::ops::RangeInclusive<u64> = 32..=1 << 20;
         let Some(text) = &self.max_rate else { return Ok(None) };
         let wrong = |what: &str| {
-            Error::config("max-rate", format!("`{text}` {what}")).with_hint("write a number and a unit, such as `50 MiB/s`; units are KiB/s, MiB/s and GiB/s")
+            Error::config("max-rate", format!("`{text}` {what}"))
+                .with_hint("write a number and a unit, such as `50 MiB/s`; units are KiB/s, MiB/s and GiB/s")
         };
         let end = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
         let (digits, unit) = text.split_at(end);
@@ -69,7 +70,11 @@ impl Config {
             "GiB/s" => 1 << 20,
             _ => return Err(wrong("is not a rate")),
         };
-        let rate = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(|| wrong("is not a rate"))?;
+        let rate = digits
+            .parse::<u64>()
+            .ok()
+            .and_then(|number| number.checked_mul(factor))
+            .ok_or_else(|| wrong("is not a rate"))?;
         match u32::try_from(rate) {
             Ok(kib) if RANGE.contains(&rate) => Ok(Some(kib)),
             _ => Err(wrong("is outside of what PostgreSQL takes, 32 KiB/s to 1 GiB/s")),
@@ -105,7 +110,12 @@ impl RestoreOptions {
             Some("current") => Ok(Owner::Current),
             Some(numbers) => numbers
                 .split_once(':')
-                .and_then(|(uid, gid)| Some(Owner::Fixed { uid: uid.parse().ok()?, gid: gid.parse().ok()? }))
+                .and_then(|(uid, gid)| {
+                    Some(Owner::Fixed {
+                        uid: uid.parse().ok()?,
+                        gid: gid.parse().ok()?,
+                    })
+                })
                 .ok_or_else(|| {
                     Error::config("owner", format!("`{numbers}` is not an owner"))
                         .with_hint("write `auto`, `original`, `current`, or numbers as in `101:104` (id -u postgres, id -g postgres)")
@@ -133,22 +143,49 @@ mod tests {
         assert_eq!(rate("50 MiB/s").unwrap(), Some(51_200));
         assert_eq!(rate("32KiB/s").unwrap(), Some(32));
         assert_eq!(rate("1 GiB/s").unwrap(), Some(1 << 20));
-        for wrong in ["", "50", "50 MB", "-1 MiB/s", "31 KiB/s", "2 GiB/s", "99999999999999999999 KiB/s", "18446744073709551615 GiB/s"] {
+        for wrong in [
+            "",
+            "50",
+            "50 MB",
+            "-1 MiB/s",
+            "31 KiB/s",
+            "2 GiB/s",
+            "99999999999999999999 KiB/s",
+            "18446744073709551615 GiB/s",
+        ] {
             assert_eq!(rate(wrong).unwrap_err().setting.as_deref(), Some("max-rate"), "{wrong}");
         }
     }
 
     #[test]
     fn errors_name_the_setting() {
-        assert_eq!(config(r#"{"mode":"physical","user":""}"#).unwrap_err().setting.as_deref(), Some("user"));
+        assert_eq!(
+            config(r#"{"mode":"physical","user":""}"#).unwrap_err().setting.as_deref(),
+            Some("user")
+        );
         assert_eq!(config(r#"{"mode":"physical"}"#).unwrap_err().setting.as_deref(), Some("user"));
-        assert_eq!(config(r#"{"mode":"fysical","user":"x"}"#).unwrap_err().setting.as_deref(), Some("mode"));
-        assert_eq!(config(r#"{"mode":"physical","user":"x","chekpoint":"fast"}"#).unwrap_err().setting.as_deref(), Some("chekpoint"));
+        assert_eq!(
+            config(r#"{"mode":"fysical","user":"x"}"#).unwrap_err().setting.as_deref(),
+            Some("mode")
+        );
+        assert_eq!(
+            config(r#"{"mode":"physical","user":"x","chekpoint":"fast"}"#)
+                .unwrap_err()
+                .setting
+                .as_deref(),
+            Some("chekpoint")
+        );
     }
 
     #[test]
     fn owners_are_words_or_numbers() {
-        let owner = |text: &str| RestoreOptions { owner: Some(text.into()), standby: false }.owner();
+        let owner = |text: &str| {
+            RestoreOptions {
+                owner: Some(text.into()),
+                standby: false,
+            }
+            .owner()
+        };
         assert_eq!(RestoreOptions::default().owner().unwrap(), Owner::Auto);
         assert_eq!(owner("101:104").unwrap(), Owner::Fixed { uid: 101, gid: 104 });
         assert_eq!(owner("postgres").unwrap_err().setting.as_deref(), Some("owner"));

@@ -29,8 +29,17 @@ impl Source for Postgres {
             reading | Operations::RESTORE | Operations::VERIFY,
         )
         .endpoint(connection::ENDPOINT, "the server, over TCP or its Unix socket", reading)
-        .secret(connection::PASSWORD, "the role's password, where the server asks for one; SCRAM needs its bytes", Operations::none())
-        .directory("data", "where a restored cluster goes (PGDATA); must be empty", Access::ReadWrite, Operations::RESTORE)
+        .secret(
+            connection::PASSWORD,
+            "the role's password, where the server asks for one; SCRAM needs its bytes",
+            Operations::none(),
+        )
+        .directory(
+            "data",
+            "where a restored cluster goes (PGDATA); must be empty",
+            Access::ReadWrite,
+            Operations::RESTORE,
+        )
         .directory(
             "tablespace-*",
             "where the restored tablespace with this OID goes, one for each that the cluster has; must be empty",

@@ -71,7 +71,10 @@ pub enum TarEvent<'a> {
 #[derive(Debug)]
 enum State {
     Header,
-    Content { remaining: u64, padding: usize },
+    Content {
+        remaining: u64,
+        padding: usize,
+    },
     Padding(usize),
     /// One block of zeros was seen.
     Ending,
@@ -88,7 +91,11 @@ pub struct TarReader {
 
 impl Default for TarReader {
     fn default() -> Self {
-        Self { state: State::Header, block: [0; BLOCK], filled: 0 }
+        Self {
+            state: State::Header,
+            block: [0; BLOCK],
+            filled: 0,
+        }
     }
 }
 
@@ -105,7 +112,10 @@ impl TarReader {
                 _ if input.is_empty() => return Ok(None),
                 State::Content { remaining, padding } => {
                     let data = take(input, usize::try_from(remaining).unwrap_or(usize::MAX));
-                    self.state = State::Content { remaining: remaining - data.len() as u64, padding };
+                    self.state = State::Content {
+                        remaining: remaining - data.len() as u64,
+                        padding,
+                    };
                     return Ok(Some(TarEvent::Data(data)));
                 }
                 State::Padding(remaining) => self.state = State::Padding(remaining - take(input, remaining).len()),
@@ -141,7 +151,11 @@ impl TarReader {
         }
         self.filled = 0;
         if self.block.iter().all(|&byte| byte == 0) {
-            self.state = if matches!(self.state, State::Ending) { State::Ended } else { State::Ending };
+            self.state = if matches!(self.state, State::Ending) {
+                State::Ended
+            } else {
+                State::Ending
+            };
             return Ok(None);
         }
         if matches!(self.state, State::Ending) {
@@ -164,7 +178,11 @@ fn take<'a>(input: &mut &'a [u8], most: usize) -> &'a [u8] {
 /// Fields of a ustar header (POSIX.1-1988) by their places.
 fn parse(block: &[u8; BLOCK]) -> Result<Header, TarError> {
     let stated = number(&block[148..156], "checksum")?;
-    let sum: u64 = block.iter().enumerate().map(|(place, &byte)| if (148..156).contains(&place) { 32 } else { u64::from(byte) }).sum();
+    let sum: u64 = block
+        .iter()
+        .enumerate()
+        .map(|(place, &byte)| if (148..156).contains(&place) { 32 } else { u64::from(byte) })
+        .sum();
     if stated != sum {
         return Err(TarError::Checksum);
     }
@@ -197,7 +215,10 @@ fn number(field: &[u8], what: &'static str) -> Result<u64, TarError> {
         if first != 0x80 {
             return Err(error);
         }
-        return rest.iter().try_fold(0_u64, |value, &byte| Some(value.checked_mul(256)? + u64::from(byte))).ok_or(error);
+        return rest
+            .iter()
+            .try_fold(0_u64, |value, &byte| Some(value.checked_mul(256)? + u64::from(byte)))
+            .ok_or(error);
     }
     let digits = text(field).trim_ascii();
     digits
@@ -210,11 +231,21 @@ fn number(field: &[u8], what: &'static str) -> Result<u64, TarError> {
 }
 
 fn path(prefix: &[u8], name: &[u8]) -> Result<Vec<u8>, TarError> {
-    let whole = if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() };
+    let whole = if prefix.is_empty() {
+        name.to_vec()
+    } else {
+        [prefix, b"/", name].concat()
+    };
     let relative = whole.strip_prefix(b"./").unwrap_or(&whole);
     let relative = relative.strip_suffix(b"/").unwrap_or(relative);
-    let usable = relative.split(|&byte| byte == b'/').all(|component| !matches!(component, b"" | b"." | b".."));
-    if usable { Ok(relative.to_vec()) } else { Err(TarError::Path(String::from_utf8_lossy(&whole).into_owned())) }
+    let usable = relative
+        .split(|&byte| byte == b'/')
+        .all(|component| !matches!(component, b"" | b"." | b".."));
+    if usable {
+        Ok(relative.to_vec())
+    } else {
+        Err(TarError::Path(String::from_utf8_lossy(&whole).into_owned()))
+    }
 }
 
 #[cfg(test)]
@@ -281,7 +312,10 @@ mod tests {
     fn pieces_make_no_difference() {
         let with_trailer = [archive(), vec![0; 1024]].concat();
         let expected = unpack(&with_trailer, usize::MAX).unwrap();
-        let names: Vec<_> = expected.iter().map(|(header, _)| String::from_utf8_lossy(&header.path).into_owned()).collect();
+        let names: Vec<_> = expected
+            .iter()
+            .map(|(header, _)| String::from_utf8_lossy(&header.path).into_owned())
+            .collect();
         assert_eq!(names, ["pg_wal/archive_status", "global/1260", "base/empty", "pg_tblspc/16384"]);
         assert_eq!(expected[1].0.kind, Kind::File(700));
         assert_eq!((expected[1].0.uid, expected[1].0.gid, expected[1].0.mode), (0o145, 0o150, 0o600));
@@ -336,7 +370,9 @@ mod tests {
         for _ in 0..20_000 {
             let mut block = member("x", b'0', 0, "");
             for _ in 0..8 {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
                 block[(state >> 33) as usize % BLOCK] = (state >> 56) as u8;
             }
             seal(&mut block);

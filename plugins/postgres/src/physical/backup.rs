@@ -40,7 +40,6 @@ struct Checkpoint<'a> {
 pub(crate) fn backup(config: &Config) -> Result<BackupResult> {
     let mut session = connection::open(config, Purpose::PhysicalReplication)?;
     let server = Server::inspect(&mut session)?;
-    server.require_wal_level()?;
     reserve_log(&mut session, server.major)?;
 
     let mut unpacker = Unpacker::new(&server);
@@ -70,7 +69,9 @@ pub(super) fn reserve_log<T: Transport>(session: &mut Session<T>, major: u32) ->
     } else {
         format!("CREATE_REPLICATION_SLOT {name} TEMPORARY PHYSICAL RESERVE_WAL")
     };
-    session.query(&command).context(|| "reserving the write-ahead log with a temporary replication slot failed")?;
+    session
+        .query(&command)
+        .context(|| "reserving the write-ahead log with a temporary replication slot failed")?;
     Ok(())
 }
 
@@ -84,9 +85,11 @@ fn slot_name() -> Result<String> {
 /// Adds what to do where the log was removed although a slot held it.
 fn explain_backup(error: Error) -> Error {
     let error = error.context("the base backup failed");
-    let removed = error.causes.iter().any(|cause| cause.contains("WAL")) && error.hint.is_none();
+    let removed = error.kind == ErrorKind::Server && error.causes.iter().any(|cause| cause.contains("WAL"));
     if removed {
-        error.with_hint("the server removed log that the backup needs, although a slot held it: raise `max_slot_wal_keep_size` on the server")
+        error.with_hint(
+            "the server removed log that the backup needs, although a slot held it: raise `max_slot_wal_keep_size` on the server",
+        )
     } else {
         error
     }
@@ -94,12 +97,21 @@ fn explain_backup(error: Error) -> Error {
 
 /// Pages have no checksums: what the disk changes goes unnoticed into every backup.
 pub(super) fn checksums_off() -> Finding {
-    Finding::warning("data-checksums-off", "the cluster has no page checksums: damage by its disk goes unnoticed into backups")
-        .with_hint("stop the server, run pg_checksums --enable -D PGDATA, and start it")
+    Finding::warning(
+        "data-checksums-off",
+        "the cluster has no page checksums: damage by its disk goes unnoticed into backups",
+    )
+    .with_hint("stop the server, run pg_checksums --enable -D PGDATA, and start it")
 }
 
 fn result(server: &Server, unpacked: Unpacked, findings: Vec<Finding>) -> Result<BackupResult> {
-    let Unpacked { mut proof, start, end, verified, tablespaces } = unpacked;
+    let Unpacked {
+        mut proof,
+        start,
+        end,
+        verified,
+        tablespaces,
+    } = unpacked;
     let checkpoint = Checkpoint {
         version: 1,
         mode: "physical",
@@ -125,5 +137,9 @@ fn result(server: &Server, unpacked: Unpacked, findings: Vec<Finding>) -> Result
     proof.fact("bytes", proof.bytes);
     proof.fact("manifest-verified-files", verified);
     proof.fact("tablespaces", tablespaces.len());
-    Ok(BackupResult { proof, checkpoint: Some(checkpoint), findings })
+    Ok(BackupResult {
+        proof,
+        checkpoint: Some(checkpoint),
+        findings,
+    })
 }

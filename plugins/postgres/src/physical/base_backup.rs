@@ -185,7 +185,11 @@ impl Exchange<'_> {
             bytes = rest;
         }
         if self.message.kind == b'd' {
-            return if self.open { self.receiver.data(bytes) } else { Err(lacks("an archive around its data")) };
+            return if self.open {
+                self.receiver.data(bytes)
+            } else {
+                Err(lacks("an archive around its data"))
+            };
         }
         if self.message.header.len() + bytes.len() > MAX_HEADER {
             return Err(lacks("message headers of a reasonable length"));
@@ -214,7 +218,11 @@ impl Exchange<'_> {
     }
 
     fn close(&mut self) -> Result<()> {
-        if std::mem::take(&mut self.open) { self.receiver.content_end() } else { Ok(()) }
+        if std::mem::take(&mut self.open) {
+            self.receiver.content_end()
+        } else {
+            Ok(())
+        }
     }
 
     fn finish(&self) -> Result<()> {
@@ -229,14 +237,18 @@ fn archive_of(header: &[u8]) -> Result<Archive> {
         return Ok(Archive::Base);
     }
     let oid = name.strip_suffix(b".tar").and_then(super::layout::oid);
-    oid.map(Archive::Tablespace).ok_or_else(|| lacks("an archive's name with the OID of a tablespace"))
+    oid.map(Archive::Tablespace)
+        .ok_or_else(|| lacks("an archive's name with the OID of a tablespace"))
 }
 
 fn point(row: &[Option<String>]) -> Result<Point> {
     let field = |index: usize| row.get(index).and_then(Option::as_deref);
     let lsn = field(0).and_then(|text| text.parse().ok()).ok_or_else(|| lacks("a log position"))?;
     let timeline = field(1).and_then(|text| text.parse().ok()).ok_or_else(|| lacks("a timeline"))?;
-    Ok(Point { lsn, timeline: TimelineId(timeline) })
+    Ok(Point {
+        lsn,
+        timeline: TimelineId(timeline),
+    })
 }
 
 /// OID (NULL for PGDATA itself), location, size in KiB.
@@ -247,11 +259,23 @@ fn tablespace(row: &[Option<String>]) -> Result<Tablespace> {
         Some(oid) => Archive::Tablespace(oid.parse().map_err(|_| lacks("the OID of a tablespace"))?),
     };
     let kib: u64 = field(2).and_then(|text| text.parse().ok()).unwrap_or(0);
-    Ok(Tablespace { archive, size: kib.saturating_mul(1024) })
+    Ok(Tablespace {
+        archive,
+        size: kib.saturating_mul(1024),
+    })
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::{collections::VecDeque, time::Duration};
+
+    use bulkhead_postgres_client::{ConnectOptions, connect};
+    use bulkhead_sdk::{
+        ErrorKind,
+        endpoint::{self, Settings, TlsMode},
+    };
+
     use super::*;
 
     #[test]
@@ -274,5 +298,189 @@ mod tests {
         for wrong in [&b"base.tar"[..], b"../x.tar\0\0", b".tar\0\0", b"99999999999.tar\0\0"] {
             assert!(archive_of(wrong).is_err());
         }
+    }
+
+    /// Gives what was scripted, one chunk a read.
+    struct Script(VecDeque<Vec<u8>>);
+
+    impl Transport for Script {
+        fn read(&mut self, _max: usize, _deadline: Option<Duration>) -> Result<Option<Vec<u8>>> {
+            Ok(self.0.pop_front())
+        }
+        fn write(&mut self, _data: &[u8]) -> Result<()> {
+            Ok(())
+        }
+        fn start_tls(&mut self) -> Result<Vec<u8>> {
+            Ok(Vec::new())
+        }
+    }
+
+    /// Writes down what it receives.
+    #[derive(Default)]
+    struct Recorder(Vec<String>);
+
+    impl Receiver for Recorder {
+        fn begin(&mut self, start: Point, tablespaces: &[Tablespace]) -> Result<()> {
+            self.0.push(format!("begin {} with {}", start.lsn, tablespaces.len()));
+            Ok(())
+        }
+        fn archive(&mut self, archive: Archive) -> Result<()> {
+            self.0.push(format!("{archive:?}"));
+            Ok(())
+        }
+        fn manifest(&mut self) -> Result<()> {
+            self.0.push("manifest".into());
+            Ok(())
+        }
+        fn data(&mut self, bytes: &[u8]) -> Result<()> {
+            self.0.push(String::from_utf8_lossy(bytes).into_owned());
+            Ok(())
+        }
+        fn content_end(&mut self) -> Result<()> {
+            self.0.push("done".into());
+            Ok(())
+        }
+        fn end(&mut self, end: Point) -> Result<()> {
+            self.0.push(format!("end {}", end.lsn));
+            Ok(())
+        }
+    }
+
+    fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+        [&[tag][..], &u32::try_from(body.len() + 4).unwrap().to_be_bytes(), body].concat()
+    }
+
+    /// A result set with these rows.
+    fn result_set(rows: &[&[Option<&str>]]) -> Vec<u8> {
+        let mut messages = message(b'T', &[0, 0]);
+        for row in rows {
+            let mut body = u16::try_from(row.len()).unwrap().to_be_bytes().to_vec();
+            for value in *row {
+                body.extend(value.map_or(-1, |text| i32::try_from(text.len()).unwrap()).to_be_bytes());
+                body.extend(value.unwrap_or_default().as_bytes());
+            }
+            messages.extend(message(b'D', &body));
+        }
+        messages.extend(message(b'C', b"SELECT\0"));
+        messages
+    }
+
+    fn start() -> Vec<u8> {
+        result_set(&[&[Some("0/2000028"), Some("1")]])
+    }
+
+    fn tablespaces() -> Vec<u8> {
+        result_set(&[&[Some("16384"), Some("/srv/fast"), Some("1")], &[None, None, Some("2")]])
+    }
+
+    fn end() -> Vec<u8> {
+        [
+            result_set(&[&[Some("0/2000100"), Some("1")]]),
+            message(b'C', b"BASE_BACKUP\0"),
+            message(b'Z', b"I"),
+        ]
+        .concat()
+    }
+
+    /// Runs the command against a server of version `major` that sends `messages`.
+    fn run(major: u32, messages: Vec<Vec<u8>>) -> (Result<Option<ServerReport>>, Vec<String>) {
+        let welcome = [message(b'R', &[0; 4]), message(b'Z', b"I")].concat();
+        let script = Script([vec![welcome], messages].concat().into());
+        let settings = Settings {
+            transport: endpoint::Transport::Unix,
+            tls: TlsMode::Disable,
+            client_certificate: false,
+            addresses: vec![],
+        };
+        let options = ConnectOptions {
+            user: "x",
+            parameters: &[],
+            password: &|| Err(ClientError::PasswordMissing),
+            allow_cleartext_password: false,
+        };
+        let mut session = connect(script, &settings, &options).unwrap();
+        let mut recorder = Recorder::default();
+        let outcome = receive(&mut session, "BASE_BACKUP", major, &mut recorder);
+        (outcome, recorder.0)
+    }
+
+    const EXPECTED: [&str; 11] = [
+        "begin 0/2000028 with 2",
+        "Tablespace(16384)",
+        "one",
+        "done",
+        "Base",
+        "two",
+        "done",
+        "manifest",
+        "three",
+        "done",
+        "end 0/2000100",
+    ];
+
+    #[test]
+    fn one_copy_with_letters() {
+        let copy = [
+            message(b'H', &[0; 3]),
+            message(b'd', b"n16384.tar\0/srv/fast\0"),
+            message(b'd', b"done"),
+            message(b'd', b"nbase.tar\0\0"),
+            message(b'd', b"p\0\0\0\0\0\0\0\x01"),
+            message(b'd', b"dtwo"),
+            message(b'd', b"m"),
+            message(b'd', b"dthree"),
+            message(b'c', b""),
+        ];
+        let (outcome, events) = run(15, [vec![start(), tablespaces()], copy.to_vec(), vec![end()]].concat());
+        assert_eq!(outcome.unwrap(), None);
+        assert_eq!(events, EXPECTED);
+    }
+
+    #[test]
+    fn one_copy_for_each_archive() {
+        let copy = |data: &[u8]| [message(b'H', &[0; 3]), message(b'd', data), message(b'c', b"")].concat();
+        let (outcome, events) = run(14, vec![start(), tablespaces(), copy(b"one"), copy(b"two"), copy(b"three"), end()]);
+        assert_eq!(outcome.unwrap(), None);
+        assert_eq!(events, EXPECTED);
+    }
+
+    #[test]
+    fn damage_is_reported_only_at_the_very_end() {
+        let damaged = message(b'E', b"VERROR\0CXX001\0Mchecksums\0\0");
+        let copy = [message(b'H', &[0; 3]), message(b'c', b"")].concat();
+        let late = [result_set(&[&[Some("0/2000100"), Some("1")]]), damaged.clone()].concat();
+        let (outcome, _) = run(15, vec![start(), tablespaces(), copy.clone(), late]);
+        assert_eq!(outcome.unwrap().unwrap().code, "XX001");
+        let (outcome, _) = run(15, vec![start(), tablespaces(), copy, damaged]);
+        assert_eq!(outcome.unwrap_err().kind, ErrorKind::SourceDamaged);
+    }
+
+    #[test]
+    fn what_is_missing_or_too_much_is_refused() {
+        let copy = |messages: &[&[u8]]| {
+            let data: Vec<u8> = messages.iter().flat_map(|body| message(b'd', body)).collect();
+            [message(b'H', &[0; 3]), data, message(b'c', b"")].concat()
+        };
+        let long = [b"n", &vec![b'x'; MAX_HEADER + 1][..]].concat();
+        for wrong in [
+            vec![end()],
+            vec![start(), tablespaces(), message(b'Z', b"I")],
+            vec![start(), tablespaces(), copy(&[b"ddata without archive"]), end()],
+            vec![start(), tablespaces(), copy(&[b""]), end()],
+            vec![start(), tablespaces(), copy(&[b"?"]), end()],
+            vec![start(), tablespaces(), copy(&[b"n../../x.tar\0\0"]), end()],
+            vec![start(), tablespaces(), copy(&[&long]), end()],
+            vec![start(), result_set(&[&[Some("-1"), None, None]]), copy(&[]), end()],
+            vec![result_set(&[&[Some("x"), Some("1")]]), tablespaces(), copy(&[]), end()],
+            vec![start(), tablespaces(), copy(&[]), start(), start(), end()],
+        ] {
+            let (outcome, events) = run(15, wrong);
+            assert_eq!(outcome.unwrap_err().kind, ErrorKind::Protocol, "{events:?}");
+        }
+        let many = [message(b'H', &[0; 3]), message(b'c', b"")].concat();
+        let (outcome, _) = run(14, [vec![start(), tablespaces()], vec![many; 5], vec![end()]].concat());
+        assert_eq!(outcome.unwrap_err().kind, ErrorKind::Protocol);
+        let (outcome, _) = run(15, vec![start(), tablespaces()]);
+        assert_eq!(outcome.unwrap_err().kind, ErrorKind::ConnectionLost, "cut");
     }
 }

@@ -5,7 +5,7 @@ use bulkhead_sdk::{Error, Result, endpoint, types::Finding};
 
 use super::{
     backup::{checksums_off, reserve_log},
-    server::{Server, WAL_LEVEL_HINT},
+    server::Server,
 };
 use crate::{
     config::Config,
@@ -18,10 +18,7 @@ pub(crate) fn check(config: &Config) -> Result<Vec<Finding>> {
     let server = Server::inspect(&mut session)?;
     let mut findings = vec![reached(&session, &server)];
     findings.extend(protection(&session));
-    if server.wal_level == "minimal" {
-        let message = "the server's `wal_level` is `minimal`: its log cannot make a backup consistent";
-        findings.push(Finding::error("wal-level-minimal", message).with_hint(WAL_LEVEL_HINT));
-    } else if let Err(error) = reserve_log(&mut session, server.major) {
+    if let Err(error) = reserve_log(&mut session, server.major) {
         findings.push(from_error("replication-slot", &error));
     }
     if !server.data_checksums {
@@ -50,8 +47,8 @@ fn reached(session: &Connection, server: &Server) -> Finding {
         Encryption::None => "unencrypted TCP",
     };
     let message = format!(
-        "PostgreSQL {}, system {}, timeline {} at {}: logged in for replication {how} over {over}",
-        server.version, server.identity.system_identifier, server.identity.timeline, server.identity.position
+        "PostgreSQL {}, system {}, timeline {} at {}, wal_level {}: logged in for replication {how} over {over}",
+        server.version, server.identity.system_identifier, server.identity.timeline, server.identity.position, server.wal_level
     );
     Finding::info("server-reached", message)
 }
@@ -62,13 +59,21 @@ fn protection(session: &Connection) -> Option<Finding> {
     let settings = endpoint::settings(ENDPOINT).ok()?;
     match session.encryption() {
         Encryption::None if !settings.addresses.iter().all(loopback) => Some(
-            Finding::warning("connection-unencrypted", "the whole cluster would pass over the network unencrypted")
-                .with_hint("set `tls = { mode = \"verify-full\", ca = \"…\" }` in `endpoint.server`"),
+            Finding::warning(
+                "connection-unencrypted",
+                "the whole cluster would pass over the network unencrypted",
+            )
+            .with_hint("set `tls = { mode = \"verify-full\", ca = \"…\" }` in `endpoint.server`"),
         ),
-        Encryption::Tls if settings.tls < endpoint::TlsMode::VerifyCa && session.authentication() != AuthenticationMethod::ScramSha256Plus => {
+        Encryption::Tls
+            if settings.tls < endpoint::TlsMode::VerifyCa && session.authentication() != AuthenticationMethod::ScramSha256Plus =>
+        {
             Some(
-                Finding::warning("server-unverified", "nobody checks that the server is the right one: its certificate is not verified")
-                    .with_hint("set `tls = { mode = \"verify-full\", ca = \"…\" }` in `endpoint.server`"),
+                Finding::warning(
+                    "server-unverified",
+                    "nobody checks that the server is the right one: its certificate is not verified",
+                )
+                .with_hint("set `tls = { mode = \"verify-full\", ca = \"…\" }` in `endpoint.server`"),
             )
         }
         _ => None,
@@ -94,7 +99,10 @@ fn look_around(config: &Config) -> Vec<Finding> {
     match answers {
         Ok(answers) => answers.findings(),
         Err(error) => {
-            let message = format!("tablespaces, WAL senders and slots could not be looked at, as `{}` cannot use SQL in database `postgres`: {error}", config.user);
+            let message = format!(
+                "tablespaces, WAL senders and slots could not be looked at, as `{}` cannot use SQL in database `postgres`: {error}",
+                config.user
+            );
             let hint = "a backup does not need it; a line for the role and database `postgres` in pg_hba.conf makes this check say more";
             vec![Finding::info("no-sql", message).with_hint(hint)]
         }
@@ -133,7 +141,8 @@ impl Answers {
         ] {
             if let Some(left) = left.filter(|&left| left <= 0) {
                 let message = format!("all but the one of this check of the server's `{setting}` are in use (free: {left})");
-                let hint = format!("raise `{setting}` in postgresql.conf and restart the server: another standby or backup makes backups fail");
+                let hint =
+                    format!("raise `{setting}` in postgresql.conf and restart the server: another standby or backup makes backups fail");
                 findings.push(Finding::warning(code, message).with_hint(hint));
             }
         }
@@ -150,7 +159,9 @@ impl Answers {
             .filter_map(|row| {
                 let value = |name| self.tablespaces.value(row, name);
                 let (oid, location) = (value("oid")?, value("location")?);
-                Some(format!("directory.tablespace-{oid} = {{ path = \"{location}\", access = \"read-write\" }}"))
+                Some(format!(
+                    "directory.tablespace-{oid} = {{ path = \"{location}\", access = \"read-write\" }}"
+                ))
             })
             .collect();
         if lines.is_empty() {

@@ -82,7 +82,12 @@ pub(crate) struct ManifestReader {
 
 impl Default for ManifestReader {
     fn default() -> Self {
-        Self { section: Section::Start, line: Vec::new(), number: 1, hash: Sha256::new() }
+        Self {
+            section: Section::Start,
+            line: Vec::new(),
+            number: 1,
+            hash: Sha256::new(),
+        }
     }
 }
 
@@ -113,7 +118,11 @@ impl ManifestReader {
 
     /// Checks that the manifest is whole.
     pub(crate) fn finish(&self) -> Result<(), ManifestError> {
-        if self.section == Section::End && self.line.is_empty() { Ok(()) } else { Err(ManifestError::Truncated) }
+        if self.section == Section::End && self.line.is_empty() {
+            Ok(())
+        } else {
+            Err(ManifestError::Truncated)
+        }
     }
 
     fn read_line(&mut self, line: &[u8]) -> Result<Option<ManifestItem>, ManifestError> {
@@ -143,8 +152,13 @@ impl ManifestReader {
     }
 
     fn version(&self, text: &[u8]) -> Result<Section, ManifestError> {
-        let value = text.strip_prefix(b"{ \"PostgreSQL-Backup-Manifest-Version\": ").and_then(|rest| rest.strip_suffix(b","));
-        match value.and_then(|value| str::from_utf8(value).ok()?.parse().ok()).ok_or_else(|| self.wrong())? {
+        let value = text
+            .strip_prefix(b"{ \"PostgreSQL-Backup-Manifest-Version\": ")
+            .and_then(|rest| rest.strip_suffix(b","));
+        match value
+            .and_then(|value| str::from_utf8(value).ok()?.parse().ok())
+            .ok_or_else(|| self.wrong())?
+        {
             1 | 2 => Ok(Section::Head),
             other => Err(ManifestError::Version(other)),
         }
@@ -168,13 +182,19 @@ impl ManifestReader {
             (None, Some(digits)) => hex::decode(digits).map_err(|_| self.wrong())?,
             _ => return Err(self.wrong()),
         };
-        let (Some(algorithm), Some(digits)) = (line.algorithm, line.checksum) else { return Err(self.wrong()) };
+        let (Some(algorithm), Some(digits)) = (line.algorithm, line.checksum) else {
+            return Err(self.wrong());
+        };
         if algorithm != "CRC32C" {
             return Err(ManifestError::Algorithm(algorithm.chars().take(32).collect()));
         }
         let mut checksum = [0; 4];
         hex::decode_to_slice(digits, &mut checksum).map_err(|_| self.wrong())?;
-        Ok(ManifestFile { path, size: line.size, checksum })
+        Ok(ManifestFile {
+            path,
+            size: line.size,
+            checksum,
+        })
     }
 
     fn range(&self, text: &[u8]) -> Result<WalRange, ManifestError> {
@@ -189,7 +209,11 @@ impl ManifestReader {
         }
         let line: Line = self.json(text)?;
         let lsn = |text: &str| text.parse().map_err(|_| self.wrong());
-        Ok(WalRange { timeline: TimelineId(line.timeline), start: lsn(&line.start)?, end: lsn(&line.end)? })
+        Ok(WalRange {
+            timeline: TimelineId(line.timeline),
+            start: lsn(&line.start)?,
+            end: lsn(&line.end)?,
+        })
     }
 
     fn json<'a, T: Deserialize<'a>>(&self, text: &'a [u8]) -> Result<T, ManifestError> {
@@ -197,10 +221,16 @@ impl ManifestReader {
     }
 
     fn check(&mut self, text: &[u8]) -> Result<(), ManifestError> {
-        let digits = text.strip_prefix(b"\"Manifest-Checksum\": \"").and_then(|rest| rest.strip_suffix(b"\"}"));
+        let digits = text
+            .strip_prefix(b"\"Manifest-Checksum\": \"")
+            .and_then(|rest| rest.strip_suffix(b"\"}"));
         let stated = hex::decode(digits.ok_or_else(|| self.wrong())?).map_err(|_| self.wrong())?;
         self.section = Section::End;
-        if self.hash.finalize_reset().as_slice() == stated { Ok(()) } else { Err(ManifestError::Checksum) }
+        if self.hash.finalize_reset().as_slice() == stated {
+            Ok(())
+        } else {
+            Err(ManifestError::Checksum)
+        }
     }
 }
 
@@ -237,13 +267,29 @@ mod tests {
     #[test]
     fn reads_what_postgres_writes_in_pieces_of_any_size() {
         let text = manifest(FILES);
-        let expected = vec![
-            ManifestItem::File(ManifestFile { path: b"a".to_vec(), size: 3, checksum: [0x8a, 0x74, 0x47, 0x22] }),
-            ManifestItem::File(ManifestFile { path: b"\xff/a".to_vec(), size: 0, checksum: [0; 4] }),
-            ManifestItem::WalRange(WalRange { timeline: TimelineId(1), start: Lsn(0x200_0028), end: Lsn(0x200_0100) }),
+        let expected = [
+            ManifestItem::File(ManifestFile {
+                path: b"a".to_vec(),
+                size: 3,
+                checksum: [0x8a, 0x74, 0x47, 0x22],
+            }),
+            ManifestItem::File(ManifestFile {
+                path: b"\xff/a".to_vec(),
+                size: 0,
+                checksum: [0; 4],
+            }),
+            ManifestItem::WalRange(WalRange {
+                timeline: TimelineId(1),
+                start: Lsn(0x200_0028),
+                end: Lsn(0x200_0100),
+            }),
         ];
         for size in [1, 7, 64, 10_000] {
-            assert_eq!(read(text.as_bytes(), size), Ok(expected.iter().map(clone).collect()), "pieces of {size}");
+            assert_eq!(
+                read(text.as_bytes(), size),
+                Ok(expected.iter().map(clone).collect()),
+                "pieces of {size}"
+            );
         }
         assert_eq!(read(manifest("").as_bytes(), 100).unwrap().len(), 1, "no files");
     }
@@ -264,21 +310,35 @@ mod tests {
         for place in 0..text.len() {
             let mut changed = text.clone();
             changed[place] ^= 1;
-            assert!(read(&changed, 64).is_err(), "changed at {place}: {:?}", String::from_utf8_lossy(&changed));
+            assert!(
+                read(&changed, 64).is_err(),
+                "changed at {place}: {:?}",
+                String::from_utf8_lossy(&changed)
+            );
         }
     }
 
     #[test]
     fn compares_checksums_in_either_byte_order() {
-        let file = ManifestFile { path: vec![], size: 0, checksum: [1, 2, 3, 4] };
+        let file = ManifestFile {
+            path: vec![],
+            size: 0,
+            checksum: [1, 2, 3, 4],
+        };
         assert!(file.has_checksum(0x0403_0201) && file.has_checksum(0x0102_0304) && !file.has_checksum(0x0201_0403));
     }
 
     #[test]
     fn refuses_endless_lines_and_foreign_checksums() {
-        assert_eq!(read(&vec![b'x'; MAX_LINE + 1], 1000), Err(ManifestError::LongLine(1)));
+        assert_eq!(read(&[b'x'; MAX_LINE + 1], 1000), Err(ManifestError::LongLine(1)));
         let foreign = FILES.replace("CRC32C", "SHA256");
-        assert_eq!(read(manifest(&foreign).as_bytes(), 100), Err(ManifestError::Algorithm("SHA256".into())));
-        assert!(matches!(read(b"{ \"PostgreSQL-Backup-Manifest-Version\": 3,\n", 100), Err(ManifestError::Version(3))));
+        assert_eq!(
+            read(manifest(&foreign).as_bytes(), 100),
+            Err(ManifestError::Algorithm("SHA256".into()))
+        );
+        assert!(matches!(
+            read(b"{ \"PostgreSQL-Backup-Manifest-Version\": 3,\n", 100),
+            Err(ManifestError::Version(3))
+        ));
     }
 }

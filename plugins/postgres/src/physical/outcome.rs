@@ -64,7 +64,8 @@ impl Comparison {
         match self.unlisted.remove(file.path.as_slice()) {
             Some(stored) if stored.size == file.size && file.has_checksum(stored.crc) => self.agreed += 1,
             Some(stored) if stored.size != file.size => {
-                self.wrong.push(|| format!("{} ({} bytes instead of {})", name(), stored.size, file.size));
+                self.wrong
+                    .push(|| format!("{} ({} bytes instead of {})", name(), stored.size, file.size));
             }
             Some(_) => self.wrong.push(|| format!("{} (checksum)", name())),
             None => self.wrong.push(|| format!("{} (missing)", name())),
@@ -74,13 +75,19 @@ impl Comparison {
     /// Files that agree; or an error that names those that don't. The log's segments are not in the manifest.
     pub(crate) fn finish(mut self) -> Result<u64, Error> {
         for path in self.unlisted.keys().filter(|path| layout::below(path, layout::WAL).is_none()) {
-            self.wrong.push(|| format!("{} (not in the manifest)", String::from_utf8_lossy(path)));
+            self.wrong
+                .push(|| format!("{} (not in the manifest)", String::from_utf8_lossy(path)));
         }
         if self.wrong.is_empty() {
             return Ok(self.agreed);
         }
-        let message = format!("{} files differ from the server's backup manifest: {}", self.wrong.count, self.wrong.list());
-        Err(Error::new(ErrorKind::Corrupt, message).with_hint("run the backup again; if it happens again, something between server and vault changes data"))
+        let message = format!(
+            "{} files differ from the server's backup manifest: {}",
+            self.wrong.count,
+            self.wrong.list()
+        );
+        Err(Error::new(ErrorKind::Corrupt, message)
+            .with_hint("run the backup again; if it happens again, something between server and vault changes data"))
     }
 }
 
@@ -89,7 +96,11 @@ pub(crate) fn damaged_files(notices: &[ServerReport]) -> Named {
     let from_backup = |notice: &&ServerReport| {
         notice.severity == Severity::Warning && ["sendFile", "verify_page_checksum"].iter().any(|routine| notice.is_from(routine))
     };
-    let files: BTreeSet<&str> = notices.iter().filter(from_backup).filter_map(|notice| quoted(&notice.message)).collect();
+    let files: BTreeSet<&str> = notices
+        .iter()
+        .filter(from_backup)
+        .filter_map(|notice| quoted(&notice.message))
+        .collect();
     let mut named = Named::default();
     files.into_iter().for_each(|file| named.push(|| file.to_owned()));
     named
@@ -125,7 +136,9 @@ pub(crate) fn damage_error(files: &Named, report: &ServerReport) -> Error {
 
 /// The same, where the operator accepts it.
 pub(crate) fn damage_finding(files: &Named) -> Finding {
-    Finding::warning("damaged-pages", damage_message(files)).with_hint(DAMAGE_HINT).with_setting("accept-damaged-pages")
+    Finding::warning("damaged-pages", damage_message(files))
+        .with_hint(DAMAGE_HINT)
+        .with_setting("accept-damaged-pages")
 }
 
 #[cfg(test)]
@@ -134,7 +147,11 @@ mod tests {
     use super::*;
 
     fn file(path: &str, size: u64, checksum: u32) -> ManifestFile {
-        ManifestFile { path: path.into(), size, checksum: checksum.to_le_bytes() }
+        ManifestFile {
+            path: path.into(),
+            size,
+            checksum: checksum.to_le_bytes(),
+        }
     }
 
     #[test]
@@ -161,7 +178,10 @@ mod tests {
 
     #[test]
     fn names_are_quoted_in_every_language() {
-        assert_eq!(quoted(r#"checksum verification failed in file "./base/5/1259", block 3"#), Some("base/5/1259"));
+        assert_eq!(
+            quoted(r#"checksum verification failed in file "./base/5/1259", block 3"#),
+            Some("base/5/1259")
+        );
         assert_eq!(quoted("échec … du fichier « ./base/5/1259 », bloc 3"), Some("base/5/1259"));
         assert_eq!(quoted("Prüfsumme in Datei »base/5/1259«"), Some("base/5/1259"));
         assert_eq!(quoted("nothing"), None);

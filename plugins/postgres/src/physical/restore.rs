@@ -28,17 +28,28 @@ pub(crate) fn restore(request: &RestoreRequest) -> Result<RestoreResult> {
     let owner = options.owner()?;
     let plan = Plan::make(request)?;
     let targets = Targets::open(&plan)?;
-    let mut writer = Writer { targets, owner, refused: false, result: RestoreResult::default(), total: plan.bytes, reported: 0 };
+    let mut writer = Writer {
+        targets,
+        owner,
+        refused: false,
+        result: RestoreResult::default(),
+        total: plan.bytes,
+        reported: 0,
+    };
     for entry in selected(request)? {
         let entry = entry?;
-        writer.write(&entry).context(|| format!("restoring {} failed", String::from_utf8_lossy(&entry.path)))?;
+        writer
+            .write(&entry)
+            .context(|| format!("restoring {} failed", String::from_utf8_lossy(&entry.path)))?;
     }
     if options.standby {
         writer.standby_signal()?;
     }
     for entry in selected(request)? {
         let entry = entry?;
-        writer.settle(&entry).context(|| format!("syncing {} to disk failed", String::from_utf8_lossy(&entry.path)))?;
+        writer
+            .settle(&entry)
+            .context(|| format!("syncing {} to disk failed", String::from_utf8_lossy(&entry.path)))?;
     }
     writer.finish(request)
 }
@@ -79,8 +90,10 @@ impl Plan {
             }
         }
         if plan.data.is_none() && plan.tablespaces.is_empty() {
-            return Err(Error::new(ErrorKind::NotFound, "the snapshot has nothing at the paths that were asked for")
-                .with_hint("bulkhead ls lists what it has; paths begin with `data/` or `tablespaces/`"));
+            return Err(
+                Error::new(ErrorKind::NotFound, "the snapshot has nothing at the paths that were asked for")
+                    .with_hint("bulkhead ls lists what it has; paths begin with `data/` or `tablespaces/`"),
+            );
         }
         Ok(plan)
     }
@@ -94,7 +107,10 @@ impl Plan {
 fn place(entry: &Entry) -> Result<Place<'_>> {
     Place::of(&entry.path).ok_or_else(|| {
         let path = String::from_utf8_lossy(&entry.path);
-        Error::new(ErrorKind::Corrupt, format!("the snapshot has an entry that is no part of a cluster: {path}"))
+        Error::new(
+            ErrorKind::Corrupt,
+            format!("the snapshot has an entry that is no part of a cluster: {path}"),
+        )
     })
 }
 
@@ -122,16 +138,29 @@ impl Targets {
     /// Opens what the plan needs; all of it must be granted, empty and large enough.
     fn open(plan: &Plan) -> Result<Self> {
         let grants: BTreeMap<String, String> = directory::grants().into_iter().map(|grant| (grant.name, grant.location)).collect();
-        let missing: Vec<String> = plan.wanted().into_iter().map(grant_name).filter(|name| !grants.contains_key(name)).collect();
+        let missing: Vec<String> = plan
+            .wanted()
+            .into_iter()
+            .map(grant_name)
+            .filter(|name| !grants.contains_key(name))
+            .collect();
         if !missing.is_empty() {
-            let lines: Vec<String> =
-                missing.iter().map(|name| format!("directory.{name} = {{ path = \"…\", access = \"read-write\" }}")).collect();
-            return Err(Error::new(ErrorKind::NotGranted, format!("the cluster has tablespaces without a place to go: {}", missing.join(", ")))
-                .with_hint(format!("grant each an empty folder in the restore target: {}", lines.join("; "))));
+            let lines: Vec<String> = missing
+                .iter()
+                .map(|name| format!("directory.{name} = {{ path = \"…\", access = \"read-write\" }}"))
+                .collect();
+            return Err(Error::new(
+                ErrorKind::NotGranted,
+                format!("the cluster has tablespaces without a place to go: {}", missing.join(", ")),
+            )
+            .with_hint(format!("grant each an empty folder in the restore target: {}", lines.join("; "))));
         }
         let open = |name: &str, bytes: u64| {
             let location = grants.get(name).cloned().unwrap_or_default();
-            let target = Target { folder: directory::open(name)?, location };
+            let target = Target {
+                folder: directory::open(name)?,
+                location,
+            };
             target.require_empty(name)?;
             target.require_space(name, bytes)?;
             Ok::<_, Error>(target)
@@ -142,8 +171,11 @@ impl Targets {
             let name = grant_name(oid);
             let target = open(&name, plan.tablespaces.get(&oid).copied().unwrap_or(0))?;
             if !target.location.starts_with('/') {
-                return Err(Error::new(ErrorKind::Config, format!("directory `{name}` has the relative path `{}`", target.location))
-                    .with_hint("write an absolute path: PostgreSQL takes no other for a tablespace"));
+                return Err(Error::new(
+                    ErrorKind::Config,
+                    format!("directory `{name}` has the relative path `{}`", target.location),
+                )
+                .with_hint("write an absolute path: PostgreSQL takes no other for a tablespace"));
             }
             tablespaces.insert(oid, target);
         }
@@ -168,8 +200,11 @@ impl Target {
             Some(found) => {
                 let found = found?;
                 let first = String::from_utf8_lossy(&found.name).into_owned();
-                Err(Error::new(ErrorKind::Conflict, format!("directory `{name}` ({}) is not empty: it has `{first}`", self.location))
-                    .with_hint("restore into an empty folder, or move away what is there"))
+                Err(Error::new(
+                    ErrorKind::Conflict,
+                    format!("directory `{name}` ({}) is not empty: it has `{first}`", self.location),
+                )
+                .with_hint("restore into an empty folder, or move away what is there"))
             }
         }
     }
@@ -179,7 +214,10 @@ impl Target {
         if available >= bytes {
             return Ok(());
         }
-        let message = format!("directory `{name}` ({}) has {available} bytes free, the restore needs {bytes}", self.location);
+        let message = format!(
+            "directory `{name}` ({}) has {available} bytes free, the restore needs {bytes}",
+            self.location
+        );
         Err(Error::new(ErrorKind::StorageFull, message).with_hint("free space there, or restore into another file system"))
     }
 }
@@ -197,7 +235,9 @@ struct Writer {
 impl Writer {
     fn write(&mut self, entry: &Entry) -> Result<()> {
         let place = place(entry)?;
-        let Some((folder, path)) = self.targets.locate(place) else { return Ok(()) };
+        let Some((folder, path)) = self.targets.locate(place) else {
+            return Ok(());
+        };
         match &entry.metadata.node_type {
             NodeType::Directory if path.is_empty() => {}
             NodeType::Directory => make_parents(folder, path).and_then(|()| create_folder(folder, path))?,
@@ -227,14 +267,23 @@ impl Writer {
     fn link_target(&self, place: Place<'_>, original: &[u8]) -> Vec<u8> {
         let Place::Data(path) = place else { return original.to_vec() };
         let target = link(path).and_then(|oid| self.targets.tablespaces.get(&oid));
-        target.map_or_else(|| original.to_vec(), |target| target.location.trim_end_matches('/').as_bytes().to_vec())
+        target.map_or_else(
+            || original.to_vec(),
+            |target| target.location.trim_end_matches('/').as_bytes().to_vec(),
+        )
     }
 
     /// Gives an entry its owner, then its mode (a change of owner clears bits of the mode) and time.
     fn give(&mut self, entry: &Entry) -> Result<()> {
-        let Some((folder, path)) = self.targets.locate(place(entry)?) else { return Ok(()) };
+        let Some((folder, path)) = self.targets.locate(place(entry)?) else {
+            return Ok(());
+        };
         if let Some((uid, gid)) = self.owner_for(&entry.metadata) {
-            let attributes = Attributes { uid: Some(uid), gid: Some(gid), ..Attributes::default() };
+            let attributes = Attributes {
+                uid: Some(uid),
+                gid: Some(gid),
+                ..Attributes::default()
+            };
             match folder.set_attributes(path, &attributes) {
                 Err(error) if self.owner == Owner::Auto && error.kind == ErrorKind::PermissionDenied => self.refused = true,
                 other => other.map_err(|error| explain_owner(error, uid, gid))?,
@@ -243,7 +292,11 @@ impl Writer {
         if matches!(entry.metadata.node_type, NodeType::Symlink(_)) {
             return Ok(());
         }
-        let attributes = Attributes { mode: Some(entry.metadata.mode), modified: entry.metadata.modified, ..Attributes::default() };
+        let attributes = Attributes {
+            mode: Some(entry.metadata.mode),
+            modified: entry.metadata.modified,
+            ..Attributes::default()
+        };
         folder.set_attributes(path, &attributes)
     }
 
@@ -258,12 +311,20 @@ impl Writer {
 
     /// Makes what was written durable.
     fn settle(&self, entry: &Entry) -> Result<()> {
-        let Some((folder, path)) = self.targets.locate(place(entry)?) else { return Ok(()) };
+        let Some((folder, path)) = self.targets.locate(place(entry)?) else {
+            return Ok(());
+        };
         match entry.metadata.node_type {
             NodeType::File => folder.open_file(path, OpenMode::Modify)?.sync(),
             NodeType::Directory => {
                 if entry.metadata.modified.is_some() {
-                    folder.set_attributes(path, &Attributes { modified: entry.metadata.modified, ..Attributes::default() })?;
+                    folder.set_attributes(
+                        path,
+                        &Attributes {
+                            modified: entry.metadata.modified,
+                            ..Attributes::default()
+                        },
+                    )?;
                 }
                 folder.sync(path)
             }
@@ -276,7 +337,11 @@ impl Writer {
         let file = data.folder.open_file("standby.signal", OpenMode::Create)?;
         let like = snapshot::stat(layout::join(layout::DATA, b"PG_VERSION")).ok();
         if let Some((uid, gid)) = like.and_then(|entry| self.owner_for(&entry.metadata)) {
-            file.set_attributes(&Attributes { uid: Some(uid), gid: Some(gid), ..Attributes::default() })?;
+            file.set_attributes(&Attributes {
+                uid: Some(uid),
+                gid: Some(gid),
+                ..Attributes::default()
+            })?;
         }
         file.sync()
     }
@@ -290,14 +355,20 @@ impl Writer {
         progress::report("restored", self.result.bytes, Some(self.total));
         if self.refused {
             self.result.findings.push(
-                Finding::warning("owner-not-restored", "the restored files belong to whoever Bulkhead runs as, not to their original owner")
-                    .with_hint("run the restore as root, or give the files to the server's user: chown -R postgres: PGDATA"),
+                Finding::warning(
+                    "owner-not-restored",
+                    "the restored files belong to whoever Bulkhead runs as, not to their original owner",
+                )
+                .with_hint("run the restore as root, or give the files to the server's user: chown -R postgres: PGDATA"),
             );
         }
         if !request.paths.is_empty() {
             self.result.findings.push(
-                Finding::info("partial-restore", "only a part of the cluster was restored: PostgreSQL does not start from it")
-                    .with_hint("restore without paths for a cluster that starts"),
+                Finding::info(
+                    "partial-restore",
+                    "only a part of the cluster was restored: PostgreSQL does not start from it",
+                )
+                .with_hint("restore without paths for a cluster that starts"),
             );
         }
         Ok(self.result)
@@ -316,7 +387,9 @@ fn explain_owner(error: Error, uid: u32, gid: u32) -> Error {
 
 /// Folders of a partial restore whose own entries aren't selected.
 fn make_parents(folder: &Folder, path: &[u8]) -> Result<()> {
-    let Some(end) = path.iter().rposition(|&byte| byte == b'/') else { return Ok(()) };
+    let Some(end) = path.iter().rposition(|&byte| byte == b'/') else {
+        return Ok(());
+    };
     match folder.stat(&path[..end]) {
         Ok(_) => Ok(()),
         Err(error) if error.kind == ErrorKind::NotFound => folder.create_folders(&path[..end], 0o700),
@@ -342,6 +415,9 @@ fn copy(entry: &Entry, folder: &Folder, path: &[u8]) -> Result<u64> {
     if bytes == entry.size {
         Ok(bytes)
     } else {
-        Err(Error::new(ErrorKind::Corrupt, format!("the snapshot states {} bytes and holds {bytes}", entry.size)))
+        Err(Error::new(
+            ErrorKind::Corrupt,
+            format!("the snapshot states {} bytes and holds {bytes}", entry.size),
+        ))
     }
 }

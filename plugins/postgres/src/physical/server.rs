@@ -1,7 +1,7 @@
 //! What must be known of a server before a base backup: [`Server`].
 
 use bulkhead_postgres_client::{ClientError, Session, SystemIdentity, Transport};
-use bulkhead_sdk::{Error, ErrorKind, Result, ResultExt};
+use bulkhead_sdk::{Error, Result, ResultExt};
 
 use super::wal::is_segment_size;
 
@@ -22,6 +22,7 @@ pub(crate) struct Server {
     pub(crate) data_checksums: bool,
     /// `None` where the server doesn't say (13).
     pub(crate) standby: Option<bool>,
+    /// `replica` or `logical`: with `minimal` a server has no WAL senders, and nobody gets this far.
     pub(crate) wal_level: String,
 }
 
@@ -31,10 +32,14 @@ impl Server {
         let version = session.parameter("server_version").unwrap_or("unknown").to_owned();
         let major = session.version_number().unwrap_or(0) / 10_000;
         if !MAJORS.contains(&major) {
-            return Err(Error::unsupported(format!("the server is PostgreSQL {version}; mode `physical` supports 13 to 17"))
-                .with_hint("use a Bulkhead release that knows this version of PostgreSQL"));
+            return Err(
+                Error::unsupported(format!("the server is PostgreSQL {version}; mode `physical` supports 13 to 17"))
+                    .with_hint("use a Bulkhead release that knows this version of PostgreSQL"),
+            );
         }
-        let identity = session.identify_system().context(|| "asking the server which cluster it is failed")?;
+        let identity = session
+            .identify_system()
+            .context(|| "asking the server which cluster it is failed")?;
         let mut show = |name| session.show(name).context(|| format!("reading the server's `{name}` failed"));
         let wal_level = show("wal_level")?;
         let server = Self {
@@ -49,18 +54,7 @@ impl Server {
         };
         Ok(server)
     }
-
-    /// Fails where the log doesn't have what a backup needs.
-    pub(crate) fn require_wal_level(&self) -> Result<()> {
-        if self.wal_level != "minimal" {
-            return Ok(());
-        }
-        Err(Error::new(ErrorKind::Server, "the server's `wal_level` is `minimal`: its log cannot make a backup consistent").with_hint(WAL_LEVEL_HINT))
-    }
 }
-
-/// What to do about `wal_level = minimal`.
-pub(crate) const WAL_LEVEL_HINT: &str = "on the server: ALTER SYSTEM SET wal_level = 'replica'; then restart it";
 
 /// "16MB", as `SHOW wal_segment_size` writes it.
 fn segment_size(text: &str) -> Result<u64> {
@@ -74,7 +68,10 @@ fn segment_size(text: &str) -> Result<u64> {
         _ => 0,
     };
     let size = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
-    let answer = ClientError::Answer { command: "SHOW", what: "a usable wal_segment_size" };
+    let answer = ClientError::Answer {
+        command: "SHOW",
+        what: "a usable wal_segment_size",
+    };
     size.filter(|&size| is_segment_size(size)).ok_or_else(|| answer.into())
 }
 

@@ -79,8 +79,15 @@ pub(crate) struct Unpacker {
 
 enum Content {
     None,
-    Archive { archive: Archive, tar: TarReader, file: Option<OpenFile> },
-    Manifest { writer: Entry, reader: ManifestReader },
+    Archive {
+        archive: Archive,
+        tar: Box<TarReader>,
+        file: Option<OpenFile>,
+    },
+    Manifest {
+        writer: Entry,
+        reader: ManifestReader,
+    },
 }
 
 struct OpenFile {
@@ -113,16 +120,30 @@ impl Unpacker {
     /// Checks that all of it is here and true.
     pub(crate) fn finish(mut self) -> Result<Unpacked> {
         let (Some(start), Some(end), true) = (self.start, self.end, self.manifest) else {
-            return Err(ClientError::Answer { command: "BASE_BACKUP", what: "its end" }.into());
+            return Err(ClientError::Answer {
+                command: "BASE_BACKUP",
+                what: "its end",
+            }
+            .into());
         };
         let verified = self.comparison.finish()?;
         self.segments.cover(&self.ranges)?;
         let covers = |lsn| self.ranges.iter().any(|range| (range.start..=range.end).contains(&lsn));
         if !covers(start.lsn) || !covers(end.lsn) {
-            return Err(ClientError::Answer { command: "BASE_BACKUP", what: "the backup's start and end in the manifest's ranges of the log" }.into());
+            return Err(ClientError::Answer {
+                command: "BASE_BACKUP",
+                what: "the backup's start and end in the manifest's ranges of the log",
+            }
+            .into());
         }
         self.proof.complete = true;
-        Ok(Unpacked { proof: self.proof, start, end, verified, tablespaces: self.tablespaces })
+        Ok(Unpacked {
+            proof: self.proof,
+            start,
+            end,
+            verified,
+            tablespaces: self.tablespaces,
+        })
     }
 
     fn begin_member(archive: Archive, header: Header) -> Result<Option<OpenFile>> {
@@ -136,7 +157,12 @@ impl Unpacker {
         match header.kind {
             Kind::File(size) => {
                 let entry = Entry::create(&entry_path, &metadata(NodeType::File))?;
-                Ok(Some(OpenFile { path: archive.in_manifest(&header.path), entry, size, head: Vec::new() }))
+                Ok(Some(OpenFile {
+                    path: archive.in_manifest(&header.path),
+                    entry,
+                    size,
+                    head: Vec::new(),
+                }))
             }
             Kind::Directory => entries::add(&entry_path, &metadata(NodeType::Directory)).map(|()| None),
             Kind::Symlink(target) => entries::add(&entry_path, &metadata(NodeType::Symlink(target))).map(|()| None),
@@ -146,13 +172,20 @@ impl Unpacker {
     fn end_member(&mut self, file: OpenFile) -> Result<()> {
         let finished = file.entry.finish()?;
         self.proof.count(&finished);
-        let crc = finished.digest.as_deref().and_then(|digest| digest.try_into().ok()).map(u32::from_be_bytes);
+        let crc = finished
+            .digest
+            .as_deref()
+            .and_then(|digest| digest.try_into().ok())
+            .map(u32::from_be_bytes);
         let crc = crc.ok_or_else(|| Error::new(ErrorKind::Internal, "the host computed no CRC-32C for a stored file"))?;
         if let Some(name) = layout::below(&file.path, layout::WAL) {
             self.segments.add(name, finished.size, &file.head)?;
         }
         if finished.size != file.size {
-            return Err(Error::new(ErrorKind::Corrupt, "the vault stored another number of bytes than the server sent"));
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                "the vault stored another number of bytes than the server sent",
+            ));
         }
         self.comparison.stored(file.path, finished.size, crc);
         Ok(())
@@ -160,7 +193,9 @@ impl Unpacker {
 
     fn archive_data(&mut self, mut bytes: &[u8]) -> Result<()> {
         loop {
-            let Content::Archive { archive, tar, file } = &mut self.content else { return Ok(()) };
+            let Content::Archive { archive, tar, file } = &mut self.content else {
+                return Ok(());
+            };
             match tar.next(&mut bytes)? {
                 None => return Ok(()),
                 Some(TarEvent::Begin(header)) => {
@@ -183,13 +218,17 @@ impl Unpacker {
     }
 
     fn manifest_data(&mut self, bytes: &[u8]) -> Result<()> {
-        let Content::Manifest { writer, reader } = &mut self.content else { return Ok(()) };
+        let Content::Manifest { writer, reader } = &mut self.content else {
+            return Ok(());
+        };
         writer.write(bytes)?;
         let (comparison, ranges) = (&mut self.comparison, &mut self.ranges);
         reader.feed(bytes, |item| {
             match item {
                 ManifestItem::File(file) => comparison.listed(&file),
-                ManifestItem::WalRange(_) if ranges.len() == MAX_RANGES => return Err(Error::protocol("the manifest names too many ranges of the log")),
+                ManifestItem::WalRange(_) if ranges.len() == MAX_RANGES => {
+                    return Err(Error::protocol("the manifest names too many ranges of the log"));
+                }
                 ManifestItem::WalRange(range) => ranges.push(range),
             }
             Ok(())
@@ -199,7 +238,10 @@ impl Unpacker {
     /// The folder of an archive isn't in the archive: PGDATA has the mode that the server states, a tablespace's folder is always 0700.
     fn add_root(&self, archive: Archive) -> Result<()> {
         let mode = if archive == Archive::Base { self.data_mode } else { 0o700 };
-        entries::add(archive.root(), &Metadata::directory().with_mode(mode).with_owner(self.owner.0, self.owner.1))
+        entries::add(
+            archive.root(),
+            &Metadata::directory().with_mode(mode).with_owner(self.owner.0, self.owner.1),
+        )
     }
 }
 
@@ -218,7 +260,11 @@ impl Receiver for Unpacker {
             Archive::Base => "copying PGDATA".into(),
             Archive::Tablespace(oid) => format!("copying tablespace {oid}"),
         };
-        self.content = Content::Archive { archive, tar: TarReader::default(), file: None };
+        self.content = Content::Archive {
+            archive,
+            tar: Box::default(),
+            file: None,
+        };
         Ok(())
     }
 
@@ -226,7 +272,10 @@ impl Receiver for Unpacker {
         self.progress.phase = "comparing with the manifest".into();
         self.progress.report();
         let writer = Entry::create(layout::MANIFEST, &Metadata::file().with_owner(self.owner.0, self.owner.1))?;
-        self.content = Content::Manifest { writer, reader: ManifestReader::default() };
+        self.content = Content::Manifest {
+            writer,
+            reader: ManifestReader::default(),
+        };
         Ok(())
     }
 
@@ -234,7 +283,11 @@ impl Receiver for Unpacker {
         match self.content {
             Content::Archive { .. } => self.archive_data(bytes),
             Content::Manifest { .. } => self.manifest_data(bytes),
-            Content::None => Err(ClientError::Answer { command: "BASE_BACKUP", what: "an archive around its data" }.into()),
+            Content::None => Err(ClientError::Answer {
+                command: "BASE_BACKUP",
+                what: "an archive around its data",
+            }
+            .into()),
         }
     }
 
@@ -278,7 +331,10 @@ struct Entry {
 
 impl Entry {
     fn create(path: &[u8], metadata: &Metadata) -> Result<Self> {
-        Ok(Self { writer: entries::create_with_digest(path, metadata, Algorithm::Crc32c)?, buffer: Vec::new() })
+        Ok(Self {
+            writer: entries::create_with_digest(path, metadata, Algorithm::Crc32c)?,
+            buffer: Vec::new(),
+        })
     }
 
     fn write(&mut self, mut data: &[u8]) -> Result<()> {

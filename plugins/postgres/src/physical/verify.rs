@@ -21,8 +21,11 @@ use super::{
 /// Compares all of the snapshot with its manifest.
 pub(crate) fn verify() -> Result<Vec<Finding>> {
     let mut verification = Verification::begin()?;
-    let mut reader = snapshot::open(layout::MANIFEST)
-        .map_err(|error| error.context("the snapshot has no backup manifest").with_hint("it was not taken by mode `physical`"))?;
+    let mut reader = snapshot::open(layout::MANIFEST).map_err(|error| {
+        error
+            .context("the snapshot has no backup manifest")
+            .with_hint("it was not taken by mode `physical`")
+    })?;
     let mut manifest = ManifestReader::default();
     let mut ranges = Vec::new();
     let mut outcome = Ok(());
@@ -40,10 +43,12 @@ pub(crate) fn verify() -> Result<Vec<Finding>> {
     }
     if let Err(error) = outcome.and_then(|()| Ok(manifest.finish()?)) {
         // A damaged manifest is what a verification is there to find; anything else keeps it from being made.
-        if error.kind != ErrorKind::Corrupt {
+        if !matches!(error.kind, ErrorKind::Corrupt | ErrorKind::Unsupported) {
             return Err(error);
         }
-        return Ok(vec![Finding::error("manifest-damaged", error.to_string()).with_hint("restore from another snapshot")]);
+        return Ok(vec![
+            Finding::error("manifest-damaged", error.to_string()).with_hint("restore from another snapshot"),
+        ]);
     }
     verification.finish(&ranges)
 }
@@ -68,7 +73,13 @@ impl Verification {
                 unlisted.insert(entry.path, entry.size);
             }
         }
-        Ok(Self { unlisted, wrong: Named::default(), agreed: 0, bytes: 0, total })
+        Ok(Self {
+            unlisted,
+            wrong: Named::default(),
+            agreed: 0,
+            bytes: 0,
+            total,
+        })
     }
 
     fn file(&mut self, file: &ManifestFile) -> Result<()> {
@@ -95,22 +106,31 @@ impl Verification {
             self.bytes += part.len() as u64;
         }
         progress::report("verifying", self.bytes, Some(self.total));
-        let digest: [u8; 4] =
-            hasher.finish().try_into().map_err(|_| Error::new(ErrorKind::Internal, "the host's CRC-32C does not have four bytes"))?;
+        let digest: [u8; 4] = hasher
+            .finish()
+            .try_into()
+            .map_err(|_| Error::new(ErrorKind::Internal, "the host's CRC-32C does not have four bytes"))?;
         Ok(u32::from_be_bytes(digest))
     }
 
     fn finish(mut self, ranges: &[WalRange]) -> Result<Vec<Finding>> {
         let mut findings = Vec::new();
         let wal_folder = layout::join(layout::DATA, layout::WAL);
-        let (log, foreign): (Vec<_>, Vec<_>) = self.unlisted.iter().partition(|(path, _)| layout::below(path, &wal_folder).is_some());
+        let (log, foreign): (Vec<_>, Vec<_>) = self
+            .unlisted
+            .iter()
+            .partition(|(path, _)| layout::below(path, &wal_folder).is_some());
         for (path, _) in foreign {
-            self.wrong.push(|| format!("{} (not in the manifest)", String::from_utf8_lossy(path)));
+            self.wrong
+                .push(|| format!("{} (not in the manifest)", String::from_utf8_lossy(path)));
         }
         if !self.wrong.is_empty() {
             findings.push(
-                Finding::error("files-damaged", format!("stored files differ from the backup manifest: {}", self.wrong.list()))
-                    .with_hint("restore from another snapshot; bulkhead verify tells which ones are whole"),
+                Finding::error(
+                    "files-damaged",
+                    format!("stored files differ from the backup manifest: {}", self.wrong.list()),
+                )
+                .with_hint("restore from another snapshot; bulkhead verify tells which ones are whole"),
             );
         }
         if let Err(error) = verify_log(&log, ranges, &wal_folder) {
@@ -120,7 +140,10 @@ impl Verification {
             findings.push(Finding::error("log-incomplete", error.to_string()).with_hint("restore from another snapshot"));
         }
         if findings.is_empty() {
-            let message = format!("{} files ({} bytes) agree with the server's manifest, and the log is complete", self.agreed, self.bytes);
+            let message = format!(
+                "{} files ({} bytes) agree with the server's manifest, and the log is complete",
+                self.agreed, self.bytes
+            );
             findings.push(Finding::info("manifest-verified", message));
         }
         Ok(findings)
@@ -136,8 +159,13 @@ fn verify_log(log: &[(&Vec<u8>, &u64)], ranges: &[WalRange], folder: &[u8]) -> R
             continue;
         }
         let head = snapshot::open(path)?.read_at(0, HEAD)?.unwrap_or_default();
-        let system_identifier = head.get(24..32).and_then(|bytes| <[u8; 8]>::try_from(bytes).ok()).map_or(0, u64::from_le_bytes);
-        segments.get_or_insert_with(|| Segments::new(size, system_identifier)).add(name, size, &head)?;
+        let system_identifier = head
+            .get(24..32)
+            .and_then(|bytes| <[u8; 8]>::try_from(bytes).ok())
+            .map_or(0, u64::from_le_bytes);
+        segments
+            .get_or_insert_with(|| Segments::new(size, system_identifier))
+            .add(name, size, &head)?;
     }
     // Without any segment, every size says the same: the first one is missing.
     Ok(segments.unwrap_or_else(|| Segments::new(16 << 20, 0)).cover(ranges)?)

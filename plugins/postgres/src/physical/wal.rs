@@ -21,15 +21,25 @@ pub(crate) struct SegmentName {
 impl SegmentName {
     /// Parses 24 hexadecimal digits; `None` for whatever else lies in `pg_wal`.
     pub(crate) fn parse(name: &[u8], segment_size: u64) -> Option<Self> {
-        let name = str::from_utf8(name).ok().filter(|name| name.len() == 24 && name.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+        let name = str::from_utf8(name)
+            .ok()
+            .filter(|name| name.len() == 24 && name.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
         let part = |range: std::ops::Range<usize>| u64::from_str_radix(&name[range], 16).ok();
         let number = part(8..16)?.checked_mul((1 << 32) / segment_size)?.checked_add(part(16..24)?)?;
-        Some(Self { number, timeline: TimelineId(u32::try_from(part(0..8)?).ok()?) })
+        Some(Self {
+            number,
+            timeline: TimelineId(u32::try_from(part(0..8)?).ok()?),
+        })
     }
 
     pub(crate) fn file_name(self, segment_size: u64) -> String {
         let in_a_log = (1 << 32) / segment_size;
-        format!("{:08X}{:08X}{:08X}", self.timeline.0, self.number / in_a_log, self.number % in_a_log)
+        format!(
+            "{:08X}{:08X}{:08X}",
+            self.timeline.0,
+            self.number / in_a_log,
+            self.number % in_a_log
+        )
     }
 }
 
@@ -63,15 +73,25 @@ pub(crate) struct Segments {
 impl Segments {
     /// None yet. `size` passes [`is_segment_size`].
     pub(crate) fn new(size: u64, system_identifier: u64) -> Self {
-        Self { size, system_identifier, seen: BTreeMap::new() }
+        Self {
+            size,
+            system_identifier,
+            seen: BTreeMap::new(),
+        }
     }
 
     /// Adds the file called `name` in `pg_wal` with its size and first [`HEAD`] bytes. Files that aren't segments are ignored.
     pub(crate) fn add(&mut self, name: &[u8], size: u64, head: &[u8]) -> Result<(), WalError> {
-        let Some(segment) = SegmentName::parse(name, self.size) else { return Ok(()) };
+        let Some(segment) = SegmentName::parse(name, self.size) else {
+            return Ok(());
+        };
         let file_name = || segment.file_name(self.size);
         if size != self.size {
-            return Err(WalError::Size { name: file_name(), size, expected: self.size });
+            return Err(WalError::Size {
+                name: file_name(),
+                size,
+                expected: self.size,
+            });
         }
         if !self.is_first_page(head, segment.number) {
             return Err(WalError::Foreign(file_name()));
@@ -83,11 +103,27 @@ impl Segments {
 
     /// Compares address, system identifier and segment size in the first page's long header; integers are in the server's byte order.
     fn is_first_page(&self, head: &[u8], number: u64) -> bool {
-        let eight = |place: usize| head.get(place..place + 8).and_then(|bytes| <[u8; 8]>::try_from(bytes).ok()).unwrap_or_default();
-        let four = |place: usize| head.get(place..place + 4).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok()).unwrap_or_default();
+        let eight = |place: usize| {
+            head.get(place..place + 8)
+                .and_then(|bytes| <[u8; 8]>::try_from(bytes).ok())
+                .unwrap_or_default()
+        };
+        let four = |place: usize| {
+            head.get(place..place + 4)
+                .and_then(|bytes| <[u8; 4]>::try_from(bytes).ok())
+                .unwrap_or_default()
+        };
         let expected = (number.wrapping_mul(self.size), self.system_identifier, self.size);
-        let little = (u64::from_le_bytes(eight(8)), u64::from_le_bytes(eight(24)), u64::from(u32::from_le_bytes(four(32))));
-        let big = (u64::from_be_bytes(eight(8)), u64::from_be_bytes(eight(24)), u64::from(u32::from_be_bytes(four(32))));
+        let little = (
+            u64::from_le_bytes(eight(8)),
+            u64::from_le_bytes(eight(24)),
+            u64::from(u32::from_le_bytes(four(32))),
+        );
+        let big = (
+            u64::from_be_bytes(eight(8)),
+            u64::from_be_bytes(eight(24)),
+            u64::from(u32::from_be_bytes(four(32))),
+        );
         little == expected || big == expected
     }
 
@@ -101,7 +137,13 @@ impl Segments {
             // Stops at the first that is missing, so an absurd range of a hostile server costs nothing.
             for number in range.start.segment(self.size)..=last {
                 if self.seen.get(&number).is_none_or(|&timeline| timeline < range.timeline) {
-                    return Err(WalError::Missing(SegmentName { number, timeline: range.timeline }.file_name(self.size)));
+                    return Err(WalError::Missing(
+                        SegmentName {
+                            number,
+                            timeline: range.timeline,
+                        }
+                        .file_name(self.size),
+                    ));
                 }
             }
         }
@@ -126,13 +168,23 @@ mod tests {
     }
 
     fn range(start: u64, end: u64) -> WalRange {
-        WalRange { timeline: TimelineId(2), start: Lsn(start), end: Lsn(end) }
+        WalRange {
+            timeline: TimelineId(2),
+            start: Lsn(start),
+            end: Lsn(end),
+        }
     }
 
     #[test]
     fn names_go_back_and_forth() {
         let name = SegmentName::parse(b"0000000200000001000000FE", SIZE).unwrap();
-        assert_eq!(name, SegmentName { number: 0x1FE, timeline: TimelineId(2) });
+        assert_eq!(
+            name,
+            SegmentName {
+                number: 0x1FE,
+                timeline: TimelineId(2)
+            }
+        );
         assert_eq!(name.file_name(SIZE), "0000000200000001000000FE");
         assert_eq!(SegmentName::parse(b"00000002.history", SIZE), None);
         assert_eq!(SegmentName::parse(b"0000000200000001000000FE.partial", SIZE), None);
@@ -143,11 +195,20 @@ mod tests {
         let mut segments = Segments::new(SIZE, SYSTEM);
         segments.add(b"000000020000000000000003", SIZE, &head(3, SYSTEM)).unwrap();
         assert_eq!(segments.cover(&[range(3 * SIZE + 40, 4 * SIZE)]), Ok(()), "the end is exclusive");
-        assert_eq!(segments.cover(&[range(3 * SIZE + 40, 4 * SIZE + 1)]), Err(WalError::Missing("000000020000000000000004".into())));
-        assert_eq!(segments.cover(&[range(0, u64::MAX)]), Err(WalError::Missing("000000020000000000000000".into())));
+        assert_eq!(
+            segments.cover(&[range(3 * SIZE + 40, 4 * SIZE + 1)]),
+            Err(WalError::Missing("000000020000000000000004".into()))
+        );
+        assert_eq!(
+            segments.cover(&[range(0, u64::MAX)]),
+            Err(WalError::Missing("000000020000000000000000".into()))
+        );
         assert_eq!(segments.cover(&[]), Err(WalError::NoRange));
         let four = b"000000020000000000000004";
-        assert!(matches!(segments.add(four, 5, &head(4, SYSTEM)), Err(WalError::Size { size: 5, .. })));
+        assert!(matches!(
+            segments.add(four, 5, &head(4, SYSTEM)),
+            Err(WalError::Size { size: 5, .. })
+        ));
         assert!(matches!(segments.add(four, SIZE, &head(4, SYSTEM + 1)), Err(WalError::Foreign(_))));
         assert!(matches!(segments.add(four, SIZE, &head(3, SYSTEM)), Err(WalError::Foreign(_))));
         assert!(matches!(segments.add(four, SIZE, &[]), Err(WalError::Foreign(_))));

@@ -1,6 +1,11 @@
 //! Mode `physical` against real PostgreSQL servers, run natively: the same code that the sandbox runs.
-#![expect(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
-mod host;
+mod authentication;
+mod check;
+mod failures;
+mod restore;
 mod round_trip;
 mod setup;
+mod tls;
+mod verify;

@@ -1,127 +1,132 @@
-//! What the tests share: a plugin with its grants, run operation by operation.
+//! What the tests share: clusters with something in them, harnesses with grants, and folders to restore into.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::Path;
 
 use bulkhead_plugin_postgres::Postgres;
 use bulkhead_sdk::{
-    Result,
-    endpoint::TlsMode,
-    source::{BackupRequest, BackupResult, Instance, RestoreRequest, RestoreResult, Source},
+    Error, Result,
+    source::{BackupResult, RestoreResult},
+    testing::{Directory, Endpoint, Harness, Snapshot},
     types::Finding,
 };
-use bulkhead_test_support::{Scratch, postgres::Cluster};
+use bulkhead_test_support::{
+    Scratch,
+    postgres::{Builder, Cluster},
+};
 
-use crate::host::{Grants, Store, TestHost};
-
-/// A pipeline: config, grants and one snapshot.
-#[derive(Clone)]
-pub struct Pipeline {
-    pub config: String,
-    pub grants: Grants,
-    pub store: Arc<Store>,
+/// A cluster with small log segments, so that backups are small.
+pub(crate) fn builder() -> Builder {
+    Cluster::builder().wal_segment_mebibytes(1)
 }
 
-impl Pipeline {
-    /// The superuser of `cluster`, over TLS with its authority.
-    pub fn new(cluster: &Cluster) -> Self {
-        let grants = Grants {
-            address: cluster.address(),
-            tls: TlsMode::VerifyFull,
-            authority: cluster.certificates().map(|certificates| certificates.authority_certificate()),
-            client: None,
-            password: Some(cluster.password().to_owned()),
-            directories: BTreeMap::new(),
-        };
-        Self { config: config("postgres", ""), grants, store: Arc::default() }
-    }
-
-    /// The same as another role.
-    pub fn with_user(mut self, user: &str) -> Self {
-        self.config = config(user, "");
-        self
-    }
-
-    pub fn host(&self) -> Arc<TestHost> {
-        Arc::new(TestHost { grants: self.grants.clone(), store: self.store.clone(), log: Default::default() })
-    }
-
-    pub fn operate<T>(&self, operation: impl FnOnce(&mut Postgres) -> Result<T>) -> Result<T> {
-        self.host().run(|| {
-            let mut instance = Instance::<Postgres>::default();
-            instance.configure(&self.config)?;
-            operation(instance.plugin()?)
-        })
-    }
-
-    pub fn check(&self) -> Result<Vec<Finding>> {
-        self.operate(|plugin| plugin.check())
-    }
-
-    pub fn backup(&self) -> Result<BackupResult> {
-        self.operate(|plugin| plugin.backup(BackupRequest::default()))
-    }
-
-    pub fn verify(&self) -> Result<Vec<Finding>> {
-        self.operate(|plugin| plugin.verify())
-    }
-
-    /// Restores into `target`, with tablespaces in folders beside it.
-    pub fn restore(&self, target: &Target, options: &str, paths: &[&str]) -> Result<RestoreResult> {
-        let mut pipeline = self.clone();
-        pipeline.grants.directories = target.directories.clone();
-        let request = RestoreRequest {
-            paths: paths.iter().map(|path| path.as_bytes().to_vec()).collect(),
-            options_json: options.into(),
-        };
-        pipeline.operate(|plugin| plugin.restore(request))
-    }
-}
-
-/// JSON of a config for `user`, with `more` settings.
-pub fn config(user: &str, more: &str) -> String {
+/// JSON of a config for the role `user`, with `more` settings (`, "a": 1`).
+pub(crate) fn config(user: &str, more: &str) -> String {
     format!(r#"{{"mode":"physical","user":"{user}"{more}}}"#)
 }
 
-/// Empty folders to restore into.
-pub struct Target {
-    _scratch: Scratch,
-    pub data: PathBuf,
-    pub directories: BTreeMap<String, PathBuf>,
+/// JSON of a config for the superuser.
+pub(crate) fn superuser() -> String {
+    config("postgres", "")
+}
+
+/// Grants the server over unencrypted TCP, and the superuser's password.
+pub(crate) fn over_tcp(cluster: &Cluster) -> Harness {
+    Harness::new()
+        .endpoint("server", Endpoint::tcp(cluster.address()))
+        .secret("password", cluster.password())
+}
+
+/// The plugin's operations, on a harness.
+pub(crate) trait Operations {
+    fn check_as(&self, config: &str) -> Result<Vec<Finding>>;
+    fn backup_as(&self, config: &str) -> Result<BackupResult>;
+    fn verified(&self) -> Vec<Finding>;
+}
+
+impl Operations for Harness {
+    fn check_as(&self, config: &str) -> Result<Vec<Finding>> {
+        self.check::<Postgres>(config)
+    }
+    fn backup_as(&self, config: &str) -> Result<BackupResult> {
+        self.backup::<Postgres>(config)
+    }
+    fn verified(&self) -> Vec<Finding> {
+        self.verify::<Postgres>(&superuser()).unwrap()
+    }
+}
+
+/// The codes of findings.
+pub(crate) fn codes(findings: &[Finding]) -> Vec<&str> {
+    findings.iter().map(|finding| finding.code.as_str()).collect()
+}
+
+/// Whether an error, with its causes, and its hint have these words.
+pub(crate) fn assert_says(error: &Error, message: &str, hint: &str) {
+    assert!(error.to_string().contains(message), "`{message}` is not in: {error}");
+    let found = error.hint.as_deref().unwrap_or("no hint");
+    assert!(found.contains(hint), "`{hint}` is not in: {found}");
+}
+
+/// Folders to restore into; the server's user may enter them.
+pub(crate) struct Target {
+    scratch: Scratch,
+    folders: Vec<(String, Directory)>,
 }
 
 impl Target {
     /// One for PGDATA and one for each tablespace.
-    pub fn new(tablespaces: &[u32]) -> Self {
+    pub(crate) fn new(tablespaces: &[u32]) -> Self {
         let scratch = Scratch::new().unwrap();
-        let data = scratch.folder("data").unwrap();
-        let mut directories = BTreeMap::from([("data".to_owned(), data.clone())]);
-        for oid in tablespaces {
-            let name = format!("tablespace-{oid}");
-            directories.insert(name.clone(), scratch.folder(&name).unwrap());
-        }
-        Self { _scratch: scratch, data, directories }
+        let names = std::iter::once("data".to_owned()).chain(tablespaces.iter().map(|oid| format!("tablespace-{oid}")));
+        let folders = names
+            .map(|name| (name.clone(), Directory::at(scratch.folder(&name).unwrap())))
+            .collect();
+        Self { scratch, folders }
+    }
+
+    /// Where `name` is.
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
+        self.scratch.join(name)
+    }
+
+    pub(crate) fn folder(&self, name: &str) -> &Directory {
+        &self.folders.iter().find(|(folder, _)| folder == name).unwrap().1
+    }
+
+    /// Restores `paths` (none: everything) of `snapshot` into the folders.
+    pub(crate) fn restore(&self, snapshot: &Snapshot, options: &str, paths: &[&str]) -> Result<RestoreResult> {
+        let harness = self
+            .folders
+            .iter()
+            .fold(Harness::new().snapshot(snapshot.clone()), |harness, (name, folder)| {
+                harness.directory(name, folder.clone())
+            });
+        harness.restore_paths::<Postgres>(&superuser(), options, paths)
     }
 }
 
 /// `pg_dumpall` of a cluster.
-pub fn dump(cluster: &Cluster) -> String {
+pub(crate) fn dump(cluster: &Cluster) -> String {
     let scratch = Scratch::new().unwrap();
     let path = scratch.join("dump.sql");
     cluster.dump_all(&path).unwrap();
     std::fs::read_to_string(path).unwrap()
 }
 
-/// The OID of the only tablespace that was made.
-pub fn tablespace_oid(cluster: &Cluster) -> u32 {
-    let oid = cluster.execute("postgres", "SELECT oid FROM pg_tablespace WHERE spcname NOT LIKE 'pg\\_%'").unwrap();
-    oid.parse().unwrap()
+/// Makes a tablespace and returns its OID.
+pub(crate) fn make_tablespace(cluster: &Cluster, name: &str) -> u32 {
+    let folder = cluster.tablespace_folder(name).unwrap();
+    cluster
+        .execute("postgres", &format!("CREATE TABLESPACE {name} LOCATION '{}'", folder.display()))
+        .unwrap();
+    cluster
+        .execute("postgres", &format!("SELECT oid FROM pg_tablespace WHERE spcname = '{name}'"))
+        .unwrap()
+        .parse()
+        .unwrap()
 }
 
-/// Whether `path` is there.
-pub fn exists(path: &Path) -> bool {
+/// Whether there is something at `path`.
+pub(crate) fn exists(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok()
 }

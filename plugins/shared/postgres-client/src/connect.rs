@@ -37,7 +37,12 @@ pub fn connect<T: Transport>(mut transport: T, settings: &Settings, options: &Co
     let (encryption, certificate) = encrypt(&mut transport, settings)?;
     let mut session = Session::new(transport, encryption);
     session.send(&startup_message(options)?)?;
-    Login { session: &mut session, options, binding: binding(certificate.as_deref()) }.run()?;
+    Login {
+        session: &mut session,
+        options,
+        binding: binding(certificate.as_deref()),
+    }
+    .run()?;
     session.logged_in();
     finish(&mut session)?;
     Ok(session)
@@ -82,7 +87,9 @@ fn startup_message(options: &ConnectOptions<'_>) -> Result<Vec<u8>, ClientError>
 
 /// What an exchange with the owner of `certificate` is bound to.
 fn binding(certificate: Option<&[u8]>) -> ChannelBinding {
-    certificate.and_then(end_point_hash).map_or(ChannelBinding::Unsupported, ChannelBinding::EndPoint)
+    certificate
+        .and_then(end_point_hash)
+        .map_or(ChannelBinding::Unsupported, ChannelBinding::EndPoint)
 }
 
 /// What the server asked for.
@@ -109,9 +116,11 @@ impl<T: Transport> Login<'_, T> {
         }
         match self.request()? {
             Request::Done => Ok(()),
-            Request::Cleartext | Request::Md5(_) | Request::Sasl { .. } => {
-                Err(Violation::Unexpected { tag: b'R', during: "the login" }.into())
+            Request::Cleartext | Request::Md5(_) | Request::Sasl { .. } => Err(Violation::Unexpected {
+                tag: b'R',
+                during: "the login",
             }
+            .into()),
         }
     }
 
@@ -123,7 +132,11 @@ impl<T: Transport> Login<'_, T> {
             Message::Authentication(Authentication::Sasl { mechanisms }) => {
                 let offers = |name: &[u8]| mechanisms.contains(&name);
                 let (plain, plus) = (offers(b"SCRAM-SHA-256"), offers(b"SCRAM-SHA-256-PLUS"));
-                if plain || plus { Ok(Request::Sasl { plain, plus }) } else { Err(unsupported_sasl(&mechanisms)) }
+                if plain || plus {
+                    Ok(Request::Sasl { plain, plus })
+                } else {
+                    Err(unsupported_sasl(&mechanisms))
+                }
             }
             Message::Authentication(Authentication::Other(number)) => Err(ClientError::UnsupportedMethod(method_name(number))),
             other => Err(refused(tag, other)),
@@ -161,7 +174,11 @@ impl<T: Transport> Login<'_, T> {
             (ChannelBinding::EndPoint(_), true, _) => self.binding.clone(),
             (ChannelBinding::EndPoint(_), false, _) => ChannelBinding::NotOffered,
             (_, _, true) => ChannelBinding::Unsupported,
-            _ => return Err(ClientError::UnsupportedMethod("SCRAM-SHA-256-PLUS without a certificate to bind to".into())),
+            _ => {
+                return Err(ClientError::UnsupportedMethod(
+                    "SCRAM-SHA-256-PLUS without a certificate to bind to".into(),
+                ));
+            }
         };
         self.session.authentication = match binding {
             ChannelBinding::EndPoint(_) => AuthenticationMethod::ScramSha256Plus,
@@ -211,7 +228,11 @@ fn method_name(number: u32) -> String {
 }
 
 fn unsupported_sasl(mechanisms: &[&[u8]]) -> ClientError {
-    let names: Vec<_> = mechanisms.iter().take(8).map(|name| String::from_utf8_lossy(&name[..name.len().min(64)])).collect();
+    let names: Vec<_> = mechanisms
+        .iter()
+        .take(8)
+        .map(|name| String::from_utf8_lossy(&name[..name.len().min(64)]))
+        .collect();
     ClientError::UnsupportedMethod(names.join(", ").chars().filter(|character| !character.is_control()).collect())
 }
 
@@ -226,9 +247,10 @@ fn finish<T: Transport>(session: &mut Session<T>) -> Result<(), ClientError> {
     loop {
         let after = session.login_message(LOGIN_DEADLINE, |tag, message| match message {
             Message::ReadyForQuery => Ok(After::Ready),
-            Message::ParameterStatus { name, value } => {
-                Ok(After::Parameter(String::from_utf8_lossy(name).into_owned(), String::from_utf8_lossy(value).into_owned()))
-            }
+            Message::ParameterStatus { name, value } => Ok(After::Parameter(
+                String::from_utf8_lossy(name).into_owned(),
+                String::from_utf8_lossy(value).into_owned(),
+            )),
             Message::NoticeResponse(report) => Ok(After::Notice(report)),
             Message::BackendKeyData { .. } | Message::NegotiateProtocolVersion => Ok(After::Nothing),
             other => Err(refused(tag, other)),

@@ -61,22 +61,52 @@ fn scram(message: String, reason: &ScramError) -> Error {
 /// Kind, retryability and next action for an error of the server. What isn't here is `server`, with the server's own words and hint.
 fn explain(report: &ServerReport) -> Error {
     let (kind, retryable, hint): (_, _, Option<&str>) = match report.code.as_str() {
-        "28P01" => (ErrorKind::Unauthenticated, false, Some("check `secret.password` and `user`; ALTER ROLE … PASSWORD sets it on the server")),
+        "28P01" => (
+            ErrorKind::Unauthenticated,
+            false,
+            Some("check `secret.password` and `user`; ALTER ROLE … PASSWORD sets it on the server"),
+        ),
         "28000" => return refused(report),
         "42501" => (
             ErrorKind::PermissionDenied,
             false,
             Some("give the role the right on the server: ALTER ROLE … REPLICATION"),
         ),
-        "53300" if report.is_from("InitProcess") || report.is_from("InitWalSenderSlot") => {
-            (ErrorKind::Limit, true, Some("all WAL senders or connections are in use: raise `max_wal_senders` in postgresql.conf (restart), or wait for another backup or standby to end"))
-        }
-        "53300" => (ErrorKind::Limit, true, Some("raise `max_connections` in postgresql.conf (restart), or the role's CONNECTION LIMIT")),
-        "53400" => (ErrorKind::Limit, true, Some("raise `max_replication_slots` in postgresql.conf (restart), or drop a slot that nobody uses: SELECT pg_drop_replication_slot(…)")),
-        "53100" => (ErrorKind::StorageFull, false, Some("the disk of the PostgreSQL server is full, not the vault's: free space there")),
+        "53300" if report.is_from("InitProcess") || report.is_from("InitWalSenderSlot") => (
+            ErrorKind::Limit,
+            true,
+            Some(
+                "all WAL senders are in use: raise `max_wal_senders` in postgresql.conf (restart), or wait for another backup or standby to end; a server with `wal_level = minimal` has none: set `wal_level = replica`",
+            ),
+        ),
+        "53300" => (
+            ErrorKind::Limit,
+            true,
+            Some("raise `max_connections` in postgresql.conf (restart), or the role's CONNECTION LIMIT"),
+        ),
+        "53400" => (
+            ErrorKind::Limit,
+            true,
+            Some(
+                "raise `max_replication_slots` in postgresql.conf (restart), or drop a slot that nobody uses: SELECT pg_drop_replication_slot(…)",
+            ),
+        ),
+        "53100" => (
+            ErrorKind::StorageFull,
+            false,
+            Some("the disk of the PostgreSQL server is full, not the vault's: free space there"),
+        ),
         "53200" => (ErrorKind::Server, true, Some("the PostgreSQL server is out of memory")),
-        "57P01" | "57P02" => (ErrorKind::ConnectionLost, true, Some("the server was shut down or the connection was terminated by an administrator")),
-        "57P03" => (ErrorKind::Unreachable, true, Some("the server is starting up or shutting down: try again when it accepts connections")),
+        "57P01" | "57P02" => (
+            ErrorKind::ConnectionLost,
+            true,
+            Some("the server was shut down or the connection was terminated by an administrator"),
+        ),
+        "57P03" => (
+            ErrorKind::Unreachable,
+            true,
+            Some("the server is starting up or shutting down: try again when it accepts connections"),
+        ),
         "57014" => (ErrorKind::Server, true, Some("an administrator cancelled the command")),
         "58030" | "XX001" | "XX002" => (ErrorKind::SourceDamaged, false, None),
         "0A000" | "42601" => (ErrorKind::Unsupported, false, None),
@@ -91,20 +121,26 @@ fn refused(report: &ServerReport) -> Error {
         Some("ClientAuthentication") => (
             ErrorKind::PermissionDenied,
             "add a line to the server's pg_hba.conf that names the database (`replication` for physical backups), the role and this host, e.g. \
-             `hostssl replication backup 10.0.0.0/8 scram-sha-256`, and reload it; the message says what was missing",
+             `hostssl replication backup 10.0.0.0/8 scram-sha-256`, and reload it; where the line that matches is `cert`, set the client certificate in \
+             the endpoint's `tls`",
         ),
         Some("auth_failed") => (
             ErrorKind::Unauthenticated,
             "the server's pg_hba.conf asks for `peer` (the operating system's user must be the role, or be mapped in pg_ident.conf) or `cert` (the \
              client certificate's name must be the role): check `user` and `tls` in `endpoint.server`",
         ),
-        _ => (ErrorKind::Unauthenticated, "check `user`: the role must exist and have LOGIN: CREATE ROLE … LOGIN REPLICATION PASSWORD '…'"),
+        _ => (
+            ErrorKind::Unauthenticated,
+            "check `user`: the role must exist and have LOGIN: CREATE ROLE … LOGIN REPLICATION PASSWORD '…'",
+        ),
     };
     told(report, kind, false, Some(hint)).with_setting("user")
 }
 
 fn told(report: &ServerReport, kind: ErrorKind, retryable: bool, hint: Option<&str>) -> Error {
-    let mut error = Error::new(kind, report.message.clone()).with_retryable(retryable).with_cause(format!("SQLSTATE {}", report.code));
+    let mut error = Error::new(kind, report.message.clone())
+        .with_retryable(retryable)
+        .with_cause(format!("SQLSTATE {}", report.code));
     error.causes.extend(report.detail.clone());
     error.hint = match (hint, report.hint.as_deref()) {
         (Some(ours), Some(theirs)) => Some(format!("{ours} (the server adds: {theirs})")),

@@ -22,6 +22,6 @@ pub use connect::{ConnectOptions, connect};
 pub use error::{ClientError, Violation};
 pub use lsn::{Lsn, ParseLsnError};
 pub use replication::{SystemIdentity, TimelineId};
-pub use report::{Severity, ServerReport};
+pub use report::{ServerReport, Severity};
 pub use session::{AuthenticationMethod, CopyEvent, Encryption, ResultSet, Session};
 pub use transport::Transport;

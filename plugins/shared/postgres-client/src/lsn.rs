@@ -36,7 +36,11 @@ impl FromStr for Lsn {
 
 fn half(text: &str) -> Result<u64, ParseLsnError> {
     let hexadecimal = (1..=8).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if hexadecimal { u64::from_str_radix(text, 16).map_err(|_| ParseLsnError) } else { Err(ParseLsnError) }
+    if hexadecimal {
+        u64::from_str_radix(text, 16).map_err(|_| ParseLsnError)
+    } else {
+        Err(ParseLsnError)
+    }
 }
 
 #[cfg(test)]

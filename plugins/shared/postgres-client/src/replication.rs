@@ -30,10 +30,15 @@ impl<T: Transport> Session<T> {
     pub fn identify_system(&mut self) -> Result<SystemIdentity, ClientError> {
         const COMMAND: &str = "IDENTIFY_SYSTEM";
         fn field<F: std::str::FromStr>(value: Option<&str>, what: &'static str) -> Result<F, ClientError> {
-            value.and_then(|value| value.parse().ok()).ok_or(ClientError::Answer { command: COMMAND, what })
+            value
+                .and_then(|value| value.parse().ok())
+                .ok_or(ClientError::Answer { command: COMMAND, what })
         }
         let sets = self.query(COMMAND)?;
-        let set = sets.first().ok_or(ClientError::Answer { command: COMMAND, what: "a row" })?;
+        let set = sets.first().ok_or(ClientError::Answer {
+            command: COMMAND,
+            what: "a row",
+        })?;
         Ok(SystemIdentity {
             system_identifier: field(set.value(0, "systemid"), "the system identifier")?,
             timeline: TimelineId(field(set.value(0, "timeline"), "the timeline")?),
@@ -45,7 +50,10 @@ impl<T: Transport> Session<T> {
     pub fn show(&mut self, name: &'static str) -> Result<String, ClientError> {
         let sets = self.query(&format!("SHOW {name}"))?;
         let value = sets.first().and_then(|set| set.rows.first()?.first()?.clone());
-        value.ok_or(ClientError::Answer { command: "SHOW", what: name })
+        value.ok_or(ClientError::Answer {
+            command: "SHOW",
+            what: name,
+        })
     }
 
     /// The server's version as a number (150018 for 15.18), from what it reported at login.
@@ -55,6 +63,6 @@ impl<T: Transport> Session<T> {
         let mut numbers = text.split(|character: char| !character.is_ascii_digit()).map(str::parse::<u32>);
         let major = numbers.next()?.ok()?;
         let minor = numbers.next().and_then(Result::ok).unwrap_or(0);
-        Some(major.checked_mul(10_000)?.checked_add(minor.min(9_999))?)
+        major.checked_mul(10_000)?.checked_add(minor.min(9_999))
     }
 }

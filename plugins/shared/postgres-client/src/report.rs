@@ -103,5 +103,8 @@ fn severity(word: &str) -> Severity {
 
 fn clean(text: &[u8]) -> String {
     let cut = &text[..text.len().min(ServerReport::MAX_TEXT)];
-    String::from_utf8_lossy(cut).chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+    String::from_utf8_lossy(cut)
+        .chars()
+        .map(|character| if character.is_control() { ' ' } else { character })
+        .collect()
 }

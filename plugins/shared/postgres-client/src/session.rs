@@ -147,16 +147,37 @@ impl<T: Transport> Session<T> {
                 CopyEvent::Columns(columns) => sets.push(ResultSet { columns, rows: Vec::new() }),
                 CopyEvent::Row(row) => {
                     // An empty value still costs its place in a row.
-                    size += row.iter().map(|value| size_of::<Option<String>>() + value.as_ref().map_or(0, String::len)).sum::<usize>();
+                    size += row
+                        .iter()
+                        .map(|value| size_of::<Option<String>>() + value.as_ref().map_or(0, String::len))
+                        .sum::<usize>();
                     if size > MAX_RESULT {
                         return Err(Violation::ResultTooLarge { limit: MAX_RESULT }.into());
                     }
-                    sets.last_mut().ok_or(Violation::Unexpected { tag: b'D', during: "a query" })?.rows.push(row);
+                    sets.last_mut()
+                        .ok_or(Violation::Unexpected {
+                            tag: b'D',
+                            during: "a query",
+                        })?
+                        .rows
+                        .push(row);
                 }
                 CopyEvent::CommandComplete => {}
                 CopyEvent::Ready => return Ok(sets),
-                CopyEvent::CopyOut | CopyEvent::CopyDone => return Err(Violation::Unexpected { tag: b'H', during: "a query" }.into()),
-                CopyEvent::CopyData { .. } => return Err(Violation::Unexpected { tag: b'd', during: "a query" }.into()),
+                CopyEvent::CopyOut | CopyEvent::CopyDone => {
+                    return Err(Violation::Unexpected {
+                        tag: b'H',
+                        during: "a query",
+                    }
+                    .into());
+                }
+                CopyEvent::CopyData { .. } => {
+                    return Err(Violation::Unexpected {
+                        tag: b'd',
+                        during: "a query",
+                    }
+                    .into());
+                }
             }
         }
     }
@@ -228,7 +249,11 @@ impl<T: Transport> Session<T> {
         let located = self.locate(Some(deadline))?;
         match self.decoder.frame(&located) {
             frame @ Frame::Message { tag, .. } => handle(tag, parse(frame)?),
-            Frame::CopyData { .. } => Err(Violation::Unexpected { tag: b'd', during: "the login" }.into()),
+            Frame::CopyData { .. } => Err(Violation::Unexpected {
+                tag: b'd',
+                during: "the login",
+            }
+            .into()),
         }
     }
 
@@ -282,7 +307,11 @@ impl<T: Transport> Session<T> {
 fn parse(frame: Frame<'_>) -> Result<Message<'_>, ClientError> {
     match frame {
         Frame::Message { tag, body } => Message::parse(tag, body).map_err(|reason| Violation::Body { tag, reason }.into()),
-        Frame::CopyData { .. } => Err(Violation::Unexpected { tag: b'd', during: "a command" }.into()),
+        Frame::CopyData { .. } => Err(Violation::Unexpected {
+            tag: b'd',
+            during: "a command",
+        }
+        .into()),
     }
 }
 

@@ -13,11 +13,19 @@ const CONTEXT_0: u8 = 0xA0;
 /// PostgreSQL has no channel binding then either.
 #[must_use]
 pub fn end_point_hash(certificate: &[u8]) -> Option<Vec<u8>> {
-    let mut certificate_fields = Der { rest: Der { rest: certificate }.expect(SEQUENCE)? };
+    let mut certificate_fields = Der {
+        rest: Der { rest: certificate }.expect(SEQUENCE)?,
+    };
     certificate_fields.expect(SEQUENCE)?;
-    let mut algorithm = Der { rest: certificate_fields.expect(SEQUENCE)? };
+    let mut algorithm = Der {
+        rest: certificate_fields.expect(SEQUENCE)?,
+    };
     let identifier = algorithm.expect(OBJECT_IDENTIFIER)?;
-    let hash = if identifier == RSA_PSS { pss_hash(algorithm)? } else { signature_hash(identifier)? };
+    let hash = if identifier == RSA_PSS {
+        pss_hash(algorithm)?
+    } else {
+        signature_hash(identifier)?
+    };
     Some(match hash {
         Hash::Sha256 => Sha256::digest(certificate).to_vec(),
         Hash::Sha384 => Sha384::digest(certificate).to_vec(),
@@ -60,8 +68,16 @@ fn signature_hash(identifier: &[u8]) -> Option<Hash> {
 fn pss_hash(mut algorithm: Der<'_>) -> Option<Hash> {
     /// 2.16.840.1.101.3.4.2, NIST hash algorithms
     const NIST: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02];
-    let Some(hash) = (Der { rest: algorithm.expect(SEQUENCE)? }).expect(CONTEXT_0) else { return Some(Hash::Sha256) };
-    let identifier = Der { rest: Der { rest: hash }.expect(SEQUENCE)? }.expect(OBJECT_IDENTIFIER)?;
+    let Some(hash) = (Der {
+        rest: algorithm.expect(SEQUENCE)?,
+    })
+    .expect(CONTEXT_0) else {
+        return Some(Hash::Sha256);
+    };
+    let identifier = Der {
+        rest: Der { rest: hash }.expect(SEQUENCE)?,
+    }
+    .expect(OBJECT_IDENTIFIER)?;
     match identifier.strip_prefix(NIST) {
         Some([1]) => Some(Hash::Sha256),
         Some([2]) => Some(Hash::Sha384),

@@ -90,7 +90,12 @@ impl Scram {
     /// Begins an exchange; `nonce` is at least 18 random bytes in base64.
     #[must_use]
     pub fn new(password: &Password, binding: ChannelBinding, nonce: String) -> Self {
-        Self { password: prepare(password.bytes()), binding, nonce, server_signature: None }
+        Self {
+            password: prepare(password.bytes()),
+            binding,
+            nonce,
+            server_signature: None,
+        }
     }
 
     /// The client's first message.
@@ -127,12 +132,22 @@ impl Scram {
     pub fn verify(&self, server_final: &[u8]) -> Result<(), ScramError> {
         let message = text(server_final)?;
         if let Some(reason) = message.strip_prefix("e=") {
-            return Err(ScramError::Refused(reason.chars().filter(|character| !character.is_control()).collect()));
+            return Err(ScramError::Refused(
+                reason.chars().filter(|character| !character.is_control()).collect(),
+            ));
         }
-        let signature = message.split(',').next().and_then(|field| field.strip_prefix("v=")).ok_or(ScramError::Malformed)?;
+        let signature = message
+            .split(',')
+            .next()
+            .and_then(|field| field.strip_prefix("v="))
+            .ok_or(ScramError::Malformed)?;
         let signature = BASE64.decode(signature).map_err(|_| ScramError::Malformed)?;
         let expected = self.server_signature.ok_or(ScramError::Malformed)?;
-        if bool::from(signature.ct_eq(&expected)) { Ok(()) } else { Err(ScramError::ServerSignature) }
+        if bool::from(signature.ct_eq(&expected)) {
+            Ok(())
+        } else {
+            Err(ScramError::ServerSignature)
+        }
     }
 }
 
@@ -145,7 +160,12 @@ struct Challenge<'a> {
 impl<'a> Challenge<'a> {
     fn parse(message: &'a str) -> Result<Self, ScramError> {
         let mut fields = message.split(',');
-        let mut field = |prefix| fields.next().and_then(|field| field.strip_prefix(prefix)).ok_or(ScramError::Malformed);
+        let mut field = |prefix| {
+            fields
+                .next()
+                .and_then(|field| field.strip_prefix(prefix))
+                .ok_or(ScramError::Malformed)
+        };
         let nonce = field("r=")?;
         let salt = BASE64.decode(field("s=")?).map_err(|_| ScramError::Malformed)?;
         let asked: u64 = field("i=")?.parse().map_err(|_| ScramError::Malformed)?;
@@ -171,7 +191,13 @@ fn prepare(password: &[u8]) -> Zeroizing<Vec<u8>> {
 /// `Hi` of RFC 5802: PBKDF2 with HMAC-SHA-256 and one block of output.
 fn salted_password(password: &[u8], salt: &[u8], iterations: u32) -> Key {
     let keyed = keyed(password);
-    let mut block: Key = keyed.clone().chain_update(salt).chain_update(1_u32.to_be_bytes()).finalize().into_bytes().into();
+    let mut block: Key = keyed
+        .clone()
+        .chain_update(salt)
+        .chain_update(1_u32.to_be_bytes())
+        .finalize()
+        .into_bytes()
+        .into();
     let mut result = block;
     for _ in 1..iterations {
         block = keyed.clone().chain_update(block).finalize().into_bytes().into();
@@ -221,7 +247,10 @@ mod tests {
         proof.iter_mut().zip(client_key).for_each(|(byte, key)| *byte ^= key);
         assert_eq!(BASE64.encode(proof), "dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=");
         let server_key = hmac(&salted, b"Server Key");
-        assert_eq!(BASE64.encode(hmac(&server_key, signed.as_bytes())), "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
+        assert_eq!(
+            BASE64.encode(hmac(&server_key, signed.as_bytes())),
+            "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
+        );
     }
 
     #[test]
@@ -242,13 +271,24 @@ mod tests {
     fn refuses_what_a_hostile_server_may_say() {
         let first = |message: &str| exchange().respond(message.as_bytes()).unwrap_err();
         assert_eq!(first("r=other,s=AAAA,i=4096"), ScramError::ForeignNonce);
-        assert_eq!(first(&format!("r={NONCE},s=AAAA,i=4096")), ScramError::ForeignNonce, "nothing was added");
+        assert_eq!(
+            first(&format!("r={NONCE},s=AAAA,i=4096")),
+            ScramError::ForeignNonce,
+            "nothing was added"
+        );
         assert_eq!(first(&format!("r={NONCE}x,s=AAAA,i=0")), ScramError::Iterations(0));
-        assert_eq!(first(&format!("r={NONCE}x,s=AAAA,i=4294967297")), ScramError::Iterations(4_294_967_297));
+        assert_eq!(
+            first(&format!("r={NONCE}x,s=AAAA,i=4294967297")),
+            ScramError::Iterations(4_294_967_297)
+        );
         assert_eq!(first(&format!("r={NONCE}x,s=?,i=1")), ScramError::Malformed);
         assert_eq!(first(""), ScramError::Malformed);
         assert_eq!(exchange().respond(&[0xFF]).unwrap_err(), ScramError::Malformed);
-        assert_eq!(exchange().verify(b"v=AAAA").unwrap_err(), ScramError::Malformed, "nothing was sent yet");
+        assert_eq!(
+            exchange().verify(b"v=AAAA").unwrap_err(),
+            ScramError::Malformed,
+            "nothing was sent yet"
+        );
     }
 
     #[test]

@@ -78,7 +78,13 @@ pub struct Decoder {
 
 impl Default for Decoder {
     fn default() -> Self {
-        Self { state: State::Header, limit: MAX_MESSAGE_BEFORE_LOGIN, chunk: Vec::new(), position: 0, partial: Vec::new() }
+        Self {
+            state: State::Header,
+            limit: MAX_MESSAGE_BEFORE_LOGIN,
+            chunk: Vec::new(),
+            position: 0,
+            partial: Vec::new(),
+        }
     }
 }
 
@@ -124,8 +130,15 @@ impl Decoder {
 
     pub(crate) fn frame(&self, located: &Located) -> Frame<'_> {
         match *located {
-            Located::Message { tag, start, end } => Frame::Message { tag, body: &self.chunk[start..end] },
-            Located::CopyData { start, end, first, last } => Frame::CopyData { bytes: &self.chunk[start..end], first, last },
+            Located::Message { tag, start, end } => Frame::Message {
+                tag,
+                body: &self.chunk[start..end],
+            },
+            Located::CopyData { start, end, first, last } => Frame::CopyData {
+                bytes: &self.chunk[start..end],
+                first,
+                last,
+            },
         }
     }
 
@@ -142,14 +155,23 @@ impl Decoder {
         if !self.assemble(HEADER) {
             return Ok(false);
         }
-        let &[tag, a, b, c, d] = self.partial.as_slice() else { return Ok(false) };
+        let &[tag, a, b, c, d] = self.partial.as_slice() else {
+            return Ok(false);
+        };
         self.partial.clear();
         let length = u32::from_be_bytes([a, b, c, d]);
         let body = length.checked_sub(4).ok_or(DecodeError::TooShort { tag, length })? as usize;
         if tag == COPY_DATA {
-            self.state = State::Copy { remaining: body, first: true };
+            self.state = State::Copy {
+                remaining: body,
+                first: true,
+            };
         } else if body > self.limit {
-            return Err(DecodeError::TooLong { tag, length, limit: self.limit });
+            return Err(DecodeError::TooLong {
+                tag,
+                length,
+                limit: self.limit,
+            });
         } else {
             self.state = State::Body { tag, length: body };
         }
@@ -161,7 +183,11 @@ impl Decoder {
             let start = self.position;
             self.position += length;
             self.state = State::Header;
-            return Some(Located::Message { tag, start, end: self.position });
+            return Some(Located::Message {
+                tag,
+                start,
+                end: self.position,
+            });
         }
         if !self.assemble(length) {
             return None;
@@ -172,7 +198,11 @@ impl Decoder {
         self.chunk = std::mem::take(&mut self.partial);
         self.position = self.chunk.len();
         self.chunk.extend_from_slice(&unread);
-        Some(Located::Message { tag, start: 0, end: length })
+        Some(Located::Message {
+            tag,
+            start: 0,
+            end: length,
+        })
     }
 
     fn read_copy(&mut self, remaining: usize, first: bool) -> Option<Located> {
@@ -183,8 +213,20 @@ impl Decoder {
         let start = self.position;
         self.position += available;
         let last = available == remaining;
-        self.state = if last { State::Header } else { State::Copy { remaining: remaining - available, first: false } };
-        Some(Located::CopyData { start, end: self.position, first, last })
+        self.state = if last {
+            State::Header
+        } else {
+            State::Copy {
+                remaining: remaining - available,
+                first: false,
+            }
+        };
+        Some(Located::CopyData {
+            start,
+            end: self.position,
+            first,
+            last,
+        })
     }
 }
 
@@ -236,7 +278,14 @@ mod tests {
 
     #[test]
     fn chunks_make_no_difference() {
-        let stream = [message(b'S', b"a\0b\0"), message(b'd', &[7; 100]), message(b'Z', b""), message(b'd', b"x"), message(b'c', b"")].concat();
+        let stream = [
+            message(b'S', b"a\0b\0"),
+            message(b'd', &[7; 100]),
+            message(b'Z', b""),
+            message(b'd', b"x"),
+            message(b'c', b""),
+        ]
+        .concat();
         let expected = vec![
             Seen::Message(b'S', b"a\0b\0".to_vec()),
             Seen::Copy(vec![7; 100]),
@@ -253,7 +302,14 @@ mod tests {
     fn an_empty_copy_message_is_a_piece_of_its_own() {
         let mut decoder = Decoder::default();
         decoder.feed(message(b'd', b""));
-        assert_eq!(decoder.next_frame().unwrap(), Some(Frame::CopyData { bytes: b"", first: true, last: true }));
+        assert_eq!(
+            decoder.next_frame().unwrap(),
+            Some(Frame::CopyData {
+                bytes: b"",
+                first: true,
+                last: true
+            })
+        );
         assert_eq!(decoder.next_frame().unwrap(), None);
     }
 
@@ -261,13 +317,26 @@ mod tests {
     fn lengths_have_limits_but_copy_data_does_not_need_one() {
         let header = |tag: u8, length: u32| [&[tag][..], &length.to_be_bytes()].concat();
         assert_eq!(decode(&header(b'E', 3), 5), Err(DecodeError::TooShort { tag: b'E', length: 3 }));
-        assert!(matches!(decode(&header(b'E', u32::MAX), 5), Err(DecodeError::TooLong { limit: MAX_MESSAGE_BEFORE_LOGIN, .. })));
+        assert!(matches!(
+            decode(&header(b'E', u32::MAX), 5),
+            Err(DecodeError::TooLong {
+                limit: MAX_MESSAGE_BEFORE_LOGIN,
+                ..
+            })
+        ));
         let mut decoder = Decoder::default();
         decoder.logged_in();
         decoder.feed(header(b'd', u32::MAX));
         assert_eq!(decoder.next_frame().unwrap(), None);
         assert!(!decoder.at_boundary());
         decoder.feed(vec![1; 1000]);
-        assert!(matches!(decoder.next_frame().unwrap(), Some(Frame::CopyData { first: true, last: false, .. })));
+        assert!(matches!(
+            decoder.next_frame().unwrap(),
+            Some(Frame::CopyData {
+                first: true,
+                last: false,
+                ..
+            })
+        ));
     }
 }

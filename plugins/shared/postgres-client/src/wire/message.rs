@@ -37,8 +37,12 @@ pub struct DataRow<'a>(pub Vec<Option<&'a [u8]>>);
 #[expect(missing_docs, reason = "named as in PostgreSQL's documentation, chapter \"Message Formats\"")]
 pub enum Message<'a> {
     Authentication(Authentication<'a>),
-    BackendKeyData { process: u32 },
-    CommandComplete { tag: &'a [u8] },
+    BackendKeyData {
+        process: u32,
+    },
+    CommandComplete {
+        tag: &'a [u8],
+    },
     CopyBothResponse,
     CopyDone,
     CopyInResponse,
@@ -49,9 +53,14 @@ pub enum Message<'a> {
     NegotiateProtocolVersion,
     NoticeResponse(ServerReport),
     NotificationResponse,
-    ParameterStatus { name: &'a [u8], value: &'a [u8] },
+    ParameterStatus {
+        name: &'a [u8],
+        value: &'a [u8],
+    },
     ReadyForQuery,
-    RowDescription { columns: Vec<&'a [u8]> },
+    RowDescription {
+        columns: Vec<&'a [u8]>,
+    },
     /// A type byte that no server of protocol 3.0 sends to this client.
     Unknown(u8),
 }
@@ -74,9 +83,14 @@ impl<'a> Message<'a> {
             b'v' => Self::NegotiateProtocolVersion,
             b'N' => Self::NoticeResponse(ServerReport::parse(fields)?),
             b'A' => Self::NotificationResponse,
-            b'S' => Self::ParameterStatus { name: fields.string()?, value: fields.string()? },
+            b'S' => Self::ParameterStatus {
+                name: fields.string()?,
+                value: fields.string()?,
+            },
             b'Z' => Self::ReadyForQuery,
-            b'T' => Self::RowDescription { columns: row_description(fields)? },
+            b'T' => Self::RowDescription {
+                columns: row_description(fields)?,
+            },
             other => Self::Unknown(other),
         })
     }
@@ -86,8 +100,12 @@ fn authentication(mut fields: Fields<'_>) -> Result<Authentication<'_>, Truncate
     Ok(match fields.u32()? {
         0 => Authentication::Ok,
         3 => Authentication::CleartextPassword,
-        5 => Authentication::Md5Password { salt: fields.u32()?.to_be_bytes() },
-        10 => Authentication::Sasl { mechanisms: mechanisms(fields)? },
+        5 => Authentication::Md5Password {
+            salt: fields.u32()?.to_be_bytes(),
+        },
+        10 => Authentication::Sasl {
+            mechanisms: mechanisms(fields)?,
+        },
         11 => Authentication::SaslContinue(fields.rest()),
         12 => Authentication::SaslFinal(fields.rest()),
         other => Authentication::Other(other),
