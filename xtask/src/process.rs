@@ -39,6 +39,12 @@ pub(crate) fn workspace() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
+/// Where Cargo puts what it builds.
+pub(crate) fn target_folder() -> PathBuf {
+    let named = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    named.unwrap_or_else(|| workspace().join("target"))
+}
+
 /// The command as it would be typed: program's name and arguments.
 pub(crate) fn line(command: &Command) -> String {
     let program = PathBuf::from(command.get_program());

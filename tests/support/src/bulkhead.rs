@@ -111,10 +111,14 @@ impl Bulkhead {
         )
     }
 
-    /// A command in the folder, with a configuration of its own and no colour; the caches and state of the user's account stay out of it.
+    /// A command in the folder, without colour. Components are compiled into a cache beside the binary, which all tests share: compiling is slow, and
+    /// the cache is keyed by content.
     pub fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
         let mut command = Command::new(&self.binary);
         command.args(arguments).current_dir(self.scratch.path()).stdin(Stdio::null());
+        command
+            .env("BULKHEAD_CACHE_DIR", self.binary.with_file_name("bulkhead-test-cache"))
+            .env_remove("BULKHEAD_CONFIG");
         command.env("NO_COLOR", "1").env("LC_ALL", "C.UTF-8").env_remove("RUST_LOG");
         command
     }

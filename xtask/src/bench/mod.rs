@@ -8,6 +8,7 @@ mod measure;
 mod peer;
 mod postgres;
 mod report;
+mod sandbox_tax;
 mod startup;
 mod vault;
 
@@ -38,6 +39,7 @@ pub(crate) struct Arguments {
 #[derive(clap::Subcommand)]
 enum Benchmark {
     Postgres(postgres::Arguments),
+    SandboxTax(sandbox_tax::Arguments),
     Startup(startup::Arguments),
 }
 
@@ -63,6 +65,7 @@ pub(crate) fn run(console: &Console, arguments: &Arguments) -> Result<()> {
     };
     let report = match &arguments.benchmark {
         Benchmark::Postgres(arguments) => postgres::run(&context, arguments)?,
+        Benchmark::SandboxTax(arguments) => sandbox_tax::run(&context, arguments)?,
         Benchmark::Startup(arguments) => startup::run(&context, arguments)?,
     };
     if arguments.json {

@@ -127,7 +127,7 @@ impl Side for VaultSide {
 
     fn restore(&self) -> Result<Cost> {
         let target = self.scratch().folder("restored")?;
-        let cost = self.run(&["restore", "cluster", "--to", "elsewhere"])?;
+        let cost = self.run(&["restore", "cluster", "--target", "elsewhere"])?;
         std::fs::remove_dir_all(&target).map_err(Error::io("cannot remove what was restored"))?;
         Ok(cost)
     }

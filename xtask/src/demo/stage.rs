@@ -27,8 +27,9 @@ pub(crate) fn build(console: &Console, release: bool) -> Result<PathBuf> {
     }
     console.command(&process::line(&build));
     process::run(&mut build)?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| process::workspace().join("target"), PathBuf::from);
-    let binary = target.join(if release { "release" } else { "debug" }).join("bulkhead");
+    let binary = process::target_folder()
+        .join(if release { "release" } else { "debug" })
+        .join("bulkhead");
     binary
         .canonicalize()
         .map_err(Error::io(format!("cannot find {}", binary.display())))
@@ -104,7 +105,7 @@ impl<'c> Stage<'c> {
     /// Restores the last snapshot through the plugin and lets PostgreSQL's own tool verify it.
     pub(super) fn restore(&self) -> Result<Duration> {
         let begin = Instant::now();
-        self.bulkhead(&["restore", "demo", "--to", "elsewhere"])?;
+        self.bulkhead(&["restore", "demo", "--target", "elsewhere"])?;
         let duration = begin.elapsed();
         self.console.command("pg_verifybackup restored/data");
         self.installation.verify_backup(&self.scratch.join("restored/data"))?;

@@ -1,0 +1,95 @@
+//! Keys and secrets: missing, wrong, or of somebody else.
+
+use crate::world::{World, assert_told};
+use bulkhead_test_support::Bulkhead;
+
+#[test]
+fn a_wrong_vault_password_opens_nothing_and_harms_nothing() {
+    let world = World::with_a_snapshot();
+    let right = std::fs::read(world.bulkhead().vault_password_file()).unwrap();
+    std::fs::write(world.bulkhead().vault_password_file(), "not the password").unwrap();
+    let outcome = world.run(&["run", "good"]);
+    assert_told!(outcome);
+    assert!(!outcome.stderr.contains("not the password"), "a password is never shown");
+    std::fs::write(world.bulkhead().vault_password_file(), right).unwrap();
+    world.assert_nothing_was_lost();
+}
+
+#[test]
+fn a_missing_password_file_is_named() {
+    let world = World::with_a_snapshot();
+    let file = world.bulkhead().vault_password_file();
+    let aside = world.folder().join("aside");
+    std::fs::rename(&file, &aside).unwrap();
+    let outcome = world.run(&["run", "good"]);
+    assert_told!(outcome);
+    std::fs::rename(&aside, &file).unwrap();
+    world.assert_nothing_was_lost();
+}
+
+#[test]
+fn a_missing_secret_of_a_source_is_named_with_its_line() {
+    let world = World::with_a_snapshot();
+    world.configure_misbehaviour("good", "secret.password = { env = \"BULKHEAD_TEST_NOT_SET\", reveal = true }");
+    let outcome = world.run(&["run", "bad"]);
+    assert_told!(outcome);
+    world.assert_nothing_was_lost();
+}
+
+#[test]
+fn somebody_elses_folder_is_not_made_a_vault() {
+    let world = World::with_a_snapshot();
+    let stranger = Bulkhead::new().unwrap();
+    std::fs::write(stranger.vault().join("thesis.odt"), "years of work").unwrap();
+    stranger.configure("").unwrap();
+    let outcome = stranger.run(["init", "main"]).unwrap();
+    assert_told!(outcome);
+    assert_ne!(outcome.code, Some(0));
+    assert_eq!(
+        std::fs::read_to_string(stranger.vault().join("thesis.odt")).unwrap(),
+        "years of work"
+    );
+    assert_eq!(std::fs::read_dir(stranger.vault()).unwrap().count(), 1, "nothing was added");
+    world.assert_nothing_was_lost();
+}
+
+#[test]
+fn a_second_init_leaves_the_vault_as_it_is() {
+    let world = World::with_a_snapshot();
+    let outcome = world.run(&["init", "main"]);
+    assert_told!(outcome);
+    assert_ne!(outcome.code, Some(0));
+    world.assert_nothing_was_lost();
+}
+
+#[test]
+fn somebody_elses_vault_is_not_written_to() {
+    let world = World::with_a_snapshot();
+    let other = World::with_a_snapshot();
+    let ours = std::fs::read(world.bulkhead().vault_password_file()).unwrap();
+    let theirs = std::fs::read(other.bulkhead().vault_password_file()).unwrap();
+    std::fs::write(other.bulkhead().vault_password_file(), ours).unwrap();
+    let outcome = other.run(&["run", "good"]);
+    assert_told!(outcome);
+    assert_ne!(outcome.code, Some(0));
+    std::fs::write(other.bulkhead().vault_password_file(), theirs).unwrap();
+    other.assert_nothing_was_lost();
+    world.assert_nothing_was_lost();
+}
+
+#[test]
+fn a_revealed_secret_that_a_plugin_repeats_appears_nowhere() {
+    let world = World::with_a_snapshot();
+    let secret = bulkhead_test_support::random_secret().unwrap();
+    world.bulkhead().scratch().private_file("secret", &secret).unwrap();
+    world.configure_misbehaviour("leak-secret", "secret.password = { file = \"secret\", reveal = true }");
+    for arguments in [&["run", "bad"][..], &["run", "bad", "--json"], &["run", "bad", "-vv"]] {
+        let outcome = world.run(arguments);
+        assert_ne!(outcome.code, Some(0));
+        assert!(
+            !format!("{}{}", outcome.stdout, outcome.stderr).contains(&secret),
+            "the secret leaked by {arguments:?}"
+        );
+    }
+    world.assert_nothing_was_lost();
+}

@@ -1,0 +1,121 @@
+//! Runs that are cut off: by a dying server, by `kill -9`, by Ctrl-C.
+
+use std::io::Read as _;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use bulkhead_test_support::{Outcome, signal};
+
+use crate::postgres::Shop;
+use crate::world::{World, assert_told};
+
+/// A run that would take minutes: it hangs after some megabytes have been written.
+const ENDLESS: &str = "limits = { wall-clock = \"5 min\" }";
+
+/// Waits until the run has stored something beyond what was there.
+fn wait_until_it_stores(world: &World, child: &mut Child) {
+    let begin = Instant::now();
+    let objects = || std::fs::read_dir(world.bulkhead().vault().join("locks")).unwrap().count();
+    while objects() == 0 {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended by itself");
+        assert!(begin.elapsed() < Duration::from_secs(20), "the run never began");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // Some way into the run.
+    std::thread::sleep(Duration::from_millis(300));
+}
+
+fn spawn(world: &World) -> Child {
+    let mut command = world.bulkhead().command(["run", "bad"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn outcome(mut child: Child) -> Outcome {
+    let mut stdout = String::new();
+    let mut stderr = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    Outcome {
+        code: child.wait().unwrap().code(),
+        stdout,
+        stderr,
+    }
+}
+
+#[test]
+fn an_interrupt_ends_a_run_within_a_second_and_cleans_up() {
+    for (name, behaviour) in [("hanging", "hang"), ("looping", "loop-forever")] {
+        let world = World::with_a_snapshot();
+        world.configure_misbehaviour(behaviour, ENDLESS);
+        let mut child = spawn(&world);
+        wait_until_it_stores(&world, &mut child);
+        let begin = Instant::now();
+        signal::interrupt(&child).unwrap();
+        let outcome = outcome(child);
+        let took = begin.elapsed();
+        assert!(took < Duration::from_secs(1), "a {name} plugin was cancelled after {took:?}");
+        assert_told!(format!("interrupted_while_{name}"), outcome);
+        assert_eq!(outcome.code, Some(130));
+        assert_eq!(
+            std::fs::read_dir(world.bulkhead().vault().join("locks")).unwrap().count(),
+            0,
+            "the lock is gone"
+        );
+        world.assert_nothing_was_lost();
+    }
+}
+
+#[test]
+fn a_killed_run_leaves_a_vault_that_works() {
+    let world = World::with_a_snapshot();
+    world.configure_misbehaviour("hang", ENDLESS);
+    let mut child = spawn(&world);
+    wait_until_it_stores(&world, &mut child);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // Its lock is still there, and must not keep a later run from working.
+    world.configure("");
+    world.succeed(&["verify", "good"]);
+    world.restic().run(["unlock", "--remove-all"]).unwrap();
+    world.assert_nothing_was_lost();
+    world.succeed(&["run", "good"]);
+    assert_eq!(world.snapshots(), 2);
+    world.restic().check().unwrap();
+}
+
+#[test]
+fn a_server_that_dies_in_the_middle_of_a_backup_fails_the_run() {
+    let shop = Shop::open();
+    shop.succeed(&["run", "shop"]);
+    // Slow enough to be killed half way.
+    let slowly = std::fs::read_to_string(shop.bulkhead.scratch().join("bulkhead.toml")).unwrap();
+    let slowly = slowly.replace("user = \"backup\"", "user = \"backup\", max-rate = \"2 MiB/s\"");
+    shop.bulkhead.write_configuration(&slowly).unwrap();
+    let child = shop
+        .bulkhead
+        .command(["run", "shop"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let begin = Instant::now();
+    let streaming = "SELECT count(*) FROM pg_stat_progress_basebackup WHERE backup_streamed > 3000000";
+    while shop.cluster.execute("postgres", streaming).unwrap() == "0" {
+        assert!(begin.elapsed() < Duration::from_secs(30), "the backup never began");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    shop.cluster.kill().unwrap();
+    let killed = Instant::now();
+    let outcome = outcome(child);
+    assert!(
+        killed.elapsed() < Duration::from_secs(5),
+        "it took {:?} to notice",
+        killed.elapsed()
+    );
+    assert_told!(outcome);
+    assert_ne!(outcome.code, Some(0));
+    shop.cluster.start().unwrap();
+    let listed: serde_json::Value = serde_json::from_str(&shop.succeed(&["snapshots", "--json"])).unwrap();
+    assert_eq!(listed["snapshots"].as_array().unwrap().len(), 1);
+    shop.succeed(&["verify", "shop", "--read-data"]);
+}

@@ -1,0 +1,18 @@
+//! Bulkhead from the outside: its binary, real servers, real plugins, and plain `restic` as the witness.
+//!
+//! [`world::World`] is a scratch installation that already holds one good snapshot, so that every test of something going wrong ends with the
+//! assertion that what was there before still restores.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod configuration;
+mod credentials;
+mod damage;
+mod demo;
+mod help;
+mod interruption;
+mod json;
+mod plugins;
+mod postgres;
+mod restic;
+mod sinks;
+mod world;

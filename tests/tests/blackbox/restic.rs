@@ -1,0 +1,75 @@
+//! Plain restic from Debian lists, checks and restores what Bulkhead writes.
+
+use std::collections::BTreeMap;
+
+use bulkhead_test_support::Tree;
+
+use crate::world::World;
+
+#[test]
+fn restic_lists_a_snapshot_with_its_pipeline_as_path_and_tag() {
+    let world = World::with_a_snapshot();
+    let listed: serde_json::Value = serde_json::from_str(&world.restic().text(["snapshots", "--json"]).unwrap()).unwrap();
+    let [snapshot] = listed.as_array().unwrap().as_slice() else {
+        panic!("{listed}")
+    };
+    assert_eq!(snapshot["paths"], serde_json::json!(["/good"]));
+    assert_eq!(snapshot["tags"], serde_json::json!(["bulkhead", "pipeline:good"]));
+}
+
+#[test]
+fn restic_reads_every_byte_without_complaint() {
+    let world = World::with_a_snapshot();
+    world.succeed(&["run", "good"]);
+    world.restic().check().unwrap();
+}
+
+#[test]
+fn restic_restores_the_bytes_sizes_modes_and_times_that_bulkhead_restores() {
+    let world = World::with_a_snapshot();
+    world.succeed(&["restore", "good", "--into", "ours"]);
+    let theirs = world.bulkhead().scratch().folder("theirs").unwrap();
+    world.restic().restore("latest", &theirs).unwrap();
+    let ours = Tree::of(&world.folder().join("ours")).unwrap();
+    assert_eq!(ours.0.len(), 4, "a folder and three files: {:?}", ours.0.keys());
+    assert_eq!(ours, Tree::of(&theirs).unwrap().without(&[".bulkhead"]));
+}
+
+#[test]
+fn a_run_that_changes_nothing_stores_next_to_nothing() {
+    let world = World::with_a_snapshot();
+    let bytes = || {
+        Tree::of(&world.bulkhead().vault())
+            .unwrap()
+            .0
+            .values()
+            .map(|node| node.size)
+            .sum::<u64>()
+    };
+    let before = bytes();
+    world.succeed(&["run", "good"]);
+    assert!(bytes() - before < 10_000, "{} more bytes", bytes() - before);
+    assert_eq!(world.snapshots(), 2);
+}
+
+#[test]
+fn restic_and_bulkhead_dump_the_same_entry() {
+    let world = World::with_a_snapshot();
+    let theirs = world.restic().run(["dump", "latest", "/data/00000001"]).unwrap().stdout;
+    let ours = world.bulkhead().command(["dump", "good", "data/00000001"]).output().unwrap();
+    assert!(ours.status.success());
+    assert_eq!(theirs.len(), 300_000);
+    assert!(ours.stdout == theirs, "the entries differ");
+}
+
+#[test]
+fn a_restic_prune_beside_it_leaves_what_bulkhead_can_read() {
+    let world = World::with_a_snapshot();
+    world.succeed(&["run", "good"]);
+    world.restic().run(["forget", "--keep-last", "1", "--prune"]).unwrap();
+    world.succeed(&["restore", "good", "--into", "after"]);
+    assert_eq!(world.snapshots(), 1);
+    let contents: BTreeMap<_, _> = Tree::of(&world.folder().join("after")).unwrap().contents();
+    assert_eq!(contents.len(), 3);
+    world.succeed(&["verify", "good", "--read-data"]);
+}

@@ -1,0 +1,134 @@
+//! Sinks that fail or fill up: the run stops at once, commits nothing, and what was there stays readable.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use bulkhead_test_support::{Bulkhead, Scratch, Tree, run};
+
+use crate::world::{World, assert_told, plugin_section};
+
+/// A vault on the misbehaving sink with a snapshot in it, then a run in which the sink behaves as told.
+fn assert_contained(name: &str, behaviour: &str, limits: &str) {
+    let bulkhead = Bulkhead::new().unwrap();
+    let configure = |behaviour: &str, limits: &str, seed: u32| {
+        let head = bulkhead
+            .vault_section()
+            .replace("plugin = \"local\"", "plugin = \"misbehaving-sink\"");
+        let (source, sink) = (plugin_section("misbehaving-source"), plugin_section("misbehaving-sink"));
+        let text = format!(
+            "{head}config = {{ behaviour = \"{behaviour}\" }}\n{limits}\n{source}{sink}\n[pipeline.good]\nplugin = \"misbehaving-source\"\n\
+             vault = \"main\"\nconfig = {{ entries = 3, entry-size = 900000, seed = {seed} }}\n"
+        );
+        bulkhead.write_configuration(&text).unwrap();
+    };
+    let succeed = |arguments: &[&str]| {
+        let outcome = bulkhead.run(arguments).unwrap();
+        assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+        outcome.stdout
+    };
+    configure("good", "", 1);
+    succeed(&["init", "main"]);
+    succeed(&["run", "good"]);
+    succeed(&["restore", "good", "--into", "before"]);
+
+    configure(behaviour, limits, 2);
+    let begin = Instant::now();
+    let outcome = bulkhead.run(["run", "good"]).unwrap();
+    assert!(begin.elapsed() < Duration::from_secs(30), "it took {:?}", begin.elapsed());
+    assert_told!(name, outcome);
+    assert_ne!(outcome.code, Some(0));
+
+    configure("good", "", 1);
+    succeed(&["restore", "good", "--into", "after"]);
+    let [before, after] = ["before", "after"].map(|name| Tree::of(&bulkhead.scratch().join(name)).unwrap().contents());
+    assert_eq!(before, after);
+    let snapshots: serde_json::Value = serde_json::from_str(&succeed(&["snapshots", "--json"])).unwrap();
+    assert_eq!(snapshots["snapshots"].as_array().unwrap().len(), 1);
+    succeed(&["verify", "good"]);
+}
+
+#[test]
+fn a_sink_that_reports_an_error_stops_the_run() {
+    assert_contained("sink_error", "error", "");
+}
+
+#[test]
+fn a_sink_without_room_stops_the_run() {
+    assert_contained("sink_storage_full", "storage-full", "");
+}
+
+#[test]
+fn a_sink_that_panics_stops_the_run() {
+    assert_contained("sink_panic", "panic", "");
+}
+
+#[test]
+fn a_sink_that_loops_ends_at_its_limit() {
+    assert_contained("sink_loops", "loop-forever", "limits = { cpu = \"1 s\" }");
+}
+
+#[test]
+fn a_disk_that_fills_up_stops_the_run_and_keeps_what_it_has() {
+    let world = World::with_a_snapshot();
+    let full = Disk::of_mebibytes(8);
+    let vault = full.path().join("vault");
+    std::fs::create_dir(&vault).unwrap();
+    let bulkhead = Bulkhead::new().unwrap();
+    let configure = |entry_size: u32| {
+        let head = bulkhead
+            .vault_section()
+            .replace(&bulkhead.vault().display().to_string(), &vault.display().to_string());
+        let text = format!(
+            "{head}{}\n[pipeline.good]\nplugin = \"misbehaving-source\"\nvault = \"main\"\nconfig = {{ entries = 3, entry-size = {entry_size} }}\n",
+            plugin_section("misbehaving-source")
+        );
+        bulkhead.write_configuration(&text).unwrap();
+    };
+    let succeed = |arguments: &[&str]| {
+        let outcome = bulkhead.run(arguments).unwrap();
+        assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    };
+    configure(500_000);
+    succeed(&["init", "main"]);
+    succeed(&["run", "good"]);
+    succeed(&["restore", "good", "--into", "before"]);
+
+    configure(20_000_000);
+    let outcome = bulkhead.run(["run", "good"]).unwrap();
+    assert_told!(outcome);
+    assert_ne!(outcome.code, Some(0));
+
+    configure(500_000);
+    succeed(&["restore", "good", "--into", "after"]);
+    let [before, after] = ["before", "after"].map(|name| Tree::of(&bulkhead.scratch().join(name)).unwrap().contents());
+    assert_eq!(before, after);
+    succeed(&["verify", "good"]);
+    world.assert_nothing_was_lost();
+}
+
+/// A small file system of its own.
+struct Disk(Scratch);
+
+impl Disk {
+    /// A tmpfs in a scratch folder. Only root can mount one, so whoever else runs the tests has to use a file system that is small already.
+    fn of_mebibytes(size: u32) -> Self {
+        let scratch = Scratch::new().unwrap();
+        let mut mount = Command::new("mount");
+        run(mount
+            .args(["-t", "tmpfs", "-o", &format!("size={size}m"), "tmpfs"])
+            .arg(scratch.path()))
+        .unwrap();
+        Self(scratch)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = run(Command::new("umount").arg("--lazy").arg(self.0.path()));
+    }
+}
