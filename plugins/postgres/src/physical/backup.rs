@@ -82,17 +82,20 @@ fn slot_name() -> Result<String> {
     Ok(format!("bulkhead_{}", hex::encode(random)))
 }
 
-/// Adds what to do where the log was removed although a slot held it.
+/// Adds what to do where the server gave up on keeping the log: it terminates whoever holds the slot (57P01), or finds the log missing at the end.
 fn explain_backup(error: Error) -> Error {
     let error = error.context("the base backup failed");
-    let removed = error.kind == ErrorKind::Server && error.causes.iter().any(|cause| cause.contains("WAL"));
-    if removed {
-        error.with_hint(
-            "the server removed log that the backup needs, although a slot held it: raise `max_slot_wal_keep_size` on the server",
-        )
-    } else {
-        error
+    let is_about = |words: &str| error.causes.iter().any(|cause| cause.contains(words));
+    if is_about("SQLSTATE 57P01") {
+        return error.with_hint(
+            "an administrator terminated the connection, or the backup's log grew beyond `max_slot_wal_keep_size`: the server's own log tells \
+             which; raise that setting where backups run long beside many writes",
+        );
     }
+    if error.kind == ErrorKind::Server && is_about("WAL") {
+        return error.with_hint("the server removed log that the backup needs: raise `max_slot_wal_keep_size` on the server");
+    }
+    error
 }
 
 /// Pages have no checksums: what the disk changes goes unnoticed into every backup.

@@ -49,6 +49,32 @@ fn a_terminated_connection_fails_the_backup() {
 }
 
 #[test]
+fn log_that_the_server_may_not_keep_fails_the_backup() {
+    let limits = ["max_slot_wal_keep_size", "min_wal_size", "max_wal_size"];
+    let cluster = limits
+        .into_iter()
+        .fold(builder(), |builder, name| builder.setting(name, "2MB"))
+        .start()
+        .unwrap();
+    let error = slow_backup(&cluster, || {
+        for _ in 0..8 {
+            cluster
+                .execute(
+                    "postgres",
+                    "SELECT pg_logical_emit_message(false, 'x', 'y'), pg_switch_wal(); CHECKPOINT",
+                )
+                .unwrap();
+        }
+    });
+    assert_says(&error, "the base backup failed", "max_slot_wal_keep_size");
+    assert!(
+        cluster.log().contains("max_slot_wal_keep_size") || cluster.log().contains("invalidating"),
+        "{}",
+        cluster.log()
+    );
+}
+
+#[test]
 fn all_wal_senders_in_use() {
     let cluster = builder().setting("max_wal_senders", 1).start().unwrap();
     let error = {
