@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use bulkhead_model::Fault;
 use bytes::Bytes;
 
 use crate::{
@@ -22,31 +21,28 @@ pub(crate) fn id_of(key: &str) -> Option<ObjectId> {
     key.rsplit('/').next()?.parse().ok()
 }
 
-fn failed(store: &dyn ObjectStore, operation: &'static str, key: &str, fault: Fault) -> StoreError {
-    StoreError {
-        operation,
-        key: key.to_owned(),
-        location: store.location(),
-        fault,
-    }
-}
-
 /// Stores an object.
 pub(crate) async fn put(store: &dyn ObjectStore, key: &str, body: ObjectBody) -> Result<(), StoreError> {
     store
         .put(key, body, false)
         .await
-        .map_err(|fault| failed(store, "storing", key, fault))
+        .map_err(|fault| StoreError::new(store, "storing", key, fault))
 }
 
 /// Reads an object, or a range of it.
 pub(crate) async fn get(store: &dyn ObjectStore, key: &str, range: Option<Range<u64>>) -> Result<Bytes, StoreError> {
-    store.get(key, range).await.map_err(|fault| failed(store, "reading", key, fault))
+    store
+        .get(key, range)
+        .await
+        .map_err(|fault| StoreError::new(store, "reading", key, fault))
 }
 
 /// Lists objects.
 pub(crate) async fn list(store: &dyn ObjectStore, prefix: &str) -> Result<Vec<ObjectInfo>, StoreError> {
-    store.list(prefix).await.map_err(|fault| failed(store, "listing", prefix, fault))
+    store
+        .list(prefix)
+        .await
+        .map_err(|fault| StoreError::new(store, "listing", prefix, fault))
 }
 
 /// Lists the ids of objects, in order.
@@ -61,11 +57,14 @@ pub(crate) async fn exists(store: &dyn ObjectStore, key: &str) -> Result<bool, S
     Ok(store
         .stat(key)
         .await
-        .map_err(|fault| failed(store, "looking for", key, fault))?
+        .map_err(|fault| StoreError::new(store, "looking for", key, fault))?
         .is_some())
 }
 
 /// Removes an object.
 pub(crate) async fn delete(store: &dyn ObjectStore, key: &str) -> Result<(), StoreError> {
-    store.delete(key).await.map_err(|fault| failed(store, "removing", key, fault))
+    store
+        .delete(key)
+        .await
+        .map_err(|fault| StoreError::new(store, "removing", key, fault))
 }

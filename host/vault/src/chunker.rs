@@ -19,6 +19,8 @@ const WINDOW: usize = 64;
 const LANES: usize = 4;
 /// Bytes that one window rolls over before the four are compared.
 const STRETCH: usize = 4 << 10;
+/// Steps that a window makes in its stretch: it begins on the first position.
+const ROLLS: usize = STRETCH - 1;
 
 /// The tables of one polynomial. Shared by all entries of a vault.
 pub(crate) struct Chunker {
@@ -61,12 +63,12 @@ impl Chunker {
         data[end - WINDOW..end].iter().fold(0, |hash, byte| self.append(hash, *byte))
     }
 
-    #[inline(always)]
+    #[inline]
     fn append(&self, hash: u64, byte: u8) -> u64 {
         ((hash << 8) | u64::from(byte)) ^ self.reduce[((hash >> self.shift) & 255) as usize]
     }
 
-    #[inline(always)]
+    #[inline]
     fn roll(&self, hash: u64, leaving: u8, entering: u8) -> u64 {
         self.append(hash ^ self.out[usize::from(leaving)], entering)
     }
@@ -90,32 +92,35 @@ impl Chunker {
 
     /// The first end in the `LANES * STRETCH` positions from `first` on that is one.
     fn scan_lanes(&self, data: &[u8], first: usize) -> Option<usize> {
-        let lane = |number: usize| {
-            let first = first + number * STRETCH;
-            (
-                &data[first - WINDOW..first - WINDOW + STRETCH - 1],
-                &data[first..first + STRETCH - 1],
-            )
-        };
-        let lanes: [(&[u8], &[u8]); LANES] = [lane(0), lane(1), lane(2), lane(3)];
-        let mut hashes = [0, 1, 2, 3].map(|number| self.fingerprint(data, first + number * STRETCH));
+        let starts = [0, 1, 2, 3].map(|number| first + number * STRETCH);
+        let mut hashes = starts.map(|start| self.fingerprint(data, start));
         let mut found = hashes.map(|hash| if hash & SPLIT_MASK == 0 { 0 } else { usize::MAX });
-        for position in 0..STRETCH - 1 {
-            for number in 0..LANES {
-                let (leaving, entering) = lanes[number];
-                hashes[number] = self.roll(hashes[number], leaving[position], entering[position]);
-            }
+        // Slices of one known length: no bounds to check in the loop.
+        let leaving = starts.map(|start| data[start - WINDOW..].first_chunk::<ROLLS>());
+        let entering = starts.map(|start| data[start..].first_chunk::<ROLLS>());
+        let ([Some(l0), Some(l1), Some(l2), Some(l3)], [Some(e0), Some(e1), Some(e2), Some(e3)]) = (leaving, entering) else {
+            return None;
+        };
+        for position in 0..ROLLS {
+            hashes = [
+                self.roll(hashes[0], l0[position], e0[position]),
+                self.roll(hashes[1], l1[position], e1[position]),
+                self.roll(hashes[2], l2[position], e2[position]),
+                self.roll(hashes[3], l3[position], e3[position]),
+            ];
             if hashes.iter().any(|hash| hash & SPLIT_MASK == 0) {
-                for number in 0..LANES {
-                    if hashes[number] & SPLIT_MASK == 0 {
-                        found[number] = found[number].min(position + 1);
+                for (found, hash) in found.iter_mut().zip(hashes) {
+                    if hash & SPLIT_MASK == 0 {
+                        *found = (*found).min(position + 1);
                     }
                 }
             }
         }
-        (0..LANES)
-            .find(|number| found[*number] != usize::MAX)
-            .map(|number| first + number * STRETCH + found[number])
+        starts
+            .into_iter()
+            .zip(found)
+            .find(|(_, found)| *found != usize::MAX)
+            .map(|(start, found)| start + found)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bulkhead_model::{EntryPath, Fault};
 
-use crate::id::ObjectId;
+use crate::{id::ObjectId, store::ObjectStore};
 
 /// A call to the store that failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -16,7 +16,19 @@ pub struct StoreError {
     pub location: String,
     /// What the store said.
     #[source]
-    pub fault: Fault,
+    pub fault: Box<Fault>,
+}
+
+impl StoreError {
+    /// A failure of `operation` on `key`.
+    pub(crate) fn new(store: &dyn ObjectStore, operation: &'static str, key: &str, fault: Fault) -> Self {
+        Self {
+            operation,
+            key: key.to_owned(),
+            location: store.location(),
+            fault: Box::new(fault),
+        }
+    }
 }
 
 /// Stored content that is not what it must be.
@@ -149,7 +161,7 @@ pub enum WriteError {
         location: String,
         /// Who holds it.
         #[source]
-        by: LockedBy,
+        by: Box<LockedBy>,
     },
     /// Format version 1 knows no compression; it can be read, not written.
     #[error("the vault in {location} has format version 1, which cannot be written")]

@@ -221,7 +221,7 @@ mod tests {
             kind,
             offset: number,
             length: 100,
-            uncompressed_length: (number % 2 == 0).then_some(300),
+            uncompressed_length: number.is_multiple_of(2).then_some(300),
         }
     }
 

@@ -93,7 +93,7 @@ async fn refuse_exclusive(core: &Core) -> Result<(), WriteError> {
         if let Some(by) = exclusive(core, id).await? {
             return Err(WriteError::Locked {
                 location: core.store.location(),
-                by,
+                by: Box::new(by),
             });
         }
     }
@@ -123,4 +123,79 @@ async fn exclusive(core: &Core, id: ObjectId) -> Result<Option<LockedBy>, StoreE
         since: file.time,
         lock: id,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::{InitOptions, Vault, stores::MemoryStore};
+
+    /// Puts a lock that is `age` seconds old.
+    async fn lock(core: &Core, exclusive: bool, age: i64) -> ObjectId {
+        let taken = bulkhead_model::Timestamp {
+            seconds: time::now().seconds - age,
+            nanoseconds: 0,
+        };
+        let file = LockFile {
+            time: time::format(taken),
+            exclusive,
+            hostname: "elsewhere".to_owned(),
+            username: "operator".to_owned(),
+            pid: 4711,
+        };
+        let body = ObjectBody::new(document::encode(&core.key, &file).unwrap());
+        let id = ObjectId::from(body.sha256);
+        access::put(&*core.store, &format!("locks/{id}"), body).await.unwrap();
+        id
+    }
+
+    #[tokio::test]
+    async fn an_exclusive_lock_keeps_us_out_until_it_is_stale() {
+        let vault = Vault::init(Arc::new(MemoryStore::new()), &"x".into(), InitOptions::default())
+            .await
+            .unwrap();
+        let core = &vault.core;
+        let count = async || access::list(&*core.store, "locks/").await.unwrap().len();
+        lock(core, false, 10).await;
+        lock(core, true, STALE_SECONDS + 5).await;
+        access::put(
+            &*core.store,
+            &format!("locks/{}", ObjectId::of(b"garbage")),
+            ObjectBody::new("garbage"),
+        )
+        .await
+        .unwrap();
+        let held = Lock::take(core, "here").await.ok().unwrap();
+        assert_eq!(count().await, 4);
+        held.release().await;
+        assert_eq!(count().await, 3);
+
+        let exclusive = lock(core, true, STALE_SECONDS - 60).await;
+        let refused = Lock::take(core, "here").await.err();
+        let by = match refused {
+            Some(WriteError::Locked { by, .. }) => Some(by),
+            _ => None,
+        };
+        let by = by.unwrap();
+        assert_eq!(
+            (by.host.as_str(), by.pid, by.user.as_str(), by.lock),
+            ("elsewhere", 4711, "operator", exclusive)
+        );
+        assert_eq!(count().await, 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lock_is_refreshed_before_it_goes_stale() {
+        let vault = Vault::init(Arc::new(MemoryStore::new()), &"x".into(), InitOptions::default())
+            .await
+            .unwrap();
+        let held = Lock::take(&vault.core, "here").await.ok().unwrap();
+        let first = access::list_ids(&*vault.core.store, "locks/").await.unwrap();
+        tokio::time::sleep(REFRESH + Duration::from_secs(1)).await;
+        let second = access::list_ids(&*vault.core.store, "locks/").await.unwrap();
+        assert!(second.len() == 1 && first != second);
+        held.release().await;
+        assert!(access::list_ids(&*vault.core.store, "locks/").await.unwrap().is_empty());
+    }
 }

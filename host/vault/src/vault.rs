@@ -61,12 +61,7 @@ impl Vault {
             });
         }
         let initialized = store.initialize().await;
-        initialized.map_err(|fault| StoreError {
-            operation: "preparing",
-            key: String::new(),
-            location: store.location(),
-            fault,
-        })?;
+        initialized.map_err(|fault| StoreError::new(&*store, "preparing", "", fault))?;
         let master = MasterKey::random();
         put_key(&store, &master, password, options.host.as_deref())
             .await
@@ -113,12 +108,7 @@ impl Vault {
         }
         let chunker = Chunker::new(config.polynomial().map_err(corrupt)?);
         let traits = store.traits().await;
-        let traits = traits.map_err(|fault| StoreError {
-            operation: "asking about",
-            key: String::new(),
-            location: location(),
-            fault,
-        })?;
+        let traits = traits.map_err(|fault| StoreError::new(&*store, "asking about", "", fault))?;
         let core = Core {
             store,
             traits,

@@ -24,8 +24,11 @@ pub struct SnapshotReader {
     vault: Vault,
     info: Arc<SnapshotInfo>,
     /// The folder that was asked for last: sources look up many neighbours.
-    last: Arc<Mutex<Option<(ObjectId, Arc<Vec<Node>>)>>>,
+    last: Arc<Mutex<Option<Folder>>>,
 }
+
+/// A tree and its name.
+type Folder = (ObjectId, Arc<Vec<Node>>);
 
 /// An entry of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -34,7 +34,7 @@ impl Walk {
     /// A walk that begins with `node` at `path`.
     pub(crate) fn new(core: Arc<Core>, path: EntryPath, node: Node) -> Self {
         let entering = node.subtree.map(|tree| (path.clone(), tree));
-        let start = (!path.is_root()).then(|| SnapshotEntry {
+        let start = (!path.is_root()).then_some(SnapshotEntry {
             path,
             metadata: node.metadata,
             size: node.size,

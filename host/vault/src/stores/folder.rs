@@ -17,20 +17,19 @@ use bytes::Bytes;
 
 use crate::store::{ObjectBody, ObjectInfo, ObjectStore, StoreTraits};
 
+/// Tells temporary files of this process apart.
+static NEXT_TEMPORARY: AtomicU64 = AtomicU64::new(0);
+
 /// Objects as files below a folder.
 pub struct FolderStore {
     root: PathBuf,
-    next: AtomicU64,
 }
 
 impl FolderStore {
     /// A store below `root`, which [`ObjectStore::initialize`] makes.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self {
-            root: root.into(),
-            next: AtomicU64::new(0),
-        }
+        Self { root: root.into() }
     }
 
     fn path(&self, key: &str) -> PathBuf {
@@ -83,7 +82,7 @@ impl ObjectStore for FolderStore {
 
     async fn put(&self, key: &str, body: ObjectBody, if_absent: bool) -> Result<(), Fault> {
         let path = self.path(key);
-        let name = format!("tmp/{}-{}", std::process::id(), self.next.fetch_add(1, Ordering::Relaxed));
+        let name = format!("tmp/{}-{}", std::process::id(), NEXT_TEMPORARY.fetch_add(1, Ordering::Relaxed));
         let temporary = self.root.join(name);
         blocking(key, move || {
             let written = write_parts(&temporary, &body).and_then(|()| {

@@ -1,9 +1,5 @@
 //! What we write, plain restic lists, checks and restores; what restic writes, we list and read.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
-mod support;
-
 use std::{
     fs,
     os::unix::{
@@ -12,8 +8,8 @@ use std::{
     },
 };
 
+use crate::support::{Bench, Restic, backup, begin, file, folder_store, password, path, random, read, record, time, write};
 use bulkhead_model::{EntryMetadata, ExtendedAttribute, NodeType};
-use support::{Bench, Restic, backup, begin, file, folder_store, password, path, random, read, record, time, write};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn restic_restores_what_we_write() {

@@ -1,0 +1,158 @@
+//! What the data path does: backs up synthetic data into a folder store, reads it back, and says how fast, at what cost and in how much memory.
+//!
+//! `cargo run -p bulkhead-vault --release --example throughput -- [MiB] [random|text|zeros] [folder]`
+
+#![expect(clippy::print_stdout, reason = "an example's output")]
+
+use std::{error::Error, path::PathBuf, sync::Arc, time::Instant};
+
+use bulkhead_model::{EntryMetadata, EntryPath, NodeType, Proof, Timestamp};
+use bulkhead_vault::{BeginSnapshot, InitOptions, PluginIdentity, SnapshotRecord, Vault, stores::FolderStore};
+use bytes::Bytes;
+use rand::{RngCore, SeedableRng, rngs::StdRng};
+
+/// Bytes handed to the vault at once, as a plugin does.
+const PIECE: usize = 256 << 10;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let mebibytes: u64 = arguments.next().map_or(Ok(2048), |text| text.parse())?;
+    let kind = arguments.next().unwrap_or_else(|| "text".to_owned());
+    let folder = arguments
+        .next()
+        .map_or_else(|| std::env::temp_dir().join("bulkhead-throughput"), PathBuf::from);
+    let vault = Vault::init(Arc::new(FolderStore::new(&folder)), &"throughput".into(), InitOptions::default()).await?;
+
+    let now = Timestamp {
+        seconds: 0,
+        nanoseconds: 0,
+    };
+    let begin = BeginSnapshot {
+        pipeline: "throughput".to_owned(),
+        host: "here".to_owned(),
+        time: now,
+        parent: None,
+    };
+    let mut source = Source::new(&kind);
+    let (before, begun) = (cpu_seconds(), Instant::now());
+    let writer = vault.begin(begin).await?;
+    let mut entry = writer
+        .create(EntryPath::new("content")?, EntryMetadata::private(NodeType::File))
+        .await?;
+    for _ in 0..mebibytes * 4 {
+        entry.write(source.next()).await?;
+    }
+    let bytes = entry.finish().await?;
+    let committed = writer.commit(record(bytes, now)).await?;
+    report("backup", &kind, bytes, begun, before);
+    println!("stored {} MiB; {:?}", committed.stats.stored_bytes >> 20, committed.stats);
+
+    let (before, begun) = (cpu_seconds(), Instant::now());
+    let reader = vault.read(committed.snapshot.id).await?;
+    let mut entry = reader.open(&EntryPath::new("content")?).await?;
+    while entry.read_next(PIECE).await?.is_some() {}
+    report("restore", &kind, bytes, begun, before);
+    Ok(())
+}
+
+/// Content that is made at the speed of a copy: a window of 64 MiB, with a counter in each piece so that nothing deduplicates.
+struct Source {
+    window: Vec<u8>,
+    count: u64,
+    vary: bool,
+}
+
+impl Source {
+    fn new(kind: &str) -> Self {
+        let mut window = vec![0; 64 << 20];
+        match kind {
+            "random" => StdRng::seed_from_u64(1).fill_bytes(&mut window),
+            "text" => fill_with_text(&mut window),
+            _ => {}
+        }
+        Self {
+            window,
+            count: 0,
+            vary: kind != "zeros",
+        }
+    }
+
+    fn next(&mut self) -> Bytes {
+        let start = usize::try_from(self.count).unwrap_or(0) * PIECE % self.window.len();
+        let mut piece = self.window[start..start + PIECE].to_vec();
+        self.count += 1;
+        if self.vary {
+            piece[..8].copy_from_slice(&self.count.to_le_bytes());
+        }
+        piece.into()
+    }
+}
+
+/// Rows as a database dumps them: words and numbers, about 3 : 1.
+fn fill_with_text(window: &mut [u8]) {
+    let mut random = StdRng::seed_from_u64(2);
+    let mut position = 0;
+    while position < window.len() {
+        let row = format!(
+            "{}\tcustomer-{:05}\t2026-01-{:02}\tpending\t{}.00\n",
+            random.next_u32(),
+            random.next_u32() % 10_000,
+            random.next_u32() % 28,
+            random.next_u32() % 1000
+        );
+        let length = row.len().min(window.len() - position);
+        window[position..position + length].copy_from_slice(&row.as_bytes()[..length]);
+        position += length;
+    }
+}
+
+fn record(bytes: u64, now: Timestamp) -> SnapshotRecord {
+    SnapshotRecord {
+        bulkhead_version: env!("CARGO_PKG_VERSION").to_owned(),
+        plugin: PluginIdentity {
+            name: "throughput".to_owned(),
+            version: "0".to_owned(),
+            digest: String::new(),
+        },
+        config_digest: None,
+        started: now,
+        proof: Proof {
+            entries: 1,
+            bytes,
+            complete: true,
+            facts: Vec::new(),
+        },
+        findings: Vec::new(),
+        checkpoint: None,
+    }
+}
+
+fn report(what: &str, kind: &str, bytes: u64, begun: Instant, cpu_before: f64) {
+    let (wall, cpu) = (begun.elapsed().as_secs_f64(), cpu_seconds() - cpu_before);
+    let rate = bytes as f64 / 1e6 / wall;
+    println!(
+        "{what} of {} MiB {kind}: {wall:.2} s, {rate:.0} MB/s, {cpu:.2} s CPU, peak memory {} MiB",
+        bytes >> 20,
+        peak_memory()
+    );
+}
+
+/// User and system time of this process so far.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks: f64 = fields.iter().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
+    ticks / 100.0
+}
+
+/// The largest resident set so far, in MiB.
+fn peak_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+    line.split_whitespace()
+        .next()
+        .and_then(|number| number.parse::<u64>().ok())
+        .unwrap_or(0)
+        / 1024
+}
