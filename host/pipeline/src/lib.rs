@@ -1,1 +1,49 @@
-//! Placeholder.
+//! Operations: what Bulkhead does with the plugins and vaults of a configuration.
+//!
+//! ```text
+//! Config ─▶ Host (plugins, secrets) ─▶ Operation ─▶ init · check · run · restore · verify · snapshots
+//!                                         │
+//!         SinkStore: a sink plugin as the vault's object store          (store)
+//!         VaultEntries, VaultSnapshot: a vault as the plugin's port     (entries, stored)
+//! ```
+//!
+//! The plugin runtime and the vault don't know each other; they meet here. Nothing is printed and no environment is read: progress is polled
+//! ([`Progress`]), results are reports that serialize, errors explain themselves ([`Explain`]).
+
+mod access;
+mod browse;
+mod check;
+mod clock;
+mod entries;
+mod failure;
+mod folder;
+mod host;
+mod init;
+mod operation;
+mod progress;
+mod proof;
+mod replicate;
+mod restore;
+mod run;
+mod secrets;
+mod setup;
+mod store;
+mod stored;
+mod verify;
+
+pub use access::{AccessError, PasswordError};
+pub use browse::{Content, ListedEntry, ListedSnapshot, Listing, OpenSnapshot, SnapshotError, open_snapshot, snapshots};
+pub use check::{CheckReport, CheckedPart, check};
+pub use failure::{Explain, Failure, FailureClass, Site};
+pub use folder::FolderError;
+pub use host::{BuildError, BuiltinPlugin, Host, pipeline_site, sink_site, target_site};
+pub use init::{InitReport, InitVaultError, init};
+pub use operation::{Interrupted, Operation};
+pub use progress::{Progress, ProgressView};
+pub use proof::{ProofError, Stored};
+pub use replicate::ReplicaReport;
+pub use restore::{RestoreError, RestoreOptions, RestoreReport, restore_to_folder, restore_to_target};
+pub use run::{RunError, RunOptions, RunReport, UnbelievableSnapshot, run};
+pub use secrets::{SecretError, Secrets};
+pub use setup::default_limits;
+pub use verify::{Damage, SnapshotVerification, VaultVerification, VerifyError, verify_snapshot, verify_vault};

@@ -1,0 +1,22 @@
+//! `bulkhead completions`
+
+use clap::{Args, CommandFactory as _};
+use clap_complete::Shell;
+
+use crate::{arguments::Arguments, error::CommandError, exit::Exit};
+
+/// Print completions for a shell
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  bulkhead completions bash > /etc/bash_completion.d/bulkhead\n  bulkhead completions zsh > ~/.zfunc/_bulkhead"
+)]
+pub(crate) struct CompletionsArguments {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    shell: Shell,
+}
+
+pub(crate) fn completions(arguments: &CompletionsArguments) -> Result<Exit, CommandError> {
+    clap_complete::generate(arguments.shell, &mut Arguments::command(), "bulkhead", &mut std::io::stdout());
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,100 @@
+//! Exit codes: a written contract, explained in `docs/exit-codes.md`.
+
+use std::process::ExitCode;
+
+use bulkhead_pipeline::FailureClass;
+
+/// How the program ends. The numbers never change their meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// Everything went well.
+    Ok = 0,
+    /// A defect in this program, or an operating system out of resources.
+    Internal = 1,
+    /// The command line is wrong (also clap's own code).
+    Usage = 2,
+    /// The configuration is wrong, or does not grant what is needed.
+    Config = 3,
+    /// A secret could not be had, was refused, or does not suffice.
+    Credentials = 4,
+    /// Something could not be reached, or broke off.
+    Unreachable = 5,
+    /// A plugin, or the system behind it, reported an error.
+    Plugin = 6,
+    /// A plugin trapped, or its component can't be used.
+    Trapped = 7,
+    /// A limit was hit.
+    Limit = 8,
+    /// The proof, or an expectation, failed: nothing was committed.
+    Proof = 9,
+    /// Stored content, or the source, is damaged.
+    Damaged = 10,
+    /// No space left.
+    StorageFull = 11,
+    /// Something is in the way.
+    Conflict = 12,
+    /// What was asked for is not there.
+    NotFound = 13,
+    /// `check` found something that a run would fail on.
+    Findings = 14,
+    /// The snapshot is safe on the first sink, but not on all.
+    Replica = 15,
+    /// Interrupted (128 + SIGINT, as shells have it).
+    Cancelled = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+impl From<FailureClass> for Exit {
+    fn from(class: FailureClass) -> Self {
+        match class {
+            FailureClass::Config => Self::Config,
+            FailureClass::Credentials => Self::Credentials,
+            FailureClass::Unreachable => Self::Unreachable,
+            FailureClass::Plugin => Self::Plugin,
+            FailureClass::Trapped => Self::Trapped,
+            FailureClass::Limit => Self::Limit,
+            FailureClass::Proof => Self::Proof,
+            FailureClass::Damaged => Self::Damaged,
+            FailureClass::StorageFull => Self::StorageFull,
+            FailureClass::Conflict => Self::Conflict,
+            FailureClass::NotFound => Self::NotFound,
+            FailureClass::Findings => Self::Findings,
+            FailureClass::Replica => Self::Replica,
+            FailureClass::Cancelled => Self::Cancelled,
+            FailureClass::Internal => Self::Internal,
+        }
+    }
+}
+
+impl Exit {
+    /// The exit of a command that did several things: the first that went wrong.
+    pub(crate) fn and(self, next: Self) -> Self {
+        if self == Self::Ok { next } else { self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn every_code_is_documented() {
+        let documented = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/exit-codes.md")).unwrap();
+        for code in (0..=15).chain([130]) {
+            assert!(documented.contains(&format!("| {code} |")), "{code} is not in docs/exit-codes.md");
+        }
+    }
+
+    #[test]
+    fn the_first_failure_counts() {
+        assert_eq!(Exit::Ok.and(Exit::Proof).and(Exit::Limit), Exit::Proof);
+        assert_eq!(Exit::Ok.and(Exit::Ok), Exit::Ok);
+    }
+}

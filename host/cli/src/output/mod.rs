@@ -1,0 +1,193 @@
+//! Everything that is printed: data to stdout, all else to stderr. The only module that writes to either.
+
+mod human;
+mod progress;
+mod table;
+
+use std::{
+    env,
+    io::{self, IsTerminal as _, Write as _},
+    sync::Arc,
+};
+
+use bulkhead_config::Style;
+use indicatif::{MultiProgress, ProgressDrawTarget};
+use serde::Serialize;
+
+pub(crate) use human::{bytes, count, duration, local_time, rate};
+pub(crate) use progress::ProgressDisplay;
+pub(crate) use table::{Align, Table};
+
+use crate::{arguments::GlobalArguments, error::CommandError, exit::Exit};
+
+/// Where output goes and how it looks. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Output(Arc<Settings>);
+
+struct Settings {
+    json: bool,
+    quiet: bool,
+    colour_out: bool,
+    colour_err: bool,
+    terminal: bool,
+    width: usize,
+    bars: MultiProgress,
+}
+
+/// What text is marked as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mark {
+    Good,
+    Warning,
+    Bad,
+    Strong,
+    Faint,
+}
+
+impl Output {
+    pub(crate) fn new(arguments: &GlobalArguments) -> Self {
+        let terminal = io::stderr().is_terminal();
+        let shows_bars = terminal && !arguments.quiet && !arguments.json;
+        let target = if shows_bars {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        Self(Arc::new(Settings {
+            json: arguments.json,
+            quiet: arguments.quiet,
+            colour_out: has_colour(io::stdout().is_terminal()),
+            colour_err: has_colour(terminal),
+            terminal,
+            width: terminal_width().unwrap_or(120),
+            bars: MultiProgress::with_draw_target(target),
+        }))
+    }
+
+    /// Whether results are JSON documents.
+    pub(crate) fn is_json(&self) -> bool {
+        self.0.json
+    }
+
+    /// Whether stderr has colours.
+    pub(crate) fn colours_errors(&self) -> bool {
+        self.0.colour_err
+    }
+
+    /// A line of data, to stdout. A reader that went away ends the output, not the operation.
+    pub(crate) fn line(&self, text: &str) {
+        self.0.bars.suspend(|| {
+            let mut out = io::stdout().lock();
+            let _ = writeln!(out, "{text}");
+        });
+    }
+
+    /// Bytes of data, to stdout.
+    pub(crate) fn raw(&self, data: &[u8]) -> io::Result<()> {
+        io::stdout().lock().write_all(data)
+    }
+
+    /// Ends output of bytes.
+    pub(crate) fn flush(&self) -> io::Result<()> {
+        io::stdout().lock().flush()
+    }
+
+    /// A JSON document, to stdout: `kind` and `version` with the fields of `content`.
+    pub(crate) fn document(&self, kind: &str, content: &impl Serialize) {
+        let mut document = serde_json::json!({ "kind": kind, "version": 1 });
+        if let (Some(document), Ok(serde_json::Value::Object(fields))) = (document.as_object_mut(), serde_json::to_value(content)) {
+            document.extend(fields);
+        }
+        self.json_value(&document);
+    }
+
+    /// A JSON value, to stdout.
+    pub(crate) fn json_value(&self, value: &serde_json::Value) {
+        self.line(&serde_json::to_string_pretty(value).unwrap_or_default());
+    }
+
+    /// A remark, to stderr; not with `--quiet`.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.0.quiet && !self.0.json {
+            self.note_raw(format!("{text}\n").as_bytes());
+        }
+    }
+
+    /// Bytes to stderr, between redraws of the progress.
+    pub(crate) fn note_raw(&self, data: &[u8]) {
+        self.0.bars.suspend(|| {
+            let _ = io::stderr().lock().write_all(data);
+        });
+    }
+
+    /// Tells why a command failed: as text to stderr, or as a document to stdout.
+    pub(crate) fn fail(&self, error: &CommandError) -> Exit {
+        if self.0.json {
+            self.json_value(&error.to_json());
+        } else {
+            self.complain(error);
+        }
+        error.exit()
+    }
+
+    /// Tells of a failure on stderr.
+    pub(crate) fn complain(&self, error: &CommandError) {
+        self.note_raw(format!("{}\n", error.render(self.error_style(), self.0.width)).as_bytes());
+    }
+
+    /// How diagnostics on stderr look.
+    pub(crate) fn error_style(&self) -> Style {
+        if self.0.colour_err { Style::Coloured } else { Style::Plain }
+    }
+
+    /// Columns of the terminal.
+    pub(crate) fn width(&self) -> usize {
+        self.0.width
+    }
+
+    /// `text` marked, for stdout.
+    pub(crate) fn mark(&self, mark: Mark, text: &str) -> String {
+        if !self.0.colour_out {
+            return text.to_owned();
+        }
+        let code = match mark {
+            Mark::Good => "32",
+            Mark::Warning => "33",
+            Mark::Bad => "1;31",
+            Mark::Strong => "1",
+            Mark::Faint => "2",
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+
+    pub(crate) fn bars(&self) -> &MultiProgress {
+        &self.0.bars
+    }
+
+    /// Whether progress is shown at all, and whether as a bar.
+    pub(crate) fn progress_style(&self) -> progress::Kind {
+        match (self.0.quiet || self.0.json, self.0.terminal) {
+            (true, _) => progress::Kind::None,
+            (false, true) => progress::Kind::Bar,
+            (false, false) => progress::Kind::Lines,
+        }
+    }
+}
+
+/// <https://no-color.org> and <https://bixense.com/clicolors>.
+fn has_colour(is_terminal: bool) -> bool {
+    let set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+    let forced = env::var_os("CLICOLOR_FORCE").is_some_and(|value| !value.is_empty() && value != "0");
+    if set("NO_COLOR") {
+        return false;
+    }
+    let refused = env::var_os("CLICOLOR").is_some_and(|value| value == "0") || env::var_os("TERM").is_some_and(|value| value == "dumb");
+    forced || is_terminal && !refused
+}
+
+fn terminal_width() -> Option<usize> {
+    rustix::termios::tcgetwinsize(io::stderr())
+        .ok()
+        .map(|size| usize::from(size.ws_col))
+        .filter(|width| *width > 20)
+}

@@ -1,0 +1,177 @@
+//! What a command works with: [`Session`] reads the configuration and brings the parts together.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bulkhead_config::{Config, Pipeline};
+use bulkhead_pipeline::{BuiltinPlugin, Host, Operation, Progress, Secrets};
+use bulkhead_runtime::{Cancellation, Runtime, RuntimeError, RuntimeOptions};
+
+use crate::{arguments::GlobalArguments, error::CommandError, exit::Exit, output::Output};
+
+/// One call of the program.
+pub(crate) struct Session {
+    pub(crate) arguments: GlobalArguments,
+    pub(crate) output: Output,
+    pub(crate) cancellation: Cancellation,
+}
+
+/// Where a configuration is looked for.
+const CONFIG_FILES: [&str; 2] = ["bulkhead.toml", "/etc/bulkhead/bulkhead.toml"];
+
+impl Session {
+    pub(crate) fn new(arguments: GlobalArguments, output: Output) -> Self {
+        Self {
+            arguments,
+            output,
+            cancellation: Cancellation::new(),
+        }
+    }
+
+    /// The configuration, read and checked.
+    pub(crate) fn config(&self) -> Result<Arc<Config>, CommandError> {
+        let path = self.config_path()?;
+        let unreadable = |error: &std::io::Error| {
+            CommandError::system(&format!("read the configuration {}", path.display()), error)
+                .with(Exit::Config, "name another one with `-c FILE`")
+        };
+        let text = std::fs::read_to_string(&path).map_err(|error| unreadable(&error))?;
+        bulkhead_config::parse(&path.display().to_string(), &text)
+            .map(Arc::new)
+            .map_err(CommandError::Config)
+    }
+
+    fn config_path(&self) -> Result<PathBuf, CommandError> {
+        if let Some(path) = &self.arguments.config {
+            return Ok(path.clone());
+        }
+        CONFIG_FILES
+            .iter()
+            .map(PathBuf::from)
+            .find(|path| path.exists())
+            .ok_or_else(|| CommandError::Message {
+                exit: Exit::Config,
+                message: format!("there is no configuration: neither {} exists", CONFIG_FILES.join(" nor ")),
+                causes: Vec::new(),
+                hint: Some("write one (examples/ has some), or name it with `-c FILE`".to_owned()),
+            })
+    }
+
+    /// An operation on `config`.
+    pub(crate) fn operation(&self, config: &Arc<Config>) -> Result<Operation, CommandError> {
+        Ok(Operation {
+            host: Arc::new(self.host()?),
+            config: config.clone(),
+            cancellation: self.cancellation.clone(),
+            progress: Progress::default(),
+        })
+    }
+
+    /// The plugin runtime with the plugins that are built in.
+    pub(crate) fn host(&self) -> Result<Host, CommandError> {
+        let cache = self.cache_folder()?;
+        let runtime = Runtime::new(RuntimeOptions { cache }).map_err(|error| {
+            let hint = match error {
+                RuntimeError::Engine(_) => "this machine lacks something that the WebAssembly engine needs",
+                RuntimeError::Cache { .. } | RuntimeError::ForeignCache { .. } => "name another folder with `--cache-dir FOLDER`",
+            };
+            CommandError::system("start the plugin runtime", &error).with(Exit::Internal, hint)
+        })?;
+        Ok(Host {
+            runtime,
+            builtin: builtin_plugins(),
+            secrets: Secrets::new(|name| env::var_os(name)),
+            name: host_name(),
+        })
+    }
+
+    fn cache_folder(&self) -> Result<PathBuf, CommandError> {
+        if let Some(folder) = &self.arguments.cache_dir {
+            return Ok(folder.clone());
+        }
+        let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        if let Some(folder) = absolute("XDG_CACHE_HOME") {
+            return Ok(folder.join("bulkhead"));
+        }
+        if rustix::process::geteuid().is_root() {
+            return Ok(Path::new("/var/cache/bulkhead").to_owned());
+        }
+        absolute("HOME").map(|home| home.join(".cache/bulkhead")).ok_or_else(|| {
+            CommandError::usage(
+                "there is no place for compiled plugins: neither XDG_CACHE_HOME nor HOME is set",
+                "name a folder with `--cache-dir FOLDER`",
+            )
+        })
+    }
+}
+
+pub(crate) fn builtin_plugins() -> Vec<BuiltinPlugin> {
+    bulkhead_builtin::plugins()
+        .iter()
+        .map(|plugin| BuiltinPlugin {
+            name: plugin.name,
+            component: plugin.wasm,
+        })
+        .collect()
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The pipelines that `names` stand for, in the order of the file; all of them where `names` is empty.
+pub(crate) fn selected<'c>(config: &'c Config, names: &[String]) -> Result<Vec<&'c Pipeline>, CommandError> {
+    if names.is_empty() {
+        return Ok(config.pipelines.iter().collect());
+    }
+    for name in names {
+        if config.pipelines_named(name).is_empty() {
+            return Err(unknown(
+                "pipeline",
+                name,
+                config.pipelines.iter().map(|pipeline| pipeline.name.as_str()),
+            ));
+        }
+    }
+    let matches = |pipeline: &&Pipeline| {
+        names
+            .iter()
+            .any(|name| *name == pipeline.name || Some(name) == pipeline.template.as_ref())
+    };
+    Ok(config.pipelines.iter().filter(matches).collect())
+}
+
+/// The one pipeline called `name`.
+pub(crate) fn one_pipeline<'c>(config: &'c Config, name: &str) -> Result<&'c Pipeline, CommandError> {
+    match config.pipelines_named(name)[..] {
+        [one] => Ok(one),
+        [] => Err(unknown(
+            "pipeline",
+            name,
+            config.pipelines.iter().map(|pipeline| pipeline.name.as_str()),
+        )),
+        [first, ..] => Err(CommandError::usage(
+            format!("`{name}` stands for several pipelines"),
+            format!("name one of them, such as `{}`", first.name),
+        )),
+    }
+}
+
+/// A name on the command line that the configuration does not have.
+pub(crate) fn unknown<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> CommandError {
+    let hint = match bulkhead_config::nearest(name, known.clone()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => {
+            let known: Vec<&str> = known.collect();
+            if known.is_empty() {
+                format!("the configuration has no {kind}s")
+            } else {
+                format!("there is: {}", known.join(", "))
+            }
+        }
+    };
+    CommandError::usage(format!("there is no {kind} `{name}` in the configuration"), hint)
+}

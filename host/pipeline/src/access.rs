@@ -1,0 +1,158 @@
+//! Opening a vault through its sinks: the way into every operation but `plan`.
+
+use std::sync::Arc;
+
+use bulkhead_config as config;
+use bulkhead_vault::{self as vault, Hint as _, OpenError, Password, Vault};
+
+use crate::{
+    failure::{Explain, Failure, FailureClass, Site},
+    host::{BuildError, site},
+    operation::Operation,
+    secrets::SecretError,
+    store::SinkStore,
+};
+
+/// A vault's sinks, ready to work: the one that must succeed, and those that catch up.
+pub(crate) struct Sinks {
+    pub(crate) first: Arc<SinkStore>,
+    pub(crate) further: Vec<Arc<SinkStore>>,
+}
+
+/// Why a vault could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// A plugin could not be made ready.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The vault's password could not be had.
+    #[error(transparent)]
+    Password(Box<PasswordError>),
+    /// The vault can't be opened.
+    #[error("cannot open the vault `{vault}`")]
+    Open {
+        /// Its name.
+        vault: String,
+        /// Its table.
+        site: Site,
+        /// The table of its first sink.
+        sink: Site,
+        /// Why.
+        source: Box<OpenError>,
+    },
+}
+
+/// A vault's password could not be had.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot get the password of the vault `{vault}`")]
+pub struct PasswordError {
+    pub(crate) vault: String,
+    pub(crate) site: Site,
+    pub(crate) source: SecretError,
+}
+
+impl PasswordError {
+    pub(crate) fn explain(&self) -> Failure {
+        let failure = Failure::new(FailureClass::Credentials, self).at(&self.site).setting("key");
+        match self.source.hint() {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl Explain for AccessError {
+    fn explain(&self) -> Failure {
+        match self {
+            Self::Build(error) => error.explain(),
+            Self::Password(error) => error.explain(),
+            Self::Open { vault, site, sink, source } => {
+                let failure = Failure::of_vault(class_of_open(source), self, source.hint());
+                match source.as_ref() {
+                    OpenError::WrongPassword { .. } => failure.at(site).setting("key"),
+                    OpenError::NotAVault { .. } => failure.at(site).hint(format!("create it: `bulkhead init {vault}`")),
+                    OpenError::Store(_) => failure.at(sink),
+                    _ => failure.at(site),
+                }
+            }
+        }
+    }
+}
+
+fn class_of_open(error: &OpenError) -> FailureClass {
+    match error {
+        OpenError::NotAVault { .. } => FailureClass::NotFound,
+        OpenError::ConfigMissing { .. } | OpenError::NoKeys { .. } | OpenError::BadKey { .. } | OpenError::Corrupt(_) => {
+            FailureClass::Damaged
+        }
+        OpenError::WrongPassword { .. } => FailureClass::Credentials,
+        OpenError::UnsupportedVersion { .. } => FailureClass::Config,
+        _ => FailureClass::Internal,
+    }
+}
+
+/// The table of `vault`.
+pub(crate) fn vault_site(vault: &config::Vault) -> Site {
+    site(format!("vault.{}", vault.name), &vault.origin)
+}
+
+impl Operation {
+    /// The vault called `name`, which a parsed configuration has.
+    pub(crate) fn vault_named(&self, name: &str) -> Result<&config::Vault, BuildError> {
+        self.config.vault(name).ok_or_else(|| BuildError::Dangling {
+            kind: "vault",
+            name: name.to_owned(),
+        })
+    }
+
+    /// The sinks of `vault`, loaded but not yet used.
+    pub(crate) async fn sinks(&self, vault: &config::Vault) -> Result<Sinks, BuildError> {
+        let context = self.sink_context();
+        let mut stores = Vec::with_capacity(vault.sinks.len());
+        for name in &vault.sinks {
+            stores.push(Arc::new(self.host.sink(&self.config, name, &context).await?));
+        }
+        let mut stores = stores.into_iter();
+        let first = stores.next().ok_or_else(|| BuildError::Dangling {
+            kind: "sink",
+            name: String::new(),
+        })?;
+        Ok(Sinks {
+            first,
+            further: stores.collect(),
+        })
+    }
+
+    /// The password of `vault`.
+    pub(crate) async fn password(&self, vault: &config::Vault) -> Result<Password, PasswordError> {
+        if let Some(warning) = crate::secrets::exposed(&vault.key) {
+            tracing::warn!("{warning}");
+        }
+        let password = self.host.secrets.password(&vault.key).await;
+        let password = password.map_err(|source| PasswordError {
+            vault: vault.name.clone(),
+            site: vault_site(vault),
+            source,
+        })?;
+        Ok(Password::new(password.to_vec()))
+    }
+
+    /// Opens `vault` on its first sink.
+    pub(crate) async fn open(&self, vault: &config::Vault, sinks: &Sinks) -> Result<Vault, AccessError> {
+        let password = self.password(vault).await.map_err(|error| AccessError::Password(Box::new(error)))?;
+        let store: vault::SharedStore = sinks.first.clone();
+        Vault::open(store, &password).await.map_err(|source| AccessError::Open {
+            vault: vault.name.clone(),
+            site: vault_site(vault),
+            sink: sinks.first.site().clone(),
+            source: Box::new(source),
+        })
+    }
+
+    /// Opens the vault called `name` for reading.
+    pub(crate) async fn open_named(&self, name: &str) -> Result<Vault, AccessError> {
+        let vault = self.vault_named(name)?;
+        let sinks = self.sinks(vault).await?;
+        self.open(vault, &sinks).await
+    }
+}

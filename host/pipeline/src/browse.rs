@@ -1,0 +1,258 @@
+//! `bulkhead snapshots`, `ls` and `dump`: looking at what is stored.
+
+use bulkhead_config::Pipeline;
+use bulkhead_model::{EntryPath, NodeType, Proof};
+use bulkhead_vault::{self as vault, EntryReader, Hint as _, ReadError, ResolveError, SnapshotEntry, SnapshotInfo, Vault};
+use serde::Serialize;
+
+use crate::{
+    access::AccessError,
+    clock,
+    failure::{Explain, Failure, FailureClass},
+    host::BuildError,
+    operation::{Interrupted, Operation},
+    run::class_of_read,
+};
+
+/// A snapshot in a listing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ListedSnapshot {
+    /// Its id, in full.
+    pub id: String,
+    /// When it was taken, RFC 3339.
+    pub time: String,
+    /// The same in seconds since 1970.
+    #[serde(skip)]
+    pub seconds: i64,
+    /// The pipeline; `None` where another tool made it.
+    pub pipeline: Option<String>,
+    /// The vault that it is in.
+    pub vault: String,
+    /// The host that it was taken on.
+    pub host: String,
+    /// The snapshot that it continues.
+    pub parent: Option<String>,
+    /// What the source said that it sent; `None` where another tool made it.
+    pub proof: Option<Proof>,
+}
+
+/// An entry in a listing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ListedEntry {
+    /// Its path; bytes that are no UTF-8 are replaced.
+    pub path: String,
+    /// `file`, `directory`, `symlink`, `fifo`, `socket`, `character-device`, `block-device`.
+    pub r#type: &'static str,
+    /// Bytes of content.
+    pub size: u64,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Modification time, RFC 3339.
+    pub modified: Option<String>,
+    /// Where a symbolic link points.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+}
+
+/// Why snapshots could not be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The vault can't be opened.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// The configuration has no such vault.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// No such snapshot.
+    #[error(transparent)]
+    Resolve(Box<ResolveError>),
+    /// Stored content can't be read.
+    #[error(transparent)]
+    Read(Box<ReadError>),
+    /// Cut short.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
+
+impl Explain for SnapshotError {
+    fn explain(&self) -> Failure {
+        match self {
+            Self::Access(error) => error.explain(),
+            Self::Build(error) => error.explain(),
+            Self::Resolve(error) => {
+                let class = match error.as_ref() {
+                    ResolveError::Read(error) => class_of_read(error),
+                    ResolveError::Ambiguous { .. } | ResolveError::Malformed(_) => FailureClass::Config,
+                    _ => FailureClass::NotFound,
+                };
+                Failure::of_vault(class, error.as_ref(), error.hint())
+            }
+            Self::Read(error) => Failure::of_vault(class_of_read(error), error.as_ref(), error.hint()),
+            Self::Interrupted(error) => crate::run::explain_interrupted(*error, None),
+        }
+    }
+}
+
+impl From<ReadError> for SnapshotError {
+    fn from(error: ReadError) -> Self {
+        Self::Read(Box::new(error))
+    }
+}
+
+/// The snapshot that `selector` names.
+pub(crate) async fn resolve(vault: &Vault, selector: &str, pipeline: Option<&str>) -> Result<SnapshotInfo, SnapshotError> {
+    vault
+        .resolve(selector, pipeline)
+        .await
+        .map_err(|error| SnapshotError::Resolve(Box::new(error)))
+}
+
+/// Snapshots in the vault called `name`, oldest first; only those of `pipelines` where that isn't empty.
+///
+/// # Errors
+/// See [`SnapshotError`].
+pub async fn snapshots(operation: &Operation, name: &str, pipelines: &[String]) -> Result<Vec<ListedSnapshot>, SnapshotError> {
+    operation
+        .until_interrupted(None, list_snapshots(operation, name, pipelines))
+        .await?
+}
+
+async fn list_snapshots(operation: &Operation, name: &str, pipelines: &[String]) -> Result<Vec<ListedSnapshot>, SnapshotError> {
+    let vault = operation.open_named(name).await?;
+    let mut listed = Vec::new();
+    for info in vault.snapshots().await? {
+        if !pipelines.is_empty() && !info.pipeline.as_ref().is_some_and(|pipeline| pipelines.contains(pipeline)) {
+            continue;
+        }
+        let record = vault.read(info.id).await?.record().await?;
+        listed.push(ListedSnapshot {
+            id: info.id.to_string(),
+            time: clock::rfc3339(info.time),
+            seconds: info.time.seconds,
+            pipeline: info.pipeline,
+            vault: name.to_owned(),
+            host: info.host,
+            parent: info.parent.map(|parent| parent.to_string()),
+            proof: record.map(|record| record.proof),
+        });
+    }
+    Ok(listed)
+}
+
+/// A snapshot that is open for looking into it.
+pub struct OpenSnapshot {
+    reader: vault::SnapshotReader,
+    operation: Operation,
+}
+
+/// Opens the snapshot of `pipeline` that `selector` names: `latest`, or the beginning of its id.
+///
+/// # Errors
+/// See [`SnapshotError`].
+pub async fn open_snapshot(operation: &Operation, pipeline: &Pipeline, selector: &str) -> Result<OpenSnapshot, SnapshotError> {
+    let open = async {
+        let vault = operation.open_named(&pipeline.vault).await?;
+        let info = resolve(&vault, selector, Some(&pipeline.name)).await?;
+        Ok(OpenSnapshot {
+            reader: vault.read(info.id).await?,
+            operation: operation.clone(),
+        })
+    };
+    operation.until_interrupted(None, open).await?
+}
+
+impl OpenSnapshot {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> String {
+        self.reader.info().id.to_string()
+    }
+
+    pub(crate) fn reader(&self) -> &vault::SnapshotReader {
+        &self.reader
+    }
+
+    /// Begins to list the entries at and below `path`.
+    ///
+    /// # Errors
+    /// See [`SnapshotError`].
+    pub async fn list(&self, path: &EntryPath) -> Result<Listing, SnapshotError> {
+        Ok(Listing(self.reader.walk(path).await?))
+    }
+
+    /// Opens the content of the entry at `path`.
+    ///
+    /// # Errors
+    /// See [`SnapshotError`].
+    pub async fn content(&self, path: &EntryPath) -> Result<Content, SnapshotError> {
+        let reader = self.reader.open(path).await?;
+        Ok(Content {
+            reader,
+            operation: self.operation.clone(),
+        })
+    }
+}
+
+/// A listing in progress.
+pub struct Listing(vault::Walk);
+
+impl Listing {
+    /// The next entry; `None` at the end.
+    ///
+    /// # Errors
+    /// See [`SnapshotError`].
+    pub async fn next(&mut self) -> Result<Option<ListedEntry>, SnapshotError> {
+        Ok(self.0.next().await?.map(listed))
+    }
+}
+
+/// The content of an entry.
+pub struct Content {
+    reader: EntryReader,
+    operation: Operation,
+}
+
+impl Content {
+    /// Bytes in it.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.reader.size()
+    }
+
+    /// The next bytes, at most `max`; `None` at the end.
+    ///
+    /// # Errors
+    /// See [`SnapshotError`].
+    pub async fn read(&mut self, max: usize) -> Result<Option<bytes::Bytes>, SnapshotError> {
+        Ok(self.operation.until_interrupted(None, self.reader.read_next(max)).await??)
+    }
+}
+
+fn listed(entry: SnapshotEntry) -> ListedEntry {
+    let metadata = entry.metadata;
+    let (r#type, target) = match metadata.node_type {
+        NodeType::File => ("file", None),
+        NodeType::Directory => ("directory", None),
+        NodeType::Symlink(target) => ("symlink", Some(String::from_utf8_lossy(&target).into_owned())),
+        NodeType::Fifo => ("fifo", None),
+        NodeType::Socket => ("socket", None),
+        NodeType::CharacterDevice(_) => ("character-device", None),
+        NodeType::BlockDevice(_) => ("block-device", None),
+    };
+    ListedEntry {
+        path: entry.path.to_string(),
+        r#type,
+        size: entry.size,
+        mode: metadata.mode,
+        uid: metadata.uid,
+        gid: metadata.gid,
+        modified: metadata.modified.map(clock::rfc3339),
+        target,
+    }
+}

@@ -1,0 +1,184 @@
+//! `bulkhead check`: tries everything that a run would need, before the first run, and says which line of the TOML to change.
+
+use std::collections::BTreeSet;
+
+use bulkhead_config::Pipeline;
+use bulkhead_model::{Finding, Severity};
+use bulkhead_vault::ObjectStore as _;
+use serde::Serialize;
+
+use crate::{
+    access::{AccessError, vault_site},
+    failure::{Explain as _, Failure, FailureClass, Site},
+    host::pipeline_site,
+    operation::{Interrupted, Operation},
+};
+
+/// What was found at one table of the TOML.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CheckedPart {
+    /// The table.
+    pub table: String,
+    /// What was found; nothing is good.
+    pub findings: Vec<Finding>,
+    /// Where the table is written.
+    #[serde(skip)]
+    pub site: Site,
+}
+
+/// What a check found.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CheckReport {
+    /// Every sink, vault and pipeline that was checked.
+    pub parts: Vec<CheckedPart>,
+}
+
+impl CheckReport {
+    /// Whether a run would fail.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        self.count(Severity::Error) > 0
+    }
+
+    /// How many findings are that serious.
+    #[must_use]
+    pub fn count(&self, severity: Severity) -> usize {
+        self.parts
+            .iter()
+            .flat_map(|part| &part.findings)
+            .filter(|finding| finding.severity == severity)
+            .count()
+    }
+}
+
+/// Checks `pipelines`, their vaults and sinks; each part once.
+///
+/// # Errors
+/// Only when interrupted: whatever else goes wrong is a finding.
+pub async fn check(operation: &Operation, pipelines: &[&Pipeline]) -> Result<CheckReport, Interrupted> {
+    operation.until_interrupted(None, check_all(operation, pipelines)).await
+}
+
+async fn check_all(operation: &Operation, pipelines: &[&Pipeline]) -> CheckReport {
+    let mut parts = Vec::new();
+    let vaults: BTreeSet<&str> = pipelines.iter().map(|pipeline| pipeline.vault.as_str()).collect();
+    let vaults: Vec<_> = vaults.iter().filter_map(|name| operation.config.vault(name)).collect();
+    let sinks: BTreeSet<&str> = vaults.iter().flat_map(|vault| &vault.sinks).map(String::as_str).collect();
+    for name in sinks {
+        parts.extend(check_sink(operation, name).await);
+    }
+    for vault in vaults {
+        parts.push(check_vault(operation, vault).await);
+    }
+    for pipeline in pipelines {
+        parts.push(check_source(operation, pipeline).await);
+    }
+    CheckReport { parts }
+}
+
+async fn check_sink(operation: &Operation, name: &str) -> Option<CheckedPart> {
+    operation.progress.phase(&format!("checking sink {name}"), None);
+    let site = crate::host::sink_site(operation.config.sink(name)?);
+    let findings = match operation.host.sink(&operation.config, name, &operation.sink_context()).await {
+        Err(error) => vec![finding("sink-unusable", &error.explain())],
+        Ok(store) => match store.pool().check().await {
+            Ok(findings) => findings,
+            Err(error) => vec![finding("sink-check-failed", &Failure::of_plugin(&error))],
+        },
+    };
+    Some(CheckedPart {
+        table: site.table.clone(),
+        findings,
+        site,
+    })
+}
+
+async fn check_vault(operation: &Operation, vault: &bulkhead_config::Vault) -> CheckedPart {
+    operation.progress.phase(&format!("opening vault {}", vault.name), None);
+    let site = vault_site(vault);
+    let mut findings = Vec::new();
+    if let Some(message) = crate::secrets::exposed(&vault.key) {
+        findings.push(Finding {
+            severity: Severity::Warning,
+            code: "key-exposed".into(),
+            message,
+            hint: None,
+            setting: Some("key".into()),
+        });
+    }
+    let opened = async {
+        let sinks = operation.sinks(vault).await?;
+        operation.open(vault, &sinks).await?;
+        Ok::<_, AccessError>(sinks)
+    };
+    match opened.await {
+        Err(AccessError::Build(_)) => {} // said at the sink
+        Err(error) => findings.push(finding("vault-not-usable", &error.explain())),
+        Ok(sinks) => {
+            for sink in &sinks.further {
+                if matches!(sink.stat("config").await, Ok(None)) {
+                    findings.push(Finding {
+                        severity: Severity::Info,
+                        code: "replica-empty".into(),
+                        message: format!("the sink `{}` holds nothing of this vault yet", sink.name()),
+                        hint: Some("the next run fills it".into()),
+                        setting: Some("sinks".into()),
+                    });
+                }
+            }
+        }
+    }
+    CheckedPart {
+        table: site.table.clone(),
+        findings,
+        site,
+    }
+}
+
+async fn check_source(operation: &Operation, pipeline: &Pipeline) -> CheckedPart {
+    operation.progress.phase(&format!("checking {}", pipeline.name), None);
+    let site = pipeline_site(pipeline);
+    let mut findings: Vec<Finding> = exposed_secrets(pipeline);
+    match operation.host.source(&operation.config, pipeline).await {
+        Err(error) => findings.push(finding("source-unusable", &error.explain())),
+        Ok((source, _)) => match source.check(&operation.context()).await {
+            Ok(found) => findings.extend(found),
+            Err(error) => findings.push(finding("source-check-failed", &Failure::of_plugin(&error))),
+        },
+    }
+    CheckedPart {
+        table: site.table.clone(),
+        findings,
+        site,
+    }
+}
+
+fn exposed_secrets(pipeline: &Pipeline) -> Vec<Finding> {
+    let exposed = |secret: &bulkhead_config::Secret| {
+        crate::secrets::exposed(&secret.source).map(|message| Finding {
+            severity: Severity::Warning,
+            code: "secret-exposed".into(),
+            message,
+            hint: None,
+            setting: Some(format!("secret.{}", secret.name)),
+        })
+    };
+    pipeline.grants.secrets.iter().filter_map(exposed).collect()
+}
+
+fn finding(code: &str, failure: &Failure) -> Finding {
+    let severity = if failure.class == FailureClass::Cancelled {
+        Severity::Info
+    } else {
+        Severity::Error
+    };
+    Finding {
+        severity,
+        code: code.to_owned(),
+        message: failure.to_string(),
+        hint: failure.hint.clone(),
+        setting: failure.setting.clone(),
+    }
+}

@@ -1,0 +1,442 @@
+//! `bulkhead run`: one snapshot of one pipeline, committed only when everything holds.
+//!
+//! ```text
+//! plugins loaded ─▶ vault opened ─▶ source writes entries ─▶ proof and expectations ─▶ commit ─▶ further sinks
+//! ```
+//!
+//! The first failure ends it, wherever it happens; a run that ends before its commit leaves no snapshot.
+
+use std::{sync::Arc, time::Duration};
+
+use bulkhead_config::Pipeline;
+use bulkhead_model::{Finding, Proof, Timestamp};
+use bulkhead_runtime::{BackupInput, BackupOutcome, Plugin, PluginError, Source};
+use bulkhead_vault::{self as vault, BeginSnapshot, CommittedSnapshot, Hint as _, ReadError, ResolveError, RunStats, Vault, WriteError};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
+
+use crate::{
+    access::{AccessError, Sinks, vault_site},
+    clock,
+    entries::{RecordTemplate, VaultEntries},
+    failure::{Explain, Failure, FailureClass, Site},
+    host::{BuildError, pipeline_site},
+    operation::{Interrupted, Operation},
+    proof::{self, ProofError, Stored},
+    replicate::{ReplicaReport, replicate},
+    setup,
+    stored::VaultSnapshot,
+};
+
+/// How a run differs from a usual one.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RunOptions {
+    /// Without the last snapshot: the source sends everything.
+    pub full: bool,
+    /// Even if the snapshot is much smaller than the last one.
+    pub accept_small: bool,
+}
+
+/// What a run did: for people, for programs and for the audit log.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RunReport {
+    /// The pipeline.
+    pub pipeline: String,
+    /// The vault.
+    pub vault: String,
+    /// The snapshot.
+    pub snapshot: String,
+    /// The snapshot that it continues.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+    /// Snapshots that the source committed before the last one, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<String>,
+    /// When it began, RFC 3339.
+    pub started: String,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// Entries with content.
+    pub entries: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+    /// Bytes of content that the vault did not have.
+    pub added_bytes: u64,
+    /// Bytes that went to the first sink.
+    pub stored_bytes: u64,
+    /// What the source says that it sent.
+    pub proof: Proof,
+    /// What went right, but not without remark.
+    pub findings: Vec<Finding>,
+    /// The source's plugin: name, version, digest.
+    pub plugin: vault::PluginIdentity,
+    /// What became of the further sinks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<ReplicaReport>,
+}
+
+impl RunReport {
+    /// Whether all sinks have the snapshot.
+    #[must_use]
+    pub fn is_everywhere(&self) -> bool {
+        self.replicas.iter().all(|replica| replica.error.is_none())
+    }
+}
+
+/// Why a run failed. Nothing was committed.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The vault can't be opened, or a sink's plugin can't be used.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// The source's plugin can't be used.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The last snapshot can't be read.
+    #[error("cannot read the last snapshot")]
+    Parent {
+        /// The vault's table.
+        site: Site,
+        /// Why.
+        source: Box<ReadError>,
+    },
+    /// The source failed.
+    #[error("the source failed")]
+    Source {
+        /// The pipeline's table.
+        site: Site,
+        /// How.
+        source: Box<PluginError>,
+    },
+    /// The vault, or a sink under it, failed.
+    #[error("the snapshot could not be written")]
+    Write {
+        /// The table of the vault's first sink.
+        site: Site,
+        /// How.
+        source: Box<WriteError>,
+    },
+    /// What was stored is not believed.
+    #[error(transparent)]
+    Proof(Box<UnbelievableSnapshot>),
+    /// Cut short.
+    #[error(transparent)]
+    Interrupted(Interrupted),
+    /// The pipeline's own limit passed.
+    #[error("the run took longer than {} s, its `wall-clock` limit", limit.as_secs())]
+    WallClock {
+        /// The pipeline's table.
+        site: Site,
+        /// The limit.
+        limit: Duration,
+    },
+}
+
+/// A snapshot that is not believed.
+#[derive(Debug, thiserror::Error)]
+#[error("the snapshot is not believed, and was not committed")]
+pub struct UnbelievableSnapshot {
+    site: Site,
+    #[source]
+    source: ProofError,
+}
+
+impl Explain for RunError {
+    fn explain(&self) -> Failure {
+        match self {
+            Self::Access(error) => error.explain(),
+            Self::Build(error) => error.explain(),
+            Self::Parent { site, source } => Failure::of_vault(class_of_read(source), self, source.hint()).at(site),
+            Self::Source { site, source } => Failure::of_plugin(source).at(site),
+            Self::Write { site, source } => Failure::of_vault(class_of_write(source), self, source.hint()).at(site),
+            Self::Proof(error) => {
+                let (setting, hint) = error.source.advice();
+                let failure = Failure::new(FailureClass::Proof, &error.source).at(&error.site).hint(hint);
+                match setting {
+                    Some(setting) => failure.setting(setting),
+                    None => failure,
+                }
+            }
+            Self::Interrupted(error) => explain_interrupted(*error, None),
+            Self::WallClock { site, limit } => explain_interrupted(Interrupted::WallClock(*limit), Some(site)),
+        }
+    }
+}
+
+pub(crate) fn explain_interrupted(error: Interrupted, site: Option<&Site>) -> Failure {
+    let failure = match error {
+        Interrupted::Cancelled => Failure::new(FailureClass::Cancelled, &error),
+        Interrupted::WallClock(_) => Failure::new(FailureClass::Limit, &error)
+            .setting("limits.wall-clock")
+            .hint("if it may take that long, raise `limits.wall-clock` (below 23 h)"),
+    };
+    match site {
+        Some(site) => failure.at(site),
+        None => failure,
+    }
+}
+
+pub(crate) fn class_of_read(error: &ReadError) -> FailureClass {
+    match error {
+        ReadError::NoSuchEntry { .. } | ReadError::NoSuchSnapshot(_) => FailureClass::NotFound,
+        ReadError::NotAFile(_) => FailureClass::Conflict,
+        ReadError::Corrupt(_) | ReadError::BlobMissing { .. } => FailureClass::Damaged,
+        _ => FailureClass::Internal,
+    }
+}
+
+fn class_of_write(error: &WriteError) -> FailureClass {
+    match error {
+        WriteError::Locked { .. } => FailureClass::Conflict,
+        WriteError::KeptContentMissing { .. } => FailureClass::Damaged,
+        WriteError::ObjectTooLarge { .. } => FailureClass::Limit,
+        WriteError::Read(error) => class_of_read(error),
+        WriteError::Internal(_) => FailureClass::Internal,
+        WriteError::Cancelled {
+            cause: vault::Cause::Failed(error),
+        } => class_of_write(error),
+        WriteError::Cancelled {
+            cause: vault::Cause::Aborted | vault::Cause::RunDropped,
+        } => FailureClass::Cancelled,
+        _ => FailureClass::Plugin,
+    }
+}
+
+/// Takes a snapshot of `pipeline`.
+///
+/// # Errors
+/// See [`RunError`]; nothing was committed then. A further sink that failed is in the report.
+pub async fn run(operation: &Operation, pipeline: &Pipeline, options: RunOptions) -> Result<RunReport, RunError> {
+    let limit = setup::limits(&pipeline.limits, setup::source_defaults()).wall_clock;
+    match operation
+        .until_interrupted(Some(limit), take_snapshot(operation, pipeline, options))
+        .await
+    {
+        Ok(result) => result,
+        Err(Interrupted::WallClock(limit)) => Err(RunError::WallClock {
+            site: pipeline_site(pipeline),
+            limit,
+        }),
+        Err(Interrupted::Cancelled) => Err(RunError::Interrupted(Interrupted::Cancelled)),
+    }
+}
+
+#[tracing::instrument(name = "run", skip_all, fields(pipeline = pipeline.name, plugin = pipeline.plugin))]
+async fn take_snapshot(operation: &Operation, pipeline: &Pipeline, options: RunOptions) -> Result<RunReport, RunError> {
+    let clock = Instant::now();
+    let started = clock::now();
+    operation.progress.phase("opening", None);
+    let vault_config = operation.vault_named(&pipeline.vault)?;
+    let (source, plugin) = operation.host.source(&operation.config, pipeline).await?;
+    let sinks = operation.sinks(vault_config).await?;
+    let vault = operation.open(vault_config, &sinks).await?;
+    let parent = if options.full {
+        None
+    } else {
+        parent(&vault, pipeline, &vault_site(vault_config)).await?
+    };
+
+    let mut run = Run {
+        operation,
+        pipeline,
+        options,
+        started,
+        vault,
+        sinks,
+        parent,
+        plugin: identity(&plugin),
+    };
+    let (outcome, committed, stats) = run.backup(&source).await?;
+    let replicas = run.replicate().await;
+    Ok(run.report(clock.elapsed(), outcome, committed, stats, replicas))
+}
+
+/// A snapshot of the same pipeline to continue from.
+struct Parent {
+    id: vault::ObjectId,
+    snapshot: Arc<VaultSnapshot>,
+}
+
+async fn parent(vault: &Vault, pipeline: &Pipeline, site: &Site) -> Result<Option<Parent>, RunError> {
+    let failed = |source| RunError::Parent {
+        site: site.clone(),
+        source: Box::new(source),
+    };
+    let info = match vault.resolve("latest", Some(&pipeline.name)).await {
+        Ok(info) => info,
+        Err(ResolveError::Empty { .. } | ResolveError::NotFound { .. }) => return Ok(None),
+        Err(ResolveError::Read(error)) => return Err(failed(error)),
+        Err(error) => return Err(failed(ReadError::Internal(error.to_string()))),
+    };
+    let reader = vault.read(info.id).await.map_err(failed)?;
+    Ok(Some(Parent {
+        id: info.id,
+        snapshot: Arc::new(VaultSnapshot::open(reader).await.map_err(failed)?),
+    }))
+}
+
+fn identity(plugin: &Plugin) -> vault::PluginIdentity {
+    let description = plugin.description();
+    vault::PluginIdentity {
+        name: description.name.clone(),
+        version: description.version.clone(),
+        digest: plugin.digest().to_string(),
+    }
+}
+
+/// A digest of what the operator asked of the source, so that two snapshots can be told to come from the same configuration.
+fn config_digest(pipeline: &Pipeline) -> String {
+    let asked = serde_json::json!({ "plugin": pipeline.plugin, "config": pipeline.config, "grants": pipeline.grants });
+    format!("sha256:{}", hex::encode(Sha256::digest(asked.to_string())))
+}
+
+struct Run<'o> {
+    operation: &'o Operation,
+    pipeline: &'o Pipeline,
+    options: RunOptions,
+    started: Timestamp,
+    vault: Vault,
+    sinks: Sinks,
+    parent: Option<Parent>,
+    plugin: vault::PluginIdentity,
+}
+
+impl Run<'_> {
+    /// Lets the source write, and commits. Whatever fails, the writer is told, so that its threads and its lock are gone when this returns.
+    async fn backup(&mut self, source: &Source) -> Result<(BackupOutcome, Vec<CommittedSnapshot>, RunStats), RunError> {
+        let begin = BeginSnapshot {
+            pipeline: self.pipeline.name.clone(),
+            host: self.operation.host.name.clone(),
+            time: self.started,
+            parent: self.parent.as_ref().map(|parent| parent.id),
+        };
+        let template = RecordTemplate {
+            bulkhead_version: env!("CARGO_PKG_VERSION").to_owned(),
+            plugin: self.plugin.clone(),
+            config_digest: config_digest(self.pipeline),
+        };
+        let entries = VaultEntries::begin(self.vault.clone(), begin, template.clone())
+            .await
+            .map_err(|error| self.write_error(error))?;
+        let entries = Arc::new(entries);
+        self.operation.progress.follow(entries.watch());
+        let result = self.write_and_commit(source, &entries, &template).await;
+        self.operation.progress.unfollow();
+        if result.is_err() {
+            entries.writer().abort().await;
+        }
+        result
+    }
+
+    async fn write_and_commit(
+        &self,
+        source: &Source,
+        entries: &Arc<VaultEntries>,
+        template: &RecordTemplate,
+    ) -> Result<(BackupOutcome, Vec<CommittedSnapshot>, RunStats), RunError> {
+        let outcome = self.write(source, entries).await?;
+        let writer = entries.writer();
+        let stats = writer.stats();
+        let mut committed = entries.committed();
+        let nothing_left = !committed.is_empty() && stats.entries == 0 && outcome.proof.entries == 0;
+        if nothing_left {
+            writer.abort().await;
+        } else {
+            self.believe(&outcome, stats, committed.is_empty())?;
+            self.operation.progress.phase("committing", None);
+            let mut record = template.record(self.started, outcome.proof.clone(), outcome.checkpoint.clone());
+            record.findings.clone_from(&outcome.findings);
+            committed.push(writer.commit(record).await.map_err(|error| self.write_error(error))?);
+        }
+        Ok((outcome, committed, stats))
+    }
+
+    /// The source's part. A failure of the vault comes first: what the source then says is its consequence.
+    async fn write(&self, source: &Source, entries: &Arc<VaultEntries>) -> Result<BackupOutcome, RunError> {
+        self.operation.progress.phase("starting the source", None);
+        let input = BackupInput {
+            entries: entries.clone(),
+            parent: self.parent.as_ref().map(|parent| parent.snapshot.clone() as _),
+        };
+        let context = self.operation.context();
+        let backup = source.backup(&context, input);
+        let result = tokio::select! {
+            biased;
+            error = entries.failed() => return Err(self.write_error(error)),
+            result = backup => result,
+        };
+        match result {
+            Ok(outcome) => Ok(outcome),
+            Err(error) => Err(RunError::Source {
+                site: pipeline_site(self.pipeline),
+                source: Box::new(error),
+            }),
+        }
+    }
+
+    fn believe(&self, outcome: &BackupOutcome, stats: RunStats, compare_with_parent: bool) -> Result<(), RunError> {
+        let stored = Stored {
+            entries: stats.entries,
+            bytes: stats.bytes,
+        };
+        let record = self.parent.as_ref().and_then(|parent| parent.snapshot.record());
+        let parent = record
+            .map(|record| record.proof.bytes)
+            .filter(|_| compare_with_parent && !self.options.accept_small);
+        let believed = proof::agrees(&outcome.proof, stored)
+            .and_then(|()| proof::no_error_among(&outcome.findings))
+            .and_then(|()| proof::is_expected(&self.pipeline.expect, stored, parent));
+        believed.map_err(|source| {
+            RunError::Proof(Box::new(UnbelievableSnapshot {
+                site: pipeline_site(self.pipeline),
+                source,
+            }))
+        })
+    }
+
+    fn write_error(&self, error: WriteError) -> RunError {
+        RunError::Write {
+            site: self.sinks.first.site().clone(),
+            source: Box::new(error),
+        }
+    }
+
+    async fn replicate(&self) -> Vec<ReplicaReport> {
+        let mut reports = Vec::with_capacity(self.sinks.further.len());
+        for sink in &self.sinks.further {
+            self.operation.progress.phase(&format!("copying to {}", sink.name()), None);
+            reports.push(replicate(&self.sinks.first, sink).await);
+        }
+        reports
+    }
+
+    fn report(
+        &self,
+        elapsed: Duration,
+        outcome: BackupOutcome,
+        mut committed: Vec<CommittedSnapshot>,
+        stats: RunStats,
+        replicas: Vec<ReplicaReport>,
+    ) -> RunReport {
+        let last = committed.pop();
+        RunReport {
+            pipeline: self.pipeline.name.clone(),
+            vault: self.pipeline.vault.clone(),
+            snapshot: last.as_ref().map(|last| last.snapshot.id.to_string()).unwrap_or_default(),
+            parent: self.parent.as_ref().map(|parent| parent.id.to_string()),
+            earlier: committed.iter().map(|earlier| earlier.snapshot.id.to_string()).collect(),
+            started: clock::rfc3339(self.started),
+            seconds: elapsed.as_secs_f64(),
+            entries: stats.entries,
+            bytes: stats.bytes,
+            added_bytes: last.as_ref().map_or(stats.added_bytes, |last| last.stats.added_bytes),
+            stored_bytes: last.as_ref().map_or(stats.stored_bytes, |last| last.stats.stored_bytes),
+            proof: outcome.proof,
+            findings: outcome.findings,
+            plugin: self.plugin.clone(),
+            replicas,
+        }
+    }
+}
