@@ -56,7 +56,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Content that is made at the speed of a copy: a window of 64 MiB, with a counter in each piece so that nothing deduplicates.
+/// Content that is made at the speed of a copy: a window of 8 MiB, with a counter in each piece so that nothing deduplicates.
 struct Source {
     window: Vec<u8>,
     count: u64,
@@ -65,7 +65,7 @@ struct Source {
 
 impl Source {
     fn new(kind: &str) -> Self {
-        let mut window = vec![0; 64 << 20];
+        let mut window = vec![0; 8 << 20];
         match kind {
             "random" => StdRng::seed_from_u64(1).fill_bytes(&mut window),
             "text" => fill_with_text(&mut window),

@@ -18,7 +18,7 @@ pub struct VaultOptions {
     pub threads: usize,
     /// Bytes at which a pack is complete: 1 MiB to 128 MiB. Default 16 MiB.
     pub pack_size: usize,
-    /// Bytes of packs being filled or stored, in all; at least two packs. Default 64 MiB.
+    /// Bytes of packs being filled or stored, in all; at least two packs. Default 48 MiB: one being filled, two on their way.
     pub pack_memory: usize,
     /// Bytes of content that was cut and waits to be processed, in all; at least 8 MiB, one chunk. Default 16 MiB.
     pub content_memory: usize,
@@ -35,7 +35,7 @@ impl Default for VaultOptions {
             compression_level: 3,
             threads: available_parallelism().map_or(2, usize::from),
             pack_size: 16 << 20,
-            pack_memory: 64 << 20,
+            pack_memory: 48 << 20,
             content_memory: 16 << 20,
             partial_memory: 24 << 20,
             read_ahead: 24 << 20,
