@@ -37,6 +37,9 @@ pub(crate) async fn describe(engine: &Engine, component: &Component, kind: Plugi
     let invalid = |error: wasmtime::Error| LoadError::Invalid(format!("{error:#}"));
     let mut linker = Linker::new(engine);
     v0_1::link_wasi(&mut linker).map_err(invalid)?;
+    if kind == PluginKind::Sink {
+        v0_1::link_content(&mut linker).map_err(invalid)?;
+    }
     linker.define_unknown_imports_as_traps(component).map_err(invalid)?;
     let pre = linker.instantiate_pre(component).map_err(invalid)?;
     let call = Call {

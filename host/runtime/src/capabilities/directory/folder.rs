@@ -1,7 +1,7 @@
 //! A granted folder and what can be done below it.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -155,8 +155,7 @@ impl Folder {
         let name = shown(&self.0.grant, to_path(path.as_bytes()));
         let dir = self.call("list", path, |inner, path| {
             let dir = inner.root.open_dir(to_path(path.as_bytes()))?;
-            // A file description of its own, for a position of its own.
-            Ok(rustix::fs::Dir::read_from(&dir)?)
+            Ok(rustix::fs::Dir::new(readable(&dir)?)?)
         });
         Ok(Listing::new(dir.await?, name, self.0.budget.clone()))
     }
@@ -287,9 +286,7 @@ impl Folder {
     pub async fn sync(&self, path: EntryPath) -> Result<(), Fault> {
         let sync = |inner: &Inner, path: &EntryPath| {
             let folder = inner.root.open_dir(to_path(path.as_bytes()))?;
-            // cap-std opens folders by path only, and fsync needs a readable handle.
-            let readable = rustix::fs::openat(&folder, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-            Ok(rustix::fs::fsync(readable)?)
+            Ok(rustix::fs::fsync(readable(&folder)?)?)
         };
         self.call("sync", path, sync).await
     }
@@ -309,6 +306,11 @@ impl Folder {
         })
         .await
     }
+}
+
+/// A handle that can be read and synced: cap-std's own only stands for the path.
+fn readable(folder: &Dir) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::openat(folder, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// Opens a regular file below `root`; `None` for another node. A pipe without writer must not hold the thread: `O_NONBLOCK`.

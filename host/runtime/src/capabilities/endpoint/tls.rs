@@ -104,7 +104,8 @@ fn handshake_fault(address: &str, error: &std::io::Error) -> Fault {
         Some(Error::InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. })) => {
             fault.hint("connect by a name that is in the certificate, or write it as `tls.server-name`")
         }
-        Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+        // An authority of the same name with another key makes a bad signature.
+        Some(Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature)) => {
             fault.hint("write the authority that signed the server's certificate as `tls.ca`")
         }
         Some(Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. })) => {
