@@ -36,7 +36,7 @@ impl Hasher {
 
     /// Appends `length` zero bytes.
     pub fn update_zeros(&mut self, mut length: u64) {
-        const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
         while length > 0 {
             let part = usize::try_from(length).unwrap_or(usize::MAX).min(ZEROS.len());
             self.update(&ZEROS[..part]);
