@@ -4,7 +4,7 @@ use bulkhead_model::Timestamp;
 
 /// Now.
 #[must_use]
-pub fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     timestamp(jiff::Timestamp::now())
 }
 
@@ -18,7 +18,7 @@ fn timestamp(time: jiff::Timestamp) -> Timestamp {
 
 /// `time` as RFC 3339 in UTC, with seconds.
 #[must_use]
-pub fn rfc3339(time: Timestamp) -> String {
+pub(crate) fn rfc3339(time: Timestamp) -> String {
     jiff::Timestamp::from_second(time.seconds)
         .map(|time| time.to_string())
         .unwrap_or_default()

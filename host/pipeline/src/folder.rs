@@ -184,12 +184,7 @@ impl FolderWriter {
         Ok(())
     }
 
-    /// Whether the entry that was begun last takes content; a further name of a file that is there already takes none.
-    pub(crate) fn wants_content(&self) -> bool {
-        self.file.is_some()
-    }
-
-    /// Appends to the file that was begun. Zeros become a hole.
+    /// Appends to the file that was begun; a further name of a file that is there already takes nothing. Zeros become a hole.
     pub(crate) fn write(&mut self, data: &Bytes) -> Result<(), FolderError> {
         let Some(file) = &mut self.file else { return Ok(()) };
         if data.iter().any(|byte| *byte != 0) {

@@ -178,7 +178,7 @@ impl Secrets {
 
 /// Whether the file of a secret can be read by more than its owner (and root), and how to change that.
 #[must_use]
-pub fn exposed(source: &SecretSource) -> Option<String> {
+pub(crate) fn exposed(source: &SecretSource) -> Option<String> {
     use std::os::unix::fs::PermissionsExt as _;
     let SecretSource::File(path) = source else { return None };
     let mode = std::fs::metadata(path).ok()?.permissions().mode();

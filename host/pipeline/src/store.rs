@@ -15,7 +15,7 @@ use tokio::{sync::Mutex, time::Instant};
 use crate::failure::Site;
 
 /// One sink. Shared between the vault and who watches the run.
-pub struct SinkStore {
+pub(crate) struct SinkStore {
     name: String,
     site: Site,
     pool: SinkPool,

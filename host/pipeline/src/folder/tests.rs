@@ -19,10 +19,8 @@ fn entry(path: &str, node_type: NodeType) -> SnapshotEntry {
 
 fn write_file(writer: &mut FolderWriter, entry: SnapshotEntry, content: &[u8]) {
     writer.begin(entry).unwrap();
-    if writer.wants_content() {
-        writer.write(&Bytes::copy_from_slice(content)).unwrap();
-        writer.finish_file().unwrap();
-    }
+    writer.write(&Bytes::copy_from_slice(content)).unwrap();
+    writer.finish_file().unwrap();
 }
 
 fn target() -> (tempfile::TempDir, PathBuf) {
