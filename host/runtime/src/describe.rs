@@ -17,7 +17,7 @@ use crate::capabilities::secrets::Secrets;
 use crate::capabilities::{Budget, Granted};
 use crate::parts::Parts;
 use crate::state::{HostSide, State};
-use crate::v0_1::{self, SinkGuest, SinkPluginPre, SourceGuest, SourcePluginPre};
+use crate::v0_1::{self, Capabilities, SinkGuest, SinkPluginPre, SourceGuest, SourcePluginPre};
 use crate::{Cancellation, Description, Limits, LoadError, NoProgress, PluginKind};
 
 /// `describe` returns constants: far less than this is needed.
@@ -34,13 +34,11 @@ pub(crate) async fn describe(engine: &Engine, component: &Component, kind: Plugi
     let host = nothing(limits);
     let (budget, log) = (host.budget.clone(), host.log.clone());
     let mut store = State::store(engine, host);
+    store.data_mut().seal();
     let invalid = |error: wasmtime::Error| LoadError::Invalid(format!("{error:#}"));
     let mut linker = Linker::new(engine);
     v0_1::link_wasi(&mut linker).map_err(invalid)?;
-    if kind == PluginKind::Sink {
-        v0_1::link_content(&mut linker).map_err(invalid)?;
-    }
-    linker.define_unknown_imports_as_traps(component).map_err(invalid)?;
+    v0_1::link_abi(&mut linker, &Capabilities::all(kind)).map_err(invalid)?;
     let pre = linker.instantiate_pre(component).map_err(invalid)?;
     let call = Call {
         plugin: "?",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use wasmtime::component::ResourceTable;
-use wasmtime::{ResourceLimiter, Result, Store};
+use wasmtime::{ResourceLimiter, Result, Store, bail};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::capabilities::Budget;
@@ -48,6 +48,7 @@ pub(crate) struct State {
     pub(crate) table: ResourceTable,
     limiter: Limiter,
     calls_left: u64,
+    sealed: bool,
     pub(crate) host: HostSide,
 }
 
@@ -69,6 +70,7 @@ impl State {
                 table,
                 limiter,
                 calls_left: limits.host_calls,
+                sealed: false,
                 host,
             },
         );
@@ -82,8 +84,16 @@ impl State {
         store
     }
 
-    /// Counts a host call.
+    /// From now on every capability traps: the instance only describes itself.
+    pub(crate) fn seal(&mut self) {
+        self.sealed = true;
+    }
+
+    /// Counts a host call; each of them begins with this.
     pub(crate) fn count_call(&mut self) -> Result<()> {
+        if self.sealed {
+            bail!("`describe` is pure, but called the host");
+        }
         match self.calls_left.checked_sub(1) {
             Some(left) => {
                 self.calls_left = left;

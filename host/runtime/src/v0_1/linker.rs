@@ -23,6 +23,19 @@ pub(crate) struct Capabilities {
     pub(crate) secrets: bool,
 }
 
+impl Capabilities {
+    /// All of them: for `describe`, where each traps when it is called.
+    pub(crate) fn all(kind: PluginKind) -> Self {
+        Self {
+            kind,
+            endpoint: true,
+            http: true,
+            directory: true,
+            secrets: true,
+        }
+    }
+}
+
 struct Table;
 
 impl HasData for Table {
@@ -59,11 +72,6 @@ pub(crate) fn link_wasi(linker: &mut Linker<State>) -> Result<()> {
     filesystem::preopens::add_to_linker::<State, WasiFilesystem>(linker, State::filesystem)
 }
 
-/// Links `content` for a sink that only describes itself: its exports name the types of these resources, and it can get no handle of them.
-pub(crate) fn link_content(linker: &mut Linker<State>) -> Result<()> {
-    content::add_to_linker::<State, HasSelf<State>>(linker, |state| state)
-}
-
 /// Links the ABI's interfaces.
 pub(crate) fn link_abi(linker: &mut Linker<State>, capabilities: &Capabilities) -> Result<()> {
     type Own = HasSelf<State>;
@@ -90,7 +98,7 @@ pub(crate) fn link_abi(linker: &mut Linker<State>, capabilities: &Capabilities) 
             abi::snapshot::add_to_linker::<State, Own>(linker, |state| state)?;
             abi::parts::add_to_linker::<State, Own>(linker, |state| state)?;
         }
-        PluginKind::Sink => link_content(linker)?,
+        PluginKind::Sink => content::add_to_linker::<State, Own>(linker, |state| state)?,
     }
     linker.allow_shadowing(true);
     let linked = super::hot::link(linker, capabilities);

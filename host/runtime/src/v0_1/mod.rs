@@ -17,4 +17,4 @@ mod small;
 
 pub(crate) use bindings::{sink_world::SinkPluginPre, source_world::SourcePluginPre};
 pub(crate) use guest::{SinkGuest, SourceGuest};
-pub(crate) use linker::{Capabilities, link_abi, link_content, link_wasi};
+pub(crate) use linker::{Capabilities, link_abi, link_wasi};

@@ -105,3 +105,23 @@ async fn a_plugin_describes_itself() {
     assert!(plugin.description().config_schema.is_object());
     assert!(plugin.imports().iter().any(|import| import == "bulkhead:plugin/entries@0.1.0"));
 }
+
+#[tokio::test]
+async fn wasi_of_two_generations_links_in_one_component() {
+    // As where a standard library and an adapter inside one component come from different years: only the ABI's types are compared then.
+    let import = |version: &str| {
+        format!(
+            r#"(import "wasi:io/error@{version}" (instance $error{id} (export "error" (type (sub resource)))))
+               (alias export $error{id} "error" (type $t{id}))
+               (import "wasi:io/streams@{version}" (instance (alias outer 1 $t{id} (type $outer)) (export "error" (type (eq $outer)))))"#,
+            id = version.replace('.', "")
+        )
+    };
+    let exports = r#"(instance $none) (export "bulkhead:plugin/source@0.1.0" (instance $none))"#;
+    let error = refusal_of_text(&format!("(component {} {} {exports})", import("0.2.4"), import("0.2.12"))).await;
+    // The imports are found; what is missing is what the component should export.
+    assert!(
+        error.to_string().contains("no exported") || error.to_string().contains("`describe`"),
+        "{error}"
+    );
+}
