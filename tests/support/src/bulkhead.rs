@@ -64,7 +64,9 @@ impl Bulkhead {
     pub fn new() -> Result<Self> {
         let scratch = Scratch::new()?;
         scratch.private_file("vault-password", crate::random_secret()?)?;
-        scratch.folder("vault")?;
+        let vault = scratch.folder("vault")?;
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(&vault, private).map_err(Error::on_path("change the mode of", &vault))?;
         Ok(Self {
             binary: binary()?,
             scratch,

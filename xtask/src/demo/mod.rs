@@ -47,7 +47,7 @@ pub(crate) fn run(console: &Console, arguments: &Arguments) -> Result<()> {
         scratch.keep();
     }
     console.step("Start a PostgreSQL server and fill it");
-    let original = Original::start(console)?;
+    let original = Original::start(console, &scratch)?;
 
     console.step("Describe the backup in TOML");
     let stage = Stage::prepare(console, scratch, binary, &original)?;

@@ -1,13 +1,13 @@
 //! The cluster that is backed up and destroyed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use bulkhead_test_support::postgres::Cluster;
-use bulkhead_test_support::random_secret;
+use bulkhead_test_support::{Scratch, random_secret};
 
 use crate::console::{Console, size};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The role that Bulkhead connects as: it may replicate, and nothing else.
 pub(super) const BACKUP_ROLE: &str = "backup";
@@ -17,12 +17,13 @@ const CHANGES: &str = include_str!("changes.sql");
 /// A filled cluster.
 pub(super) struct Original {
     cluster: Cluster,
+    tablespace: PathBuf,
     backup_password: String,
 }
 
 impl Original {
-    /// Starts a server with a tablespace, a role for backups, and data.
-    pub(super) fn start(console: &Console) -> Result<Self> {
+    /// Starts a server with a tablespace in `folder`, a role for backups, and data.
+    pub(super) fn start(console: &Console, folder: &Scratch) -> Result<Self> {
         let begin = Instant::now();
         let cluster = Cluster::start_default()?;
         let backup_password = random_secret()?;
@@ -31,7 +32,8 @@ impl Original {
             cluster.installation().version()?,
             cluster.port()
         ));
-        let tablespace = cluster.tablespace_folder("archive")?;
+        let tablespace = folder.folder("tablespace-archive")?;
+        cluster.installation().user().own(&tablespace)?;
         cluster.execute(
             "postgres",
             &format!("CREATE TABLESPACE archive LOCATION '{}'", tablespace.display()),
@@ -43,7 +45,11 @@ impl Original {
         )?;
         console.command("psql -f schema.sql   # 3 databases, 16 partitions, 120 large objects, a tablespace");
         cluster.execute("postgres", SCHEMA)?;
-        let original = Self { cluster, backup_password };
+        let original = Self {
+            cluster,
+            tablespace,
+            backup_password,
+        };
         console.success(&format!(
             "{} of databases in {:.1} s",
             size(original.size()?),
@@ -62,8 +68,13 @@ impl Original {
         &self.backup_password
     }
 
+    /// Where its tablespace is. It is restored to the same place, because `pg_dumpall` says where tablespaces are.
+    pub(super) fn tablespace(&self) -> &Path {
+        &self.tablespace
+    }
+
     /// The OID of its tablespace, by which restore targets call it.
-    pub(super) fn tablespace(&self) -> Result<String> {
+    pub(super) fn tablespace_oid(&self) -> Result<String> {
         Ok(self
             .cluster
             .execute("postgres", "SELECT oid FROM pg_tablespace WHERE spcname = 'archive'")?)
@@ -93,12 +104,16 @@ impl Original {
     pub(super) fn destroy(self, console: &Console) -> Result<(String, u64)> {
         let (password, bytes) = (self.cluster.password().to_owned(), self.size()?);
         let process = self.cluster.process_id()?;
-        let folder = self.cluster.data_directory().to_owned();
-        console.command(&format!("kill -9 {process}; rm -r {}", folder.display()));
+        let (data, tablespace) = (self.cluster.data_directory().to_owned(), self.tablespace.clone());
+        console.command(&format!("kill -9 {process}; rm -r {} {}/*", data.display(), tablespace.display()));
         self.cluster.kill()?;
+        let user = self.cluster.installation().user();
         drop(self);
-        match folder.exists() {
-            true => Err(crate::error::Error::Broken(format!("{} is still there", folder.display()))),
+        let emptied = std::fs::remove_dir_all(&tablespace).and_then(|()| std::fs::create_dir(&tablespace));
+        emptied.map_err(Error::io(format!("cannot empty {}", tablespace.display())))?;
+        user.own(&tablespace)?;
+        match data.exists() {
+            true => Err(Error::Broken(format!("{} is still there", data.display()))),
             false => Ok((password, bytes)),
         }
     }

@@ -49,11 +49,12 @@ impl<'c> Stage<'c> {
         scratch.private_file("vault-password", bulkhead_test_support::random_secret()?)?;
         scratch.private_file("postgres-password", original.backup_password())?;
         let installation = original.cluster().installation();
-        for folder in ["vault", "restored/data", "restored/archive"] {
+        for folder in ["vault", "restored/data"] {
             scratch.folder(folder)?;
         }
+        private(&scratch.join("vault"))?;
         // PostgreSQL insists on owning its folders, and on nobody else looking into them.
-        for folder in ["restored", "restored/data", "restored/archive"] {
+        for folder in ["restored", "restored/data"] {
             private(&scratch.join(folder))?;
             installation.user().own(&scratch.join(folder))?;
         }
@@ -139,7 +140,7 @@ impl<'c> Stage<'c> {
     }
 }
 
-/// The whole configuration; relative paths start from the folder that it is in.
+/// The whole configuration. Relative paths start from the folder that it is in; PostgreSQL wants an absolute one for a tablespace.
 fn configuration(original: &Original) -> Result<String> {
     Ok(format!(
         r#"version = 1
@@ -161,10 +162,11 @@ secret.password = {{ file = "postgres-password", reveal = true }}
 
 [pipeline.demo.target.elsewhere]            # a restore target, with grants of its own
 directory.data = {{ path = "restored/data", access = "read-write" }}
-directory.tablespace-{tablespace} = {{ path = "restored/archive", access = "read-write" }}
+directory.tablespace-{oid} = {{ path = "{location}", access = "read-write" }}
 "#,
         address = original.cluster().address(),
-        tablespace = original.tablespace()?,
+        oid = original.tablespace_oid()?,
+        location = original.tablespace().display(),
     ))
 }
 
