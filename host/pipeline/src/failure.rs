@@ -135,6 +135,9 @@ impl Failure {
         let mut failure = Self::new(class, error);
         failure.hint = error.hint().map(str::to_owned);
         failure.retryable = error.retryable();
+        if let PluginError::Limit(limit) = error {
+            failure.setting = Some(format!("limits.{}", limit.limit));
+        }
         failure
     }
 
@@ -176,12 +179,12 @@ impl fmt::Display for Failure {
 pub(crate) fn fault_behind<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Fault> {
     let mut next = Some(error);
     while let Some(error) = next {
-        if let Some(fault) = error.downcast_ref::<Fault>() {
+        if let Some(fault) = as_a::<Fault>(error) {
             return Some(fault);
         }
         if let Some(vault::WriteError::Cancelled {
             cause: vault::Cause::Failed(first),
-        }) = error.downcast_ref::<vault::WriteError>()
+        }) = as_a::<vault::WriteError>(error)
         {
             next = Some(first.as_ref());
             continue;
@@ -197,37 +200,41 @@ pub(crate) fn fault_behind<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e F
 
 fn store_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e vault::StoreError> {
     use vault::{InitError, KeyError, OpenError, ReadError, ResolveError, VerifyError, WriteError};
-    error
-        .downcast_ref::<vault::StoreError>()
-        .or_else(|| match error.downcast_ref::<OpenError>()? {
+    as_a::<vault::StoreError>(error)
+        .or_else(|| match as_a::<OpenError>(error)? {
             OpenError::Store(error) => Some(error),
             _ => None,
         })
-        .or_else(|| match error.downcast_ref::<InitError>()? {
+        .or_else(|| match as_a::<InitError>(error)? {
             InitError::Store(error) => Some(error),
             InitError::Open(error) => store_error(error.as_ref()),
             _ => None,
         })
-        .or_else(|| match error.downcast_ref::<WriteError>()? {
+        .or_else(|| match as_a::<WriteError>(error)? {
             WriteError::Store(error) | WriteError::Read(ReadError::Store(error)) => Some(error),
             _ => None,
         })
-        .or_else(|| match error.downcast_ref::<ReadError>()? {
+        .or_else(|| match as_a::<ReadError>(error)? {
             ReadError::Store(error) => Some(error),
             _ => None,
         })
-        .or_else(|| match error.downcast_ref::<ResolveError>()? {
+        .or_else(|| match as_a::<ResolveError>(error)? {
             ResolveError::Read(ReadError::Store(error)) => Some(error),
             _ => None,
         })
-        .or_else(|| match error.downcast_ref::<VerifyError>()? {
+        .or_else(|| match as_a::<VerifyError>(error)? {
             VerifyError::Store(error) => Some(error),
             _ => None,
         })
-        .or_else(|| match error.downcast_ref::<KeyError>()? {
+        .or_else(|| match as_a::<KeyError>(error)? {
             KeyError::Store(error) => Some(error),
             _ => None,
         })
+}
+
+/// The error as a `T`. A boxed source is the box to `dyn Error`, not what is in it.
+fn as_a<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e T> {
+    error.downcast_ref::<T>().or_else(|| error.downcast_ref::<Box<T>>().map(Box::as_ref))
 }
 
 /// The class of a fault's kind.

@@ -45,7 +45,7 @@ pub(crate) async fn replicate(from: &Arc<SinkStore>, to: &Arc<SinkStore>) -> Rep
         hint: None,
     };
     if let Err(fault) = copy_missing(from, to, &mut report).await {
-        tracing::error!(sink = to.name(), "the replica is not up to date: {fault}");
+        tracing::info!(sink = to.name(), "the replica is not up to date: {fault}");
         report.error = Some(fault.to_string());
         report.hint = fault.hint;
     }

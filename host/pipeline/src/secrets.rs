@@ -316,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_secret_that_others_can_read_is_noticed() {
-        use std::os::unix::fs::PermissionsExt as _;
+        use std::os::unix::fs::PermissionsExt;
         let file = tempfile::NamedTempFile::new().unwrap();
         let source = SecretSource::File(file.path().to_owned());
         assert_eq!(exposed(&source), None);

@@ -26,7 +26,7 @@ pub(crate) enum PluginCommand {
 /// Show what a plugin is, what it wants, and how it is configured
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  bulkhead plugin inspect postgres\n  bulkhead plugin inspect ./my-plugin.wasm       prints the digest to pin, too\n  bulkhead plugin inspect postgres --json | jq '.\"config-schema\"'"
+    after_help = "Examples:\n  bulkhead plugin inspect postgres\n  bulkhead plugin inspect ./my-plugin.wasm       prints the digest to pin, too\n  bulkhead plugin inspect postgres --json | jq '.description.\"config-schema\"'"
 )]
 pub(crate) struct InspectArguments {
     /// The name of a plugin, or the path of a component (with a `/` or ending in `.wasm`)
@@ -111,10 +111,9 @@ async fn inspect(arguments: &InspectArguments, session: &Session) -> Result<Exit
         load_named(&host, &arguments.plugin, session).await?
     };
     if session.output.is_json() {
-        let mut document = serde_json::to_value(plugin.description()).unwrap_or_default();
-        document["plugin-kind"] = json!(plugin.kind());
-        document["digest"] = plugin.digest().to_string().into();
-        document["imports"] = json!(plugin.imports());
+        let digest = plugin.digest().to_string();
+        let document =
+            json!({ "plugin-kind": plugin.kind(), "digest": digest, "imports": plugin.imports(), "description": plugin.description() });
         session.output.document("plugin", &document);
     } else {
         print(&plugin, &session.output);
