@@ -6,9 +6,8 @@ use bulkhead_sdk::{
 };
 
 use crate::{
-    layout::{State, state},
+    layout::{CONFIG, State, state, temporary_name},
     location,
-    write::TEMPORARY,
 };
 
 /// Free bytes below which a backup is likely to fail soon: 1 GiB.
@@ -86,8 +85,8 @@ fn space(root: &Folder) -> Result<Option<Finding>> {
 /// Writes a file and removes it; its owner tells as whom we write.
 fn writable(root: &Folder, folder: &Stat) -> Option<Finding> {
     let location = location();
-    let probe = format!("check{TEMPORARY}bulkhead");
-    let written = root.open_file(&probe, OpenMode::Replace).and_then(|file| {
+    let probe = temporary_name(CONFIG);
+    let written = root.open_file(&probe, OpenMode::Create).and_then(|file| {
         file.write_at(0, b"bulkhead check\n")?;
         file.sync()?;
         file.stat()

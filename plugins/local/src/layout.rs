@@ -1,13 +1,22 @@
 //! restic's layout of a repository in a folder (restic's `doc/design.rst`, "Repository Layout"), and what a folder is found to hold.
 
-use bulkhead_sdk::{directory::Folder, prelude::*};
+use std::hash::{BuildHasher, Hasher, RandomState};
 
+use bulkhead_sdk::{
+    directory::{FileType, Folder},
+    prelude::*,
+};
+
+/// Between an object's name and a random number in the name of what is not whole yet; restic's own convention.
+const TEMPORARY: &str = "-tmp-";
 /// Folders of a repository beside `data`.
-const FOLDERS: [&str; 4] = ["index", "keys", "locks", "snapshots"];
+const FOLDERS: [&str; 4] = ["index", KEYS, "locks", "snapshots"];
 /// Folder of the packs, with one folder for each value of the first byte of their names.
 const DATA: &str = "data";
 /// The file that makes a folder a repository. The vault stores it last.
-const CONFIG: &str = "config";
+pub(crate) const CONFIG: &str = "config";
+/// Folder of the keys, which are stored before `CONFIG`.
+pub(crate) const KEYS: &str = "keys";
 /// What `mkfs` puts into the root of an ext file system: a folder that is a mount point counts as empty all the same.
 const OF_THE_FILE_SYSTEM: &str = "lost+found";
 /// Permission bits of all folders.
@@ -52,6 +61,27 @@ pub(crate) fn is_folder(path: &str) -> bool {
     }
 }
 
+/// A name, not taken, for what becomes `key` once it is whole.
+pub(crate) fn temporary_name(key: &str) -> String {
+    let random = RandomState::new().build_hasher().finish();
+    format!("{key}{TEMPORARY}{random:016x}")
+}
+
+/// The key that a temporary file was to become; `None` for any other name.
+pub(crate) fn key_of_temporary(name: &str) -> Option<&str> {
+    let (key, random) = name.rsplit_once(TEMPORARY)?;
+    (is_hex(random) && is_key(key)).then_some(key)
+}
+
+/// Whether `root` has the file that makes it a repository.
+pub(crate) fn has_config(root: &Folder) -> Result<bool> {
+    match root.stat(CONFIG) {
+        Ok(stat) => Ok(stat.file_type == FileType::Regular),
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Refuses what is not an object of a repository.
 pub(crate) fn require_key(key: &str) -> Result<()> {
     if is_key(key) {
@@ -61,7 +91,7 @@ pub(crate) fn require_key(key: &str) -> Result<()> {
     }
 }
 
-/// Looks at what is there.
+/// Looks at what is there. Temporary files of objects are neither the vault's nor in its way.
 pub(crate) fn state(root: &Folder) -> Result<State> {
     let mut foreign = Vec::new();
     let (mut has_config, mut has_folders) = (false, Vec::new());
@@ -70,11 +100,12 @@ pub(crate) fn state(root: &Folder) -> Result<State> {
         match name.as_str() {
             CONFIG => has_config = true,
             OF_THE_FILE_SYSTEM => {}
+            temporary if key_of_temporary(temporary).is_some() => {}
             folder if is_folder(folder) => has_folders.push(name),
             _ => foreign.push(name),
         }
     }
-    if has_config && has_folders.iter().any(|folder| folder == "keys") {
+    if has_config && has_folders.iter().any(|folder| folder == KEYS) {
         return Ok(State::Repository);
     }
     if !foreign.is_empty() {
@@ -94,6 +125,9 @@ pub(crate) fn state(root: &Folder) -> Result<State> {
 fn has_files(root: &Folder, folder: &str) -> Result<bool> {
     for entry in root.list(folder)? {
         let path = format!("{folder}/{}", String::from_utf8_lossy(&entry?.name));
+        if key_of_temporary(&path).is_some() {
+            continue;
+        }
         if !is_folder(&path) || has_files(root, &path)? {
             return Ok(true);
         }
@@ -131,6 +165,23 @@ fn create(root: &Folder) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn temporaries_are_those_of_keys() {
+        assert_eq!(key_of_temporary("data/ab/abcd-tmp-0f"), Some("data/ab/abcd"));
+        assert_eq!(key_of_temporary(&temporary_name(CONFIG)), Some(CONFIG));
+        for bad in [
+            "photos-tmp-2019",
+            "config-tmp-",
+            "config-tmp-final",
+            "config-tmp-1-tmp-2",
+            "keys/0a",
+            "data/ab/cdef-tmp-1",
+            "-tmp-1",
+        ] {
+            assert_eq!(key_of_temporary(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn keys_are_those_of_restics_layout() {

@@ -27,7 +27,21 @@ pub struct Config {}
 
 /// The plugin.
 #[derive(Debug)]
-pub struct Local;
+pub struct Local {
+    /// Opened once and kept: another folder that appears at the same path later (a mount point whose disk has gone) is not the vault.
+    root: Option<Folder>,
+}
+
+impl Local {
+    /// The folder of the vault.
+    fn root(&mut self) -> Result<&Folder> {
+        let root = match self.root.take() {
+            Some(root) => root,
+            None => directory::open(ROOT)?,
+        };
+        Ok(self.root.insert(root))
+    }
+}
 
 impl Sink for Local {
     type Config = Config;
@@ -43,43 +57,44 @@ impl Sink for Local {
     }
 
     fn new(_: Config) -> Result<Self> {
-        Ok(Self)
+        Ok(Self { root: None })
     }
 
     fn check(&mut self) -> Result<Vec<Finding>> {
-        check::check(&directory::open(ROOT)?)
+        check::check(self.root()?)
     }
 
     fn traits(&mut self) -> Result<Traits> {
         Ok(Traits {
             max_object_size: i64::MAX as u64,
             concurrency: CONCURRENCY,
-            conditional_put: true,
+            // A folder that is missing is told by the call that needs it.
+            conditional_put: self.root().is_ok_and(write::has_hard_links),
             object_lock: false,
         })
     }
 
     fn initialize(&mut self) -> Result<()> {
-        layout::initialize(&directory::open(ROOT)?)
+        layout::initialize(self.root()?)
     }
 
     fn put(&mut self, key: &str, body: &mut ObjectReader<'_>, options: PutOptions) -> Result<()> {
         layout::require_key(key)?;
-        write::put(&directory::open(ROOT)?, key, body, options.if_absent).map_err(explain_full)
+        write::put(self.root()?, key, body, options.if_absent).map_err(explain_full)
     }
 
     fn get(&mut self, key: &str, range: Option<ByteRange>, into: &mut ObjectWriter<'_>) -> Result<()> {
         layout::require_key(key)?;
-        read(&directory::open(ROOT)?, key, range, into)
+        read(self.root()?, key, range, into)
     }
 
     fn list(&mut self, prefix: &str, page: Option<&str>) -> Result<Page> {
-        list::list(&directory::open(ROOT)?, prefix, page)
+        list::list(self.root()?, prefix, page)
     }
 
     fn stat(&mut self, key: &str) -> Result<Option<Object>> {
         layout::require_key(key)?;
-        match directory::open(ROOT)?.stat(key) {
+        match self.root()?.stat(key) {
             Ok(stat) if stat.file_type == FileType::Regular => Ok(Some(Object {
                 key: key.to_owned(),
                 size: stat.size,
@@ -92,7 +107,7 @@ impl Sink for Local {
 
     fn delete(&mut self, key: &str) -> Result<()> {
         layout::require_key(key)?;
-        write::delete(&directory::open(ROOT)?, key)
+        write::delete(self.root()?, key)
     }
 }
 

@@ -1,14 +1,11 @@
 //! Listing objects in pages, in an order that lets the next page go on after the last key of the one before.
 
 use bulkhead_sdk::{
-    directory::{FileType, Folder},
+    directory::{FileType, Folder, OpenMode},
     prelude::*,
 };
 
-use crate::{
-    layout::{is_folder, is_key},
-    write::TEMPORARY,
-};
+use crate::layout::{CONFIG, State, is_folder, is_key, key_of_temporary, state, temporary_name};
 
 /// Objects of a page, the ABI's limit.
 const PAGE: usize = 10_000;
@@ -22,8 +19,9 @@ struct Lister<'a> {
     prefix: &'a str,
     /// The last key of the page before.
     after: Option<&'a str>,
-    now: Timestamp,
     objects: Vec<Object>,
+    /// Files that were not whole when they were seen, and may be at any moment.
+    temporaries: Vec<String>,
 }
 
 /// Objects whose keys begin with `prefix`, those after `page` if that is given.
@@ -32,10 +30,11 @@ pub(crate) fn list(root: &Folder, prefix: &str, page: Option<&str>) -> Result<Pa
         root,
         prefix,
         after: page,
-        now: Timestamp::now(),
         objects: Vec::new(),
+        temporaries: Vec::new(),
     };
     lister.folder("")?;
+    sweep(root, &lister.temporaries);
     let next = (lister.objects.len() > PAGE).then(|| {
         lister.objects.truncate(PAGE);
         lister.objects.last().map(|object| object.key.clone())
@@ -62,8 +61,8 @@ impl Lister<'_> {
                 if is_folder(&key) && self.is_wanted_folder(&key) {
                     self.folder(&key)?;
                 }
-            } else if key.contains(TEMPORARY) {
-                self.sweep(&key);
+            } else if key_of_temporary(&key).is_some_and(|key| key.starts_with(self.prefix)) {
+                self.temporaries.push(key);
             } else if is_key(&key) && key.starts_with(self.prefix) && self.is_after(&key) {
                 self.object(key)?;
             }
@@ -84,14 +83,6 @@ impl Lister<'_> {
         Ok(())
     }
 
-    /// Removes what a killed run left long ago. Best effort: in a folder granted read-only it stays.
-    fn sweep(&self, temporary: &str) {
-        let Ok(stat) = self.root.stat(temporary) else { return };
-        if self.now.since(stat.modified).as_secs() > LEFTOVER_AGE && self.root.remove_file(temporary).is_ok() {
-            bulkhead_sdk::info!(file = temporary; "removed what an interrupted run left");
-        }
-    }
-
     /// Whether keys with the prefix, and not all of them on earlier pages, can be below `folder`.
     fn is_wanted_folder(&self, folder: &str) -> bool {
         let depth = folder.split('/').count();
@@ -104,4 +95,29 @@ impl Lister<'_> {
     fn is_after(&self, key: &str) -> bool {
         self.after.is_none_or(|after| key.split('/').gt(after.split('/')))
     }
+}
+
+/// Removes what killed runs left long ago. Best effort: in a folder granted read-only it stays. In a folder that is no vault nothing is ours to remove.
+fn sweep(root: &Folder, temporaries: &[String]) {
+    if temporaries.is_empty() || !matches!(state(root), Ok(State::Repository)) {
+        return;
+    }
+    let Ok(now) = now(root) else { return };
+    for temporary in temporaries {
+        let is_old = root
+            .stat(temporary)
+            .is_ok_and(|stat| stat.file_type == FileType::Regular && now.since(stat.modified).as_secs() > LEFTOVER_AGE);
+        if is_old && root.remove_file(temporary).is_ok() {
+            bulkhead_sdk::info!(file = temporary; "removed what an interrupted run left");
+        }
+    }
+}
+
+/// The time on the clock that stamps files, which on a network is the server's: the modification time of a file written now.
+fn now(root: &Folder) -> Result<Timestamp> {
+    let probe = temporary_name(CONFIG);
+    let file = root.open_file(&probe, OpenMode::Create)?;
+    let written = file.write_at(0, b"now").and_then(|()| file.sync()).and_then(|()| file.stat());
+    _ = root.remove_file(&probe);
+    Ok(written?.modified)
 }

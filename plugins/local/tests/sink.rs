@@ -11,7 +11,7 @@ use std::{
 use bulkhead_plugin_local::Local;
 use bulkhead_sdk::{
     ErrorKind,
-    testing::{Directory, Harness, SinkTester, conformance},
+    testing::{Call, Directory, Harness, SinkTester, conformance},
     types::{Finding, Severity},
 };
 
@@ -27,6 +27,13 @@ fn sink(harness: &Harness) -> SinkTester<'_, Local> {
 
 fn codes(findings: &[Finding]) -> Vec<&str> {
     findings.iter().map(|finding| finding.code.as_str()).collect()
+}
+
+/// Makes a file two days old.
+fn age(path: &Path) {
+    let two_days_ago = SystemTime::now() - Duration::from_secs(2 * 24 * 3600);
+    let file = fs::File::options().write(true).open(path).unwrap();
+    file.set_modified(two_days_ago).unwrap();
 }
 
 /// All regular files below `folder`.
@@ -158,17 +165,183 @@ fn leftovers_are_no_objects_and_are_swept_when_old() {
     );
     fs::write(&young, "half").unwrap();
     fs::write(&old, "half").unwrap();
-    let two_days_ago = SystemTime::now() - Duration::from_secs(2 * 24 * 3600);
-    fs::File::options()
-        .write(true)
-        .open(&old)
-        .unwrap()
-        .set_modified(two_days_ago)
-        .unwrap();
+    age(&old);
     let harness = harness(&directory);
     assert_eq!(sink(&harness).list("data/").unwrap(), []);
     assert!(young.exists(), "it may belong to a run that is at work");
     assert!(!old.exists());
+}
+
+#[test]
+fn the_age_of_leftovers_is_told_by_the_clock_that_stamps_them() {
+    let directory = Directory::temporary();
+    repository(&directory);
+    let leftover = directory.path().join("data/ab/ab02-tmp-2");
+    fs::write(&leftover, "half").unwrap();
+    age(&leftover);
+    directory.set_clock_behind(Duration::from_secs(30 * 3600));
+    let harness = harness(&directory);
+    let before = files(directory.path());
+    sink(&harness).list("").unwrap();
+    assert_eq!(
+        files(directory.path()),
+        before,
+        "by the server's clock it is 18 hours old, and nothing else is left"
+    );
+    directory.set_clock_behind(Duration::from_secs(3600));
+    sink(&harness).list("").unwrap();
+    assert!(!leftover.exists());
+}
+
+#[test]
+fn only_what_an_interrupted_run_left_is_swept() {
+    let directory = Directory::temporary();
+    repository(&directory);
+    let swept = "index/0a-tmp-0f";
+    let kept = [
+        "photos-tmp-2019",
+        "config-tmp-final",
+        "index/notes-tmp-1",
+        "data/ab/cd-tmp-1",
+        "keys/0b-tmp-1",
+    ];
+    for name in kept.iter().chain([&swept]) {
+        fs::write(directory.path().join(name), "half").unwrap();
+        age(&directory.path().join(name));
+    }
+    let harness = harness(&directory);
+    sink(&harness).list("index/").unwrap();
+    for name in kept {
+        assert!(directory.path().join(name).exists(), "{name}");
+    }
+    assert!(!directory.path().join(swept).exists());
+    sink(&harness).list("").unwrap();
+    assert!(!directory.path().join("keys/0b-tmp-1").exists());
+    assert!(directory.path().join("config-tmp-final").exists());
+}
+
+#[test]
+fn nothing_is_changed_in_a_folder_that_is_no_vault() {
+    let home = Directory::temporary();
+    fs::create_dir(home.path().join("keys")).unwrap();
+    for name in [
+        "photo.jpg",
+        "photos-tmp-2019",
+        "config-tmp-1",
+        "keys/0a-tmp-1",
+        "keys/house-tmp-key",
+    ] {
+        fs::write(home.path().join(name), "").unwrap();
+        age(&home.path().join(name));
+    }
+    let (harness, before) = (harness(&home), files(home.path()));
+    let mut sink = sink(&harness);
+    // What `init` asks before it refuses.
+    sink.traits().unwrap();
+    assert_eq!(sink.list("keys/").unwrap(), []);
+    assert_eq!(sink.list("").unwrap(), []);
+    assert_eq!(sink.initialize().unwrap_err().kind, ErrorKind::Conflict);
+    assert_eq!(files(home.path()), before);
+}
+
+#[test]
+fn a_vault_that_is_unmounted_is_not_begun_anew_below_its_mount_point() {
+    let mount = tempfile::tempdir().unwrap();
+    let (path, away) = (mount.path().join("vault"), mount.path().join("away"));
+    fs::create_dir(&path).unwrap();
+    let directory = Directory::at(&path);
+    repository(&directory);
+    let harness = harness(&directory);
+    let mut at_work = sink(&harness);
+    at_work.put(KEY, b"first").unwrap();
+    fs::rename(&path, &away).unwrap();
+    fs::create_dir(&path).unwrap();
+
+    // An instance at work stays with the folder that it has opened.
+    at_work.put("data/cd/cd01", b"second").unwrap();
+    assert_eq!(fs::read(away.join("data/cd/cd01")).unwrap(), b"second");
+    // One that comes later finds that there is no vault.
+    for key in ["data/ef/ef01", "index/0a", "snapshots/0a", "locks/0a"] {
+        let error = sink(&harness).put(key, b"lost").unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Conflict, "{key}: {error}");
+        assert_eq!(
+            error.message,
+            format!("the vault at {} has gone; is it mounted?", path.display()),
+            "{key}"
+        );
+    }
+    assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
+
+    fs::remove_dir(&path).unwrap();
+    fs::remove_dir_all(&away).unwrap();
+    let error = at_work.put(KEY, b"lost").unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Conflict, "removed altogether: {error}");
+}
+
+#[test]
+fn folders_that_a_vault_lacks_are_made() {
+    let directory = Directory::temporary();
+    let harness = harness(&directory);
+    // The first objects of a vault, where empty folders got lost on the way.
+    sink(&harness).put("keys/0a", b"key").unwrap();
+    sink(&harness).put("config", b"config").unwrap();
+    sink(&harness).put(KEY, b"content").unwrap();
+    assert_eq!(sink(&harness).get(KEY).unwrap(), b"content");
+}
+
+#[test]
+fn a_failed_link_is_no_reason_to_replace() {
+    for (link, stat, expected) in [
+        (ErrorKind::Io, None, ErrorKind::Io),
+        (ErrorKind::PermissionDenied, Some(ErrorKind::Io), ErrorKind::Io),
+        (ErrorKind::Unsupported, Some(ErrorKind::ConnectionLost), ErrorKind::ConnectionLost),
+    ] {
+        let directory = Directory::temporary();
+        repository(&directory);
+        let before = files(directory.path());
+        directory.fail(Call::CreateHardLink, link);
+        if let Some(kind) = stat {
+            directory.fail(Call::Stat, kind);
+        }
+        let error = sink(&harness(&directory)).put_if_absent(KEY, b"content").unwrap_err();
+        assert_eq!(error.kind, expected, "{error}");
+        assert_eq!(files(directory.path()), before);
+    }
+}
+
+#[test]
+fn a_store_without_hard_links_says_so() {
+    for (directory, expected) in [
+        (Directory::temporary(), true),
+        (Directory::temporary().without_hard_links(), false),
+        (Directory::temporary().read_only(), false),
+    ] {
+        let harness = harness(&directory);
+        assert_eq!(sink(&harness).traits().unwrap().conditional_put, expected);
+        assert_eq!(files(directory.path()).len(), 0);
+    }
+}
+
+#[test]
+fn an_object_that_is_there_is_stored_whatever_becomes_of_its_temporary() {
+    let directory = Directory::temporary();
+    repository(&directory);
+    directory.fail(Call::RemoveFile, ErrorKind::Io);
+    let harness = harness(&directory);
+    sink(&harness).put_if_absent(KEY, b"content").unwrap();
+    assert_eq!(sink(&harness).list("data/").unwrap().len(), 1);
+}
+
+#[test]
+fn leftovers_are_not_in_the_way_of_a_new_vault() {
+    let directory = Directory::temporary();
+    fs::create_dir(directory.path().join("keys")).unwrap();
+    for name in ["config-tmp-0f", "keys/0a-tmp-1"] {
+        fs::write(directory.path().join(name), "half").unwrap();
+    }
+    assert_eq!(codes(&sink(&harness(&directory)).check().unwrap()), ["not-initialized"]);
+    sink(&harness(&directory)).initialize().unwrap();
+    repository(&directory);
 }
 
 #[test]

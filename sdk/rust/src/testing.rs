@@ -41,7 +41,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-pub use directory::Directory;
+pub use directory::{Call, Directory};
 pub use endpoint::Endpoint;
 pub use http::{HttpRequest, HttpResponse};
 pub use sink::SinkTester;

@@ -4,16 +4,19 @@ use std::{
     collections::BTreeMap,
     ffi::OsStr,
     fs, io,
-    os::unix::{
-        ffi::{OsStrExt, OsStringExt},
-        fs::{DirBuilderExt, FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    os::{
+        fd::AsRawFd,
+        unix::{
+            ffi::{OsStrExt, OsStringExt},
+            fs::{DirBuilderExt, FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+        },
     },
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use super::{check_path, lock, store::OnePage};
@@ -28,6 +31,9 @@ use crate::{
 /// Room that a directory has when the test says nothing: 1 TiB.
 const ROOM: u64 = 1 << 40;
 
+/// Where Linux shows what this process has open.
+const HANDLES: &str = "/proc/self/fd";
+
 /// A directory that a test grants. Clones are the same folder.
 #[derive(Clone)]
 pub struct Directory {
@@ -36,6 +42,8 @@ pub struct Directory {
     faults: Arc<Faults>,
     attributes: Arc<Mutex<BTreeMap<Vec<u8>, Vec<ExtendedAttribute>>>>,
     has_hard_links: bool,
+    /// Of a directory that a plugin has opened: what `root` leads to, whatever is at the path by then.
+    _handle: Option<Arc<fs::File>>,
     _temporary: Option<Arc<tempfile::TempDir>>,
 }
 
@@ -45,6 +53,21 @@ struct Faults {
     changes_left: AtomicU64,
     /// Bytes that can still be written.
     room: AtomicU64,
+    /// Calls that fail, and with what.
+    failing: Mutex<Vec<(Call, ErrorKind)>>,
+    /// How far the clock that stamps files is behind this host's, in seconds.
+    behind: AtomicU64,
+}
+
+/// A call on a directory that a test can let fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// `Folder::stat`
+    Stat,
+    /// `Folder::create_hard_link`
+    CreateHardLink,
+    /// `Folder::remove_file`
+    RemoveFile,
 }
 
 impl Faults {
@@ -54,6 +77,13 @@ impl Faults {
             .changes_left
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         counted.map(drop).map_err(|_| Error::new(ErrorKind::Io, "the host died here"))
+    }
+
+    fn call(&self, call: Call) -> Result<()> {
+        match lock(&self.failing).iter().find(|(failing, _)| *failing == call) {
+            Some((_, kind)) => Err(Error::new(*kind, format!("{call:?} fails, as the test wants"))),
+            None => Ok(()),
+        }
     }
 
     fn write(&self, bytes: u64) -> Result<()> {
@@ -90,9 +120,12 @@ impl Directory {
             faults: Arc::new(Faults {
                 changes_left: AtomicU64::new(u64::MAX),
                 room: AtomicU64::new(ROOM),
+                failing: Mutex::default(),
+                behind: AtomicU64::new(0),
             }),
             attributes: Arc::default(),
             has_hard_links: true,
+            _handle: None,
             _temporary: None,
         }
     }
@@ -119,6 +152,27 @@ impl Directory {
     /// So many more changes (creating, writing, renaming, removing, syncing) succeed; all later ones fail, as if the host had been killed there.
     pub fn die_after(&self, changes: u64) {
         self.faults.changes_left.store(changes, Ordering::SeqCst);
+    }
+
+    /// All calls of this sort fail with `kind` from now on.
+    pub fn fail(&self, call: Call, kind: ErrorKind) {
+        lock(&self.faults.failing).push((call, kind));
+    }
+
+    /// The clock that stamps files that are written is so far behind this host's, as a file server's can be.
+    pub fn set_clock_behind(&self, behind: Duration) {
+        self.faults.behind.store(behind.as_secs(), Ordering::SeqCst);
+    }
+
+    /// As the host opens it: the handle stays with this folder when another appears at its path.
+    pub(super) fn open(&self) -> Result<Self> {
+        let handle = fs::File::open(&self.root).map_err(at(&self.root))?;
+        Ok(Self {
+            // With the dot, the path of the folder itself is no symbolic link.
+            root: format!("{HANDLES}/{}/.", handle.as_raw_fd()).into(),
+            _handle: Some(Arc::new(handle)),
+            ..self.clone()
+        })
     }
 
     /// The folder on the host.
@@ -159,7 +213,17 @@ impl std::fmt::Debug for Directory {
 
 /// An error of the operating system, with the path that it is about.
 fn at(path: &Path) -> impl Fn(io::Error) -> Error + '_ {
-    move |error| Error::from(error).context(format!("{}", path.display()))
+    move |error| Error::from(error).context(format!("{}", shown(path).display()))
+}
+
+/// `path` with the path of the folder that was opened, not of its handle.
+fn shown(path: &Path) -> PathBuf {
+    let opened = || {
+        let mut below = path.strip_prefix(HANDLES).ok()?.components();
+        let folder = fs::read_link(Path::new(HANDLES).join(below.next()?)).ok()?;
+        Some(folder.join(below.as_path()))
+    };
+    opened().unwrap_or_else(|| path.to_owned())
 }
 
 fn file_type(kind: fs::FileType) -> FileType {
@@ -258,6 +322,7 @@ impl host::Folder for Directory {
     }
 
     fn stat(&self, path: &[u8]) -> Result<Stat> {
+        self.faults.call(Call::Stat)?;
         let path = self.resolve(path)?;
         Ok(stat(&fs::symlink_metadata(&path).map_err(at(&path))?))
     }
@@ -274,6 +339,7 @@ impl host::Folder for Directory {
 
     fn create_hard_link(&self, existing: &[u8], path: &[u8]) -> Result<()> {
         let (existing, path) = (self.resolve(existing)?, self.resolve_change(path)?);
+        self.faults.call(Call::CreateHardLink)?;
         if !self.has_hard_links {
             return Err(Error::new(ErrorKind::PermissionDenied, "Operation not permitted (os error 1)"));
         }
@@ -286,6 +352,7 @@ impl host::Folder for Directory {
     }
 
     fn remove_file(&self, path: &[u8]) -> Result<()> {
+        self.faults.call(Call::RemoveFile)?;
         let path = self.resolve_change(path)?;
         fs::remove_file(&path).map_err(at(&path))
     }
@@ -356,7 +423,11 @@ impl host::File for File {
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<()> {
         self.faults.change()?;
         self.faults.write(data.len() as u64)?;
-        Ok(self.file.write_all_at(data, offset)?)
+        self.file.write_all_at(data, offset)?;
+        match self.faults.behind.load(Ordering::SeqCst) {
+            0 => Ok(()),
+            behind => Ok(self.file.set_modified(SystemTime::now() - Duration::from_secs(behind))?),
+        }
     }
 
     fn set_size(&self, size: u64) -> Result<()> {

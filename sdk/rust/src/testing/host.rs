@@ -103,7 +103,7 @@ impl Host for HarnessHost {
     }
 
     fn open_directory(&self, name: &str) -> Result<Box<dyn Folder>> {
-        Ok(Box::new(granted(&self.shared.directories, "directory", name)?.clone()))
+        Ok(Box::new(granted(&self.shared.directories, "directory", name)?.open()?))
     }
 
     fn create_entry(&self, path: &[u8], metadata: &Metadata, digest: Option<Algorithm>) -> Result<Box<dyn EntryWriter>> {
