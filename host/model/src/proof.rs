@@ -36,10 +36,12 @@ pub enum DigestAlgorithm {
     Crc32c,
 }
 
-/// An entry whose content is complete.
+/// An entry whose content is complete, or what was kept of the parent snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FinishedEntry {
-    /// Bytes.
+    /// Entries with content: 1 for one that was written, all files in what was kept.
+    pub entries: u64,
+    /// Bytes in them.
     pub size: u64,
     /// The digest that was asked for.
     pub digest: Option<Vec<u8>>,

@@ -13,10 +13,12 @@ use crate::{
     types::Proof,
 };
 
-/// An entry whose content is complete.
+/// An entry whose content is complete, or what was kept of the parent snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Finished {
-    /// Bytes in the entry (of a kept folder: in all below it).
+    /// Entries with content: 1 for a writer, for a kept folder the files below it, 0 for what has no content.
+    pub entries: u64,
+    /// Bytes in them.
     pub size: u64,
     /// The digest that was asked for, of what the host stored.
     pub digest: Option<Vec<u8>>,

@@ -84,15 +84,16 @@ impl EntryReader {
         self.inner.size()
     }
 
-    /// The next bytes in sequence, at most `max` of them, without a copy; `None` at the end.
+    /// The next bytes in sequence, at least one and at most `max` of them (0 counts as 1), without a copy; `None` at the end.
     ///
     /// # Errors
     /// `Corrupt`.
     pub fn read_bytes(&mut self, max: usize) -> Result<Option<Vec<u8>>> {
+        let max = max.max(1);
         if self.position < self.buffer.len() {
-            let rest = self.buffer.len().min(self.position + max);
-            let bytes = self.buffer[self.position..rest].to_vec();
-            self.position = rest;
+            let end = self.buffer.len().min(self.position.saturating_add(max));
+            let bytes = self.buffer[self.position..end].to_vec();
+            self.position = end;
             return Ok(Some(bytes));
         }
         self.inner.read(transfer(max))

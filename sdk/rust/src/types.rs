@@ -165,9 +165,9 @@ pub struct Proof {
 }
 
 impl Proof {
-    /// Counts an entry that was finished or kept.
+    /// Counts an entry that was finished, or all that was kept.
     pub fn count(&mut self, finished: &crate::entries::Finished) {
-        self.entries += 1;
+        self.entries += finished.entries;
         self.bytes += finished.size;
     }
 

@@ -239,6 +239,7 @@ impl EntryWriter for NativeWriter {
     fn finish(self: Box<Self>) -> Result<Finished> {
         let finished = self.call(async |writer| writer.finish().await)?;
         Ok(Finished {
+            entries: finished.entries,
             size: finished.size,
             digest: finished.digest,
         })

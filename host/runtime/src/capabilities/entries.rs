@@ -139,7 +139,7 @@ impl EntryWriter {
         let writer = self.writer.take().ok_or_else(finished)?;
         let digest = self.hasher.as_mut().map(Hasher::finish);
         let size = self.budget.within(writer.finish()).await?;
-        Ok(FinishedEntry { size, digest })
+        Ok(FinishedEntry { entries: 1, size, digest })
     }
 }
 

@@ -47,6 +47,7 @@ impl State {
 impl From<FinishedEntry> for entries::Finished {
     fn from(finished: FinishedEntry) -> Self {
         Self {
+            entries: finished.entries,
             size: finished.size,
             digest: finished.digest,
         }

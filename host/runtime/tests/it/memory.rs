@@ -59,6 +59,7 @@ impl EntryStore for Memory {
             .get(path.as_bytes())
             .ok_or_else(|| Fault::new(FaultKind::NotFound, "nothing to keep"))?;
         Ok(FinishedEntry {
+            entries: 1,
             size: content.len() as u64,
             digest: None,
         })

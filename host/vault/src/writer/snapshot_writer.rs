@@ -125,8 +125,8 @@ impl SnapshotWriter {
         self.insert(&path, metadata).map(drop)
     }
 
-    /// Carries the entry at `path`, and all below it, forward from the parent snapshot, unread; returns the bytes of all files in it. That all of
-    /// its blobs are still in the vault is checked.
+    /// Carries the entry at `path`, and all below it, forward from the parent snapshot, unread; returns the number and the bytes of all files
+    /// in it. That all of its blobs are still in the vault is checked.
     ///
     /// # Errors
     /// [`WriteError::NothingToKeep`] and [`WriteError::KeptContentMissing`] do not fail the run: the entry can still be written anew.
@@ -149,6 +149,7 @@ impl SnapshotWriter {
         self.run.progress.entries.fetch_add(kept.files, Ordering::Relaxed);
         self.run.progress.bytes.fetch_add(kept.bytes, Ordering::Relaxed);
         Ok(FinishedEntry {
+            entries: kept.files,
             size: kept.bytes,
             digest: None,
         })

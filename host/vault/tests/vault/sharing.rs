@@ -38,8 +38,10 @@ async fn kept_entries_are_the_parents() {
     .await;
     let vault = bench.reopen().await;
     let writer = vault.begin(begin(Some(first.snapshot.id))).await.unwrap();
-    assert_eq!(writer.keep(path("file")).await.unwrap().size, 2 << 20);
-    assert_eq!(writer.keep(path("folder")).await.unwrap().size, 3);
+    let file = writer.keep(path("file")).await.unwrap();
+    assert_eq!((file.entries, file.size), (1, 2 << 20));
+    let folder = writer.keep(path("folder")).await.unwrap();
+    assert_eq!((folder.entries, folder.size), (2, 3));
     assert!(matches!(writer.keep(path("nowhere")).await, Err(WriteError::NothingToKeep { .. })));
     write(&writer, "new", b"new").await.unwrap();
     let second = writer.commit(record()).await.unwrap();

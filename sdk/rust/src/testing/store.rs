@@ -186,9 +186,14 @@ impl Store {
         if kept.is_empty() {
             return Err(not_found(path));
         }
-        let size = kept.iter().map(|(_, entry)| entry.content.len() as u64).sum();
+        let files = kept.iter().filter(|(_, entry)| entry.metadata.node_type == NodeType::File);
+        let finished = files.fold(Finished::default(), |kept, (_, entry)| Finished {
+            entries: kept.entries + 1,
+            size: kept.size + entry.content.len() as u64,
+            digest: None,
+        });
         state.pending.extend(kept);
-        Ok(Finished { size, digest: None })
+        Ok(finished)
     }
 
     pub(super) fn info(&self) -> Info {
@@ -270,6 +275,7 @@ impl host::EntryWriter for Writer {
             return Ok(Finished::default());
         };
         let finished = Finished {
+            entries: 1,
             size: entry.content.len() as u64,
             digest: self.digest.map(|algorithm| digest(algorithm, &entry.content)),
         };

@@ -25,6 +25,7 @@ enum Deed {
     SamePath,
     EscapingPath,
     Parts,
+    KeepFolder,
 }
 
 struct Doer(Deed);
@@ -48,6 +49,9 @@ impl Source for Doer {
         if request.checkpoint.is_some() {
             proof.count(&entries::keep("a")?);
         }
+        if let Deed::KeepFolder = self.0 {
+            proof.count(&entries::keep("folder")?);
+        }
         let mut entry = entries::create_with_digest("b", &Metadata::file(), crate::digest::Algorithm::Crc32c)?;
         entry.write_all(b"content")?;
         entry.write_zeros(3)?;
@@ -61,10 +65,11 @@ impl Source for Doer {
             Deed::SamePath => drop(entries::create("b", &Metadata::file())?),
             Deed::EscapingPath => entries::add("../b", &Metadata::directory())?,
             Deed::Parts => proof.count(&entries::Finished {
+                entries: 1,
                 size: u64::from(parts::start(b"p")?.wait()?[0]),
                 digest: None,
             }),
-            Deed::Good | Deed::Unfinished => {}
+            Deed::Good | Deed::Unfinished | Deed::KeepFolder => {}
         }
         Ok(BackupResult {
             proof,
@@ -89,6 +94,32 @@ fn a_good_backup_becomes_a_snapshot_and_the_next_ones_parent() {
     assert_eq!(harness.content("b").unwrap(), b"content\0\0\0");
     assert_eq!(harness.last().unwrap().checkpoint.unwrap(), b"next");
     assert_eq!(harness.snapshots().len(), 2);
+}
+
+#[test]
+fn a_kept_folder_counts_the_files_below_it() {
+    let parent = Snapshot::default()
+        .file("folder/a", "12")
+        .file("folder/deep/b", "345")
+        .file("folders", "6");
+    let harness = Harness::new().snapshot(parent);
+    let proof = harness.backup::<Doer>(r#""keep-folder""#).unwrap().proof;
+    assert_eq!((proof.entries, proof.bytes), (3, 2 + 3 + 10));
+    assert_eq!(harness.content("folder/deep/b").unwrap(), b"345");
+    assert_eq!(harness.content("folders"), None);
+}
+
+#[test]
+fn reading_no_bytes_is_not_the_end_and_loses_none() {
+    let harness = Harness::new().snapshot(Snapshot::default().file("a", "content"));
+    harness.run(|| {
+        let mut reader = crate::snapshot::open("a").unwrap();
+        assert_eq!(reader.read_bytes(0).unwrap().unwrap(), b"c");
+        assert_eq!(std::io::BufRead::fill_buf(&mut reader).unwrap(), b"ontent");
+        assert_eq!(reader.read_bytes(0).unwrap().unwrap(), b"o");
+        assert_eq!(reader.read_bytes(100).unwrap().unwrap(), b"ntent");
+        assert_eq!(reader.read_bytes(0).unwrap(), None);
+    });
 }
 
 #[test]

@@ -54,7 +54,7 @@ fields! {
     bindings::directory::DirectoryEntry => directory::DirectoryEntry { name, file_type }
     bindings::directory::Space => directory::Space { available, total }
     bindings::directory::Grant => directory::Grant { name, access, location }
-    bindings::entries::Finished => entries::Finished { size, digest }
+    bindings::entries::Finished => entries::Finished { entries, size, digest }
     source_abi::BackupRequest => source::BackupRequest { checkpoint }
     sink_abi::ByteRange => sink::ByteRange { offset, length }
     sink::Traits => sink_abi::Traits { max_object_size, concurrency, conditional_put, object_lock }

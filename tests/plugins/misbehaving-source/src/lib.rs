@@ -183,7 +183,13 @@ impl MisbehavingSource {
         let begun = (0..self.0.parts).map(|part| parts::start(&serde_json::to_vec(&share(part)).unwrap_or_default()));
         for part in begun.collect::<Result<Vec<_>>>()? {
             let sizes: Vec<u64> = serde_json::from_slice(&part.wait()?).unwrap_or_default();
-            sizes.into_iter().for_each(|size| proof.count(&Finished { size, digest: None }));
+            sizes.into_iter().for_each(|size| {
+                proof.count(&Finished {
+                    entries: 1,
+                    size,
+                    digest: None,
+                });
+            });
         }
         Ok(())
     }
