@@ -1,15 +1,20 @@
-//! What the data path does: backs up synthetic data into a folder store, reads it back, and says how fast, at what cost and in how much memory.
+//! What the data path does: backs up synthetic data, or a file's, into a folder store, reads it back, and says how fast, at what cost and in how much
+//! memory.
 //!
-//! `cargo run -p bulkhead-vault --release --example throughput -- [MiB] [random|text|zeros] [folder]`
+//! `cargo run -p bulkhead-vault --release --example throughput -- [MiB] [random|text|zeros|FILE] [folder] [zstd level]`
 
 #![expect(clippy::print_stdout, reason = "an example's output")]
 
-use std::{error::Error, path::PathBuf, sync::Arc, time::Instant};
+use std::{error::Error, fs::File, io::Read, path::PathBuf, sync::Arc, time::Instant};
 
 use bulkhead_model::{EntryMetadata, EntryPath, NodeType, Proof, Timestamp};
-use bulkhead_vault::{BeginSnapshot, InitOptions, PluginIdentity, SnapshotRecord, Vault, stores::FolderStore};
+use bulkhead_vault::{BeginSnapshot, InitOptions, PluginIdentity, SnapshotRecord, Vault, VaultOptions, stores::FolderStore};
 use bytes::Bytes;
 use rand::{RngCore, SeedableRng, rngs::StdRng};
+
+/// The allocator of the command line tool: memory is measured as it is there.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Bytes handed to the vault at once, as a plugin does.
 const PIECE: usize = 256 << 10;
@@ -22,7 +27,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let folder = arguments
         .next()
         .map_or_else(|| std::env::temp_dir().join("bulkhead-throughput"), PathBuf::from);
+    let mut options = VaultOptions::default();
+    options.compression_level = arguments.next().map_or(Ok(options.compression_level), |text| text.parse())?;
     let vault = Vault::init(Arc::new(FolderStore::new(&folder)), &"throughput".into(), InitOptions::default()).await?;
+    let vault = vault.with_options(options);
 
     let now = Timestamp {
         seconds: 0,
@@ -34,20 +42,26 @@ async fn main() -> Result<(), Box<dyn Error>> {
         time: now,
         parent: None,
     };
-    let mut source = Source::new(&kind);
+    let mut source = Source::new(&kind)?;
+    forget_peak_memory()?;
     let (before, begun) = (cpu_seconds(), Instant::now());
     let writer = vault.begin(begin).await?;
     let mut entry = writer
         .create(EntryPath::new("content")?, EntryMetadata::private(NodeType::File))
         .await?;
     for _ in 0..mebibytes * 4 {
-        entry.write(source.next()).await?;
+        match source.next()? {
+            piece if piece.is_empty() => break,
+            piece => entry.write(piece).await?,
+        }
     }
     let bytes = entry.finish().await?;
     let committed = writer.commit(record(bytes, now)).await?;
     report("backup", &kind, bytes, begun, before);
     println!("stored {} MiB; {:?}", committed.stats.stored_bytes >> 20, committed.stats);
+    drop((writer, source));
 
+    forget_peak_memory()?;
     let (before, begun) = (cpu_seconds(), Instant::now());
     let reader = vault.read(committed.snapshot.id).await?;
     let mut entry = reader.open(&EntryPath::new("content")?).await?;
@@ -56,36 +70,42 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Content that is made at the speed of a copy: a window of 8 MiB, with a counter in each piece so that nothing deduplicates.
-struct Source {
-    window: Vec<u8>,
-    count: u64,
-    vary: bool,
+/// Content that is made at the speed of a copy: a window of 8 MiB, with a counter in each piece so that nothing deduplicates; or a file's.
+enum Source {
+    Window { window: Vec<u8>, count: u64, vary: bool },
+    File(File),
 }
 
 impl Source {
-    fn new(kind: &str) -> Self {
+    fn new(kind: &str) -> std::io::Result<Self> {
         let mut window = vec![0; 8 << 20];
         match kind {
             "random" => StdRng::seed_from_u64(1).fill_bytes(&mut window),
             "text" => fill_with_text(&mut window),
-            _ => {}
+            "zeros" => {}
+            path => return File::open(path).map(Self::File),
         }
-        Self {
-            window,
-            count: 0,
-            vary: kind != "zeros",
-        }
+        let vary = kind != "zeros";
+        Ok(Self::Window { window, count: 0, vary })
     }
 
-    fn next(&mut self) -> Bytes {
-        let start = usize::try_from(self.count).unwrap_or(0) * PIECE % self.window.len();
-        let mut piece = self.window[start..start + PIECE].to_vec();
-        self.count += 1;
-        if self.vary {
-            piece[..8].copy_from_slice(&self.count.to_le_bytes());
+    /// The next piece; empty at the end of a file.
+    fn next(&mut self) -> std::io::Result<Bytes> {
+        let mut piece = Vec::with_capacity(PIECE);
+        match self {
+            Self::Window { window, count, vary } => {
+                let start = usize::try_from(*count).unwrap_or(0) * PIECE % window.len();
+                piece.extend_from_slice(&window[start..start + PIECE]);
+                *count += 1;
+                if *vary {
+                    piece[..8].copy_from_slice(&count.to_le_bytes());
+                }
+            }
+            Self::File(file) => {
+                file.take(PIECE as u64).read_to_end(&mut piece)?;
+            }
         }
-        piece.into()
+        Ok(piece.into())
     }
 }
 
@@ -146,7 +166,12 @@ fn cpu_seconds() -> f64 {
     ticks / 100.0
 }
 
-/// The largest resident set so far, in MiB.
+/// Makes [`peak_memory`] begin anew (`proc(5)`, `clear_refs`).
+fn forget_peak_memory() -> std::io::Result<()> {
+    std::fs::write("/proc/self/clear_refs", "5")
+}
+
+/// The largest resident set since it was forgotten, in MiB.
 fn peak_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();

@@ -82,7 +82,11 @@ impl Core {
             Err(error) => return Err(error.into()),
         };
         let core = Arc::clone(self);
-        let decoded = tokio::task::spawn_blocking(move || document::decode(&core.key, content.to_vec())).await;
+        let decoded = tokio::task::spawn_blocking(move || {
+            document::check_name(name, &content)?;
+            document::decode(&core.key, content.to_vec())
+        })
+        .await;
         let decoded = decoded.map_err(|error| ReadError::Internal(error.to_string()))?;
         let file = decoded.map_err(|reason| Corruption {
             object: key,

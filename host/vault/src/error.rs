@@ -53,6 +53,12 @@ pub enum InitError {
         /// The store.
         location: String,
     },
+    /// Keys, but no `config`: an earlier attempt was interrupted, or the vault lost it.
+    #[error("{location} holds keys of a vault, but no `config`")]
+    Incomplete {
+        /// The store.
+        location: String,
+    },
     /// The password is empty.
     #[error("the vault's password is empty")]
     EmptyPassword,
@@ -163,6 +169,14 @@ pub enum WriteError {
         #[source]
         by: Box<LockedBy>,
     },
+    /// The run's own lock is gone, or so old that other tools will soon take it for abandoned and remove what the run relies on.
+    #[error("the lock in {location} was lost: {reason}")]
+    LockLost {
+        /// The store.
+        location: String,
+        /// How.
+        reason: String,
+    },
     /// Format version 1 knows no compression; it can be read, not written.
     #[error("the vault in {location} has format version 1, which cannot be written")]
     OldFormat {
@@ -209,9 +223,22 @@ pub enum WriteError {
         /// What is missing.
         reason: String,
     },
+    /// An entry that comes after its run's commit began: it is not in the snapshot, whose commit goes on.
+    #[error("{0:?} comes too late: the run is being committed")]
+    TooLate(EntryPath),
     /// Entries that nobody finished.
     #[error("{0} entries were begun but not finished")]
     Unfinished(u64),
+    /// An entry so long that the names of its chunks take too much memory.
+    #[error("the entry {path:?} has more than {limit} chunks of content in its first {size} bytes")]
+    TooManyChunks {
+        /// The entry.
+        path: EntryPath,
+        /// Bytes written to it.
+        size: u64,
+        /// Chunks allowed.
+        limit: usize,
+    },
     /// A folder, or a blob, larger than an object of the store may be.
     #[error("an object of {size} bytes is needed, but {location} takes {limit} at most")]
     ObjectTooLarge {
@@ -243,9 +270,15 @@ pub enum Cause {
     /// A writer was dropped before it was finished.
     #[error("the entry {0:?} was given up before its end")]
     EntryDropped(EntryPath),
+    /// A call that wrote to an entry was dropped before it returned, and what was lost with it is not known.
+    #[error("a call that wrote to the entry {0:?} was given up before its end")]
+    CallDropped(EntryPath),
     /// The snapshot's writer was dropped without a commit.
     #[error("it was given up before its end")]
     RunDropped,
+    /// It is over, and well.
+    #[error("it was committed before")]
+    Committed,
     /// An operation failed.
     #[error("{}", chain(.0.as_ref()))]
     Failed(std::sync::Arc<WriteError>),

@@ -10,6 +10,9 @@ pub trait Hint {
     fn hint(&self) -> Option<String>;
 }
 
+/// For keys without a `config`.
+const INCOMPLETE: &str = "if creating the vault was interrupted, remove the objects below `keys/` and create it again; if there were backups in it, copy the object `config` back from a replica";
+
 fn some(hint: &str) -> Option<String> {
     Some(hint.to_owned())
 }
@@ -34,6 +37,7 @@ impl Hint for InitError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Exists { .. } => some("use it as it is, or choose another place"),
+            Self::Incomplete { .. } => some(INCOMPLETE),
             Self::EmptyPassword => {
                 some("give the vault a password that cannot be guessed, and keep it in a second place: without it nothing can be restored")
             }
@@ -48,7 +52,7 @@ impl Hint for OpenError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::NotAVault { .. } => some("check the location, or create a vault there first"),
-            Self::ConfigMissing { .. } => some("copy the object `config` back from a replica; without it the vault cannot be opened"),
+            Self::ConfigMissing { .. } => some(INCOMPLETE),
             Self::NoKeys { .. } => {
                 some("copy the objects below `keys/` back from a replica; without one of them the vault cannot be opened")
             }
@@ -71,9 +75,11 @@ impl Hint for WriteError {
                 "wait until that process has ended; if it is not running any more on {}, the lock expires half an hour after its last refresh, or `restic unlock` removes it",
                 by.host
             )),
+            Self::LockLost { .. } => some("run again; leave the vault's locks alone while a run is at work"),
             Self::OldFormat { .. } => some("upgrade it with `restic migrate upgrade_repo_v2`"),
             Self::ReservedPath(_) => some("choose a path outside `.bulkhead`"),
             Self::NothingToKeep { .. } | Self::KeptContentMissing { .. } => some("write the entry anew"),
+            Self::TooManyChunks { .. } => some("write it as several entries"),
             Self::ObjectTooLarge { .. } => some("use a store that takes larger objects, or spread the entries over more folders"),
             Self::Read(error) => error.hint(),
             Self::Store(error) => error.hint(),
@@ -81,6 +87,7 @@ impl Hint for WriteError {
             | Self::DuplicateEntry(_)
             | Self::NotAFolder { .. }
             | Self::WrongType { .. }
+            | Self::TooLate(_)
             | Self::Unfinished(_)
             | Self::Internal(_) => None,
         }

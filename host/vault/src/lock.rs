@@ -1,9 +1,12 @@
 //! restic's lock while a run writes: many may hold one, except beside somebody who works alone (`prune`) ("Locks").
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, OnceLock},
+    time::{Duration, Instant, SystemTime},
+};
 
 use bulkhead_model::FaultKind;
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 
 use crate::{
     access,
@@ -11,38 +14,112 @@ use crate::{
     format::{document, lock_file::LockFile, time},
     id::ObjectId,
     store::ObjectBody,
+    sync,
     vault::Core,
 };
 
 /// Seconds after which a lock that was not refreshed is taken for abandoned; restic's value.
 const STALE_SECONDS: i64 = 30 * 60;
-/// How often our own lock is refreshed; restic's value.
-const REFRESH: Duration = Duration::from_secs(5 * 60);
 /// The user in our locks: the library does not ask the system who it runs as.
 const USER: &str = "bulkhead";
 
+/// How a lock is kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timing {
+    /// How often it is refreshed, and how long one refresh may take.
+    refresh: Duration,
+    /// The age at which it is lost: soon others take it for abandoned, and their `prune` may remove what a run relies on.
+    lost: Duration,
+    /// How long its removal may take at the end; a lock that stays goes stale.
+    release: Duration,
+}
+
+impl Timing {
+    /// restic refreshes every 5 minutes. 5 minutes before the lock is stale are for clocks that differ and for storing the snapshot.
+    const NORMAL: Self = Self {
+        refresh: Duration::from_secs(5 * 60),
+        lost: Duration::from_secs(25 * 60),
+        release: Duration::from_millis(400),
+    };
+}
+
 /// A lock that is held and kept fresh.
 pub(crate) struct Lock {
+    held: Arc<Held>,
     /// Dropping it ends the task, which removes the lock.
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
+/// The state of a lock: what a run asks before it relies on it.
+pub(crate) struct Held {
+    core: Arc<Core>,
+    host: String,
+    timing: Timing,
+    state: Mutex<State>,
+    /// Told when the lock is lost.
+    lost: OnceLock<Box<dyn Fn(WriteError) + Send + Sync>>,
+}
+
+struct State {
+    /// The lock's object.
+    id: ObjectId,
+    /// Objects to remove: predecessors, and one that may be on its way.
+    others: Vec<ObjectId>,
+    fresh: Freshness,
+}
+
+/// When a lock was stored. The greater of two ages counts: the steady clock stands still while the machine sleeps, the other one may be set.
+#[derive(Clone, Copy)]
+struct Freshness(Instant, SystemTime);
+
+impl Freshness {
+    fn now() -> Self {
+        Self(Instant::now(), SystemTime::now())
+    }
+
+    fn age(self) -> Duration {
+        self.0.elapsed().max(self.1.elapsed().unwrap_or_default())
+    }
+}
+
 impl Lock {
     /// Takes a non-exclusive lock. Looks for exclusive ones before and after: whoever comes second sees the other.
     pub(crate) async fn take(core: &Arc<Core>, host: &str) -> Result<Self, WriteError> {
+        Self::take_with(core, host, Timing::NORMAL).await
+    }
+
+    pub(crate) async fn take_with(core: &Arc<Core>, host: &str, timing: Timing) -> Result<Self, WriteError> {
         refuse_exclusive(core).await?;
-        let id = put(core, host).await?;
+        let fresh = Freshness::now();
+        let (id, body) = make(core, host)?;
+        put(core, id, body).await?;
         if let Err(error) = refuse_exclusive(core).await {
             remove(core, id).await;
             return Err(error);
         }
+        let held = Arc::new(Held {
+            core: Arc::clone(core),
+            host: host.to_owned(),
+            timing,
+            state: Mutex::new(State {
+                id,
+                others: Vec::new(),
+                fresh,
+            }),
+            lost: OnceLock::new(),
+        });
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(hold(Arc::clone(core), host.to_owned(), id, stopped));
-        Ok(Self { stop, task })
+        let task = tokio::spawn(hold(Arc::clone(&held), stopped));
+        Ok(Self { held, stop, task })
     }
 
-    /// Removes the lock.
+    /// The lock, to be asked whether it still holds.
+    pub(crate) fn held(&self) -> &Arc<Held> {
+        &self.held
+    }
+
+    /// Removes the lock, within half a second: a store that does not answer must not hold up the end of a run.
     pub(crate) async fn release(self) {
         drop(self.stop);
         if let Err(error) = self.task.await {
@@ -51,21 +128,125 @@ impl Lock {
     }
 }
 
-/// Refreshes a lock (a new object, then the old one goes) until told to stop.
-async fn hold(core: Arc<Core>, host: String, mut id: ObjectId, mut stopped: oneshot::Receiver<()>) {
-    while tokio::time::timeout(REFRESH, &mut stopped).await.is_err() {
-        match put(&core, &host).await {
-            Ok(fresh) => {
-                remove(&core, id).await;
-                id = fresh;
-            }
-            Err(error) => tracing::warn!(%error, "the vault's lock could not be refreshed"),
+impl Held {
+    /// Has `lost` told, once, when the lock is lost.
+    pub(crate) fn on_loss(&self, lost: impl Fn(WriteError) + Send + Sync + 'static) {
+        let _set_once = self.lost.set(Box::new(lost));
+    }
+
+    /// Fails unless the lock is in the store and far from stale.
+    pub(crate) async fn check(&self) -> Result<(), WriteError> {
+        self.check_age()?;
+        let id = sync::lock(&self.state).id;
+        if access::exists(&*self.core.store, &key(id)).await? {
+            return self.check_age();
+        }
+        // It may have been replaced by its successor meanwhile.
+        if sync::lock(&self.state).id != id {
+            return self.check_age();
+        }
+        Err(self.loss("it was removed from the store"))
+    }
+
+    fn check_age(&self) -> Result<(), WriteError> {
+        let age = sync::lock(&self.state).fresh.age();
+        if age <= self.timing.lost {
+            return Ok(());
+        }
+        Err(self.loss(&format!("it could not be refreshed for {} seconds", age.as_secs())))
+    }
+
+    fn loss(&self, reason: &str) -> WriteError {
+        WriteError::LockLost {
+            location: self.core.store.location(),
+            reason: reason.to_owned(),
         }
     }
-    remove(&core, id).await;
+
+    /// A new object, then the old one goes. Being dropped leaves nothing that [`Self::remove_all`] does not know of.
+    async fn refresh(&self) -> Result<(), WriteError> {
+        self.check().await?;
+        let fresh = Freshness::now();
+        let (id, body) = make(&self.core, &self.host)?;
+        sync::lock(&self.state).others.push(id);
+        put(&self.core, id, body).await?;
+        {
+            let mut state = sync::lock(&self.state);
+            let before = std::mem::replace(&mut state.id, id);
+            state.fresh = fresh;
+            state.others.retain(|other| *other != id);
+            state.others.push(before);
+        }
+        self.remove_others().await;
+        Ok(())
+    }
+
+    async fn remove_others(&self) {
+        let others = sync::lock(&self.state).others.clone();
+        for id in others {
+            if remove(&self.core, id).await {
+                sync::lock(&self.state).others.retain(|other| *other != id);
+            }
+        }
+    }
+
+    async fn remove_all(&self) {
+        let id = sync::lock(&self.state).id;
+        remove(&self.core, id).await;
+        self.remove_others().await;
+    }
 }
 
-async fn put(core: &Core, host: &str) -> Result<ObjectId, WriteError> {
+/// Refreshes a lock until told to stop or until it is lost, then removes it.
+async fn hold(held: Arc<Held>, mut stopped: oneshot::Receiver<()>) {
+    let keep = async {
+        loop {
+            tokio::time::sleep(held.timing.refresh).await;
+            match timeout(held.timing.refresh, held.refresh()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error @ WriteError::LockLost { .. })) => return error,
+                Ok(Err(error)) => tracing::warn!(%error, "the vault's lock could not be refreshed"),
+                Err(_) => tracing::warn!("the vault's lock could not be refreshed: the store does not answer"),
+            }
+        }
+    };
+    // A refresh that hangs, or a machine that slept, must not keep a lock's age from being noticed.
+    let age = async {
+        loop {
+            tokio::time::sleep(held.timing.refresh / 10).await;
+            if let Err(error) = held.check_age() {
+                return error;
+            }
+        }
+    };
+    let lost = async {
+        tokio::select! {
+            error = keep => error,
+            error = age => error,
+        }
+    };
+    tokio::select! {
+        biased;
+        _ = &mut stopped => {}
+        error = lost => {
+            if let Some(lost) = held.lost.get() {
+                lost(error);
+            }
+            // Until its run has ended.
+            let _ended = stopped.await;
+        }
+    }
+    if timeout(held.timing.release, held.remove_all()).await.is_err() {
+        tracing::warn!("the vault's lock could not be removed in time; it goes stale in half an hour");
+    }
+}
+
+fn key(id: ObjectId) -> String {
+    format!("locks/{id}")
+}
+
+/// A lock of this moment.
+fn make(core: &Core, host: &str) -> Result<(ObjectId, ObjectBody), WriteError> {
     let file = LockFile {
         time: time::format(time::now()),
         exclusive: false,
@@ -76,15 +257,20 @@ async fn put(core: &Core, host: &str) -> Result<ObjectId, WriteError> {
     let content =
         document::encode(&core.key, &file).map_err(|reason| WriteError::Internal(format!("a lock could not be made: {reason}")))?;
     let body = ObjectBody::new(content);
-    let id = ObjectId::from(body.sha256);
-    access::put(&*core.store, &format!("locks/{id}"), body).await?;
-    Ok(id)
+    Ok((ObjectId::from(body.sha256), body))
 }
 
-async fn remove(core: &Core, id: ObjectId) {
-    if let Err(error) = access::delete(&*core.store, &format!("locks/{id}")).await {
+async fn put(core: &Core, id: ObjectId, body: ObjectBody) -> Result<(), StoreError> {
+    access::put(&*core.store, &key(id), body).await
+}
+
+/// Whether it is gone.
+async fn remove(core: &Core, id: ObjectId) -> bool {
+    let removed = access::delete(&*core.store, &key(id)).await;
+    if let Err(error) = &removed {
         tracing::warn!(%error, "the vault's lock could not be removed; it goes stale in half an hour");
     }
+    removed.is_ok()
 }
 
 /// Fails when somebody works alone.
@@ -128,8 +314,120 @@ async fn exclusive(core: &Core, id: ObjectId) -> Result<Option<LockedBy>, StoreE
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
+    use std::{
+        ops::Range,
+        sync::atomic::{AtomicBool, Ordering},
+    };
+
+    use async_trait::async_trait;
+    use bulkhead_model::Fault;
+    use bytes::Bytes;
+
     use super::*;
-    use crate::{InitOptions, Vault, stores::MemoryStore};
+    use crate::{InitOptions, ObjectInfo, ObjectStore, StoreTraits, Vault, stores::MemoryStore};
+
+    const QUICK: Timing = Timing {
+        refresh: Duration::from_millis(50),
+        lost: Duration::from_millis(800),
+        release: Duration::from_millis(100),
+    };
+
+    /// Stops answering when it is told to.
+    #[derive(Default)]
+    struct Stalling(MemoryStore, AtomicBool);
+
+    impl Stalling {
+        async fn answer(&self) {
+            if self.1.load(Ordering::SeqCst) {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    #[async_trait]
+    impl ObjectStore for Stalling {
+        fn location(&self) -> String {
+            self.0.location()
+        }
+
+        async fn traits(&self) -> Result<StoreTraits, Fault> {
+            self.0.traits().await
+        }
+
+        async fn initialize(&self) -> Result<(), Fault> {
+            self.0.initialize().await
+        }
+
+        async fn put(&self, key: &str, body: ObjectBody, if_absent: bool) -> Result<(), Fault> {
+            self.answer().await;
+            self.0.put(key, body, if_absent).await
+        }
+
+        async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Bytes, Fault> {
+            self.0.get(key, range).await
+        }
+
+        async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, Fault> {
+            self.0.list(prefix).await
+        }
+
+        async fn stat(&self, key: &str) -> Result<Option<ObjectInfo>, Fault> {
+            self.0.stat(key).await
+        }
+
+        async fn delete(&self, key: &str) -> Result<(), Fault> {
+            self.answer().await;
+            self.0.delete(key).await
+        }
+    }
+
+    /// A quick lock on a store that may stall, and what is heard when it is lost.
+    async fn quick() -> (Arc<Stalling>, Lock, oneshot::Receiver<WriteError>) {
+        let store = Arc::new(Stalling::default());
+        let vault = Vault::init(Arc::clone(&store) as _, &"x".into(), InitOptions::default())
+            .await
+            .unwrap();
+        let lock = Lock::take_with(&vault.core, "here", QUICK).await.ok().unwrap();
+        let (tell, told) = oneshot::channel();
+        let tell = Mutex::new(Some(tell));
+        lock.held().on_loss(move |error| {
+            if let Some(tell) = sync::lock(&tell).take() {
+                tell.send(error).unwrap();
+            }
+        });
+        (store, lock, told)
+    }
+
+    #[tokio::test]
+    async fn a_lock_that_cannot_be_refreshed_is_lost_before_it_is_stale() {
+        let (store, lock, told) = quick().await;
+        tokio::time::sleep(QUICK.lost * 2).await;
+        lock.held().check().await.unwrap();
+        store.1.store(true, Ordering::SeqCst);
+        let error = timeout(QUICK.lost * 10, told).await.unwrap().unwrap();
+        assert!(matches!(error, WriteError::LockLost { .. }), "{error}");
+        assert!(matches!(lock.held().check().await, Err(WriteError::LockLost { .. })));
+        timeout(Duration::from_secs(1), lock.release()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_lock_that_somebody_removed_is_lost() {
+        let (store, lock, told) = quick().await;
+        store.0.tamper(|objects| objects.retain(|key, _| !key.starts_with("locks/")));
+        let error = timeout(QUICK.lost * 10, told).await.unwrap().unwrap();
+        assert!(matches!(error, WriteError::LockLost { .. }), "{error}");
+        assert!(lock.held().check().await.is_err());
+        lock.release().await;
+    }
+
+    #[tokio::test]
+    async fn a_lock_on_a_store_that_hangs_is_left_at_once() {
+        let (store, lock, _told) = quick().await;
+        store.1.store(true, Ordering::SeqCst);
+        // In the middle of a refresh.
+        tokio::time::sleep(QUICK.refresh * 2).await;
+        timeout(Duration::from_secs(1), lock.release()).await.unwrap();
+    }
 
     /// Puts a lock that is `age` seconds old.
     async fn lock(core: &Core, exclusive: bool, age: i64) -> ObjectId {
@@ -192,7 +490,7 @@ mod tests {
             .unwrap();
         let held = Lock::take(&vault.core, "here").await.ok().unwrap();
         let first = access::list_ids(&*vault.core.store, "locks/").await.unwrap();
-        tokio::time::sleep(REFRESH + Duration::from_secs(1)).await;
+        tokio::time::sleep(Timing::NORMAL.refresh + Duration::from_secs(1)).await;
         let second = access::list_ids(&*vault.core.store, "locks/").await.unwrap();
         assert!(second.len() == 1 && first != second);
         held.release().await;

@@ -68,7 +68,9 @@ impl Core {
             Err(error) if error.fault.kind == FaultKind::NotFound => return Err(ReadError::NoSuchSnapshot(id)),
             Err(error) => return Err(error.into()),
         };
-        let decoded = document::decode(&self.key, content.to_vec()).and_then(|file| info(id, file));
+        let decoded = document::check_name(id, &content)
+            .and_then(|()| document::decode(&self.key, content.to_vec()))
+            .and_then(|file| info(id, file));
         Ok(decoded.map_err(|reason| Corruption {
             object: key,
             blob: None,
@@ -76,11 +78,15 @@ impl Core {
         })?)
     }
 
-    /// Reads snapshot files, several at a time; those that have gone meanwhile are left out.
-    async fn load_snapshots(self: &Arc<Self>, ids: Vec<ObjectId>) -> Result<Vec<SnapshotInfo>, ReadError> {
+    /// Reads snapshot files, several at a time; those that have gone meanwhile are left out, and with `skip_damaged` those that are damaged.
+    async fn load_snapshots(self: &Arc<Self>, ids: Vec<ObjectId>, skip_damaged: bool) -> Result<Vec<SnapshotInfo>, ReadError> {
         let read = |id| async move {
             match self.load_snapshot(id).await {
                 Err(ReadError::NoSuchSnapshot(_)) => Ok(None),
+                Err(ReadError::Corrupt(error)) if skip_damaged => {
+                    tracing::warn!(%error, "a damaged snapshot is passed over");
+                    Ok(None)
+                }
                 loaded => loaded.map(Some),
             }
         };
@@ -102,10 +108,11 @@ impl Vault {
     /// [`ReadError`]; also when a single snapshot file is damaged: [`Vault::verify`] says which, and goes on.
     pub async fn snapshots(&self) -> Result<Vec<SnapshotInfo>, ReadError> {
         let ids = access::list_ids(&*self.core.store, "snapshots/").await?;
-        self.core.load_snapshots(ids).await
+        self.core.load_snapshots(ids, false).await
     }
 
-    /// The snapshot that `selector` names, among those of `pipeline` where one is given: `latest`, or the first digits of an id.
+    /// The snapshot that `selector` names, among those of `pipeline` where one is given: `latest`, or the first digits of an id. `latest` passes over
+    /// snapshot files that are damaged, with a warning in the log: whose they were cannot be told.
     ///
     /// # Errors
     /// [`ResolveError`].
@@ -118,7 +125,7 @@ impl Vault {
             }
             ids.retain(|id| id.to_string().starts_with(selector));
         }
-        let mut found = self.core.load_snapshots(ids).await?;
+        let mut found = self.core.load_snapshots(ids, latest).await?;
         found.retain(|snapshot| pipeline.is_none_or(|name| snapshot.pipeline.as_deref() == Some(name)));
         if !latest && found.len() > 1 {
             let candidates = found.into_iter().map(|snapshot| snapshot.id).collect();

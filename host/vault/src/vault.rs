@@ -55,10 +55,12 @@ impl Vault {
         if password.is_empty() {
             return Err(InitError::EmptyPassword);
         }
-        if access::exists(&*store, "config").await? || !access::list(&*store, "keys/").await?.is_empty() {
-            return Err(InitError::Exists {
-                location: store.location(),
-            });
+        let location = || store.location();
+        if access::exists(&*store, "config").await? {
+            return Err(InitError::Exists { location: location() });
+        }
+        if !access::list(&*store, "keys/").await?.is_empty() {
+            return Err(InitError::Incomplete { location: location() });
         }
         let initialized = store.initialize().await;
         initialized.map_err(|fault| StoreError::new(&*store, "preparing", "", fault))?;
@@ -184,7 +186,12 @@ pub(crate) async fn put_key(
 async fn find_key(store: &SharedStore, keys: &[ObjectId], password: &Password) -> Result<(ObjectId, MasterKey), OpenError> {
     let mut unusable = None;
     for id in keys {
-        let content = access::get(&**store, &format!("keys/{id}"), None).await?;
+        let content = match access::get(&**store, &format!("keys/{id}"), None).await {
+            Ok(content) => content,
+            // Removed since it was listed.
+            Err(error) if error.fault.kind == FaultKind::NotFound => continue,
+            Err(error) => return Err(error.into()),
+        };
         let password = Password::new(password.as_bytes());
         let open = move || {
             let file: KeyFile = serde_json::from_slice(&content).map_err(|error| Unusable::File(format!("it is malformed: {error}")))?;

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::crypto::MasterKey;
+use crate::{crypto::MasterKey, id::ObjectId};
 
 /// The encoding byte of a zstd-compressed document.
 const ZSTD: u8 = 2;
@@ -15,6 +15,15 @@ const MAX_DOCUMENT: u64 = 1 << 30;
 
 /// What is wrong with a stored document, in words.
 pub(crate) type Reason = String;
+
+/// Fails unless an object's content hashes to its name, as that of all objects but `config` does.
+pub(crate) fn check_name(name: ObjectId, content: &[u8]) -> Result<(), String> {
+    if ObjectId::of(content) == name {
+        Ok(())
+    } else {
+        Err("its content does not match its name".to_owned())
+    }
+}
 
 /// Serializes, compresses and encrypts.
 pub(crate) fn encode<T: Serialize>(key: &MasterKey, document: &T) -> Result<Vec<u8>, Reason> {

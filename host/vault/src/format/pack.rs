@@ -13,23 +13,23 @@ pub(crate) const LENGTH_FIELD: usize = 4;
 const PLAIN_RECORD: usize = 1 + 4 + 32;
 /// Bytes of the record of a compressed blob: type, length, content's length, hash.
 const COMPRESSED_RECORD: usize = PLAIN_RECORD + 4;
+/// Bytes of a header beside its records.
+pub(crate) const HEADER_FRAME: usize = OVERHEAD + LENGTH_FIELD;
 /// Bytes of the longest record.
 pub(crate) const MAX_RECORD: usize = COMPRESSED_RECORD;
 
 /// Bytes that the header of these blobs takes at the end of a pack.
 pub(crate) fn header_size(blobs: &[IndexBlob]) -> usize {
-    blobs
-        .iter()
-        .map(|blob| {
-            if blob.uncompressed_length.is_some() {
-                COMPRESSED_RECORD
-            } else {
-                PLAIN_RECORD
-            }
-        })
-        .sum::<usize>()
-        + OVERHEAD
-        + LENGTH_FIELD
+    blobs.iter().map(record_size).sum::<usize>() + HEADER_FRAME
+}
+
+/// Bytes of a blob's record.
+pub(crate) fn record_size(blob: &IndexBlob) -> usize {
+    if blob.uncompressed_length.is_some() {
+        COMPRESSED_RECORD
+    } else {
+        PLAIN_RECORD
+    }
 }
 
 /// Makes the end of a pack whose blobs stand in this order: encrypted header and length.

@@ -32,6 +32,8 @@ pub struct EntryReader {
     ahead_limit: u64,
     /// Content that has arrived and was not read yet.
     ready: VecDeque<Bytes>,
+    /// Why the sequential reader cannot go on.
+    failed: Option<ReadError>,
     /// The chunk that `read_at` needed last.
     cached: tokio::sync::Mutex<Option<(usize, Bytes)>>,
 }
@@ -81,6 +83,7 @@ impl EntryReader {
             ahead_bytes: 0,
             ahead_limit: read_ahead as u64,
             ready: VecDeque::new(),
+            failed: None,
             cached: tokio::sync::Mutex::default(),
         })
     }
@@ -94,7 +97,7 @@ impl EntryReader {
     /// The next bytes in sequence, at least one and at most `max`; `None` at the end.
     ///
     /// # Errors
-    /// [`ReadError::Corrupt`] and failures of the store; a further call goes on behind the damage.
+    /// [`ReadError::Corrupt`] and failures of the store; a further call returns the same, never what is behind the damage.
     pub async fn read_next(&mut self, max: usize) -> Result<Option<Bytes>, ReadError> {
         loop {
             if let Some(first) = self.ready.front_mut() {
@@ -107,6 +110,9 @@ impl EntryReader {
                 }
                 return Ok(Some(part));
             }
+            if let Some(error) = &self.failed {
+                return Err(error.clone());
+            }
             self.plan();
             let Some((bytes, fetching)) = self.ahead.front_mut() else {
                 return Ok(None);
@@ -116,7 +122,13 @@ impl EntryReader {
                 .unwrap_or_else(|error| Err(ReadError::Internal(error.to_string())));
             self.ahead_bytes -= *bytes;
             self.ahead.pop_front();
-            self.ready.extend(fetched?);
+            match fetched {
+                Ok(contents) => self.ready.extend(contents),
+                Err(error) => {
+                    self.ahead.clear();
+                    self.failed = Some(error);
+                }
+            }
         }
     }
 

@@ -3,12 +3,16 @@
 use std::sync::{Arc, Mutex};
 
 use bulkhead_model::{EntryMetadata, EntryPath, NodeType};
+use sha2::{Digest, Sha256};
 
 use crate::{
     error::{Corruption, ReadError},
     format::node::Node,
     id::ObjectId,
-    reader::{entry_reader::EntryReader, walk::Walk},
+    reader::{
+        entry_reader::EntryReader,
+        walk::{self, Walk},
+    },
     record::{CHECKPOINT_ENTRY, RECORD_ENTRY, SnapshotRecord},
     snapshots::SnapshotInfo,
     sync::lock,
@@ -39,6 +43,21 @@ pub struct SnapshotEntry {
     pub metadata: EntryMetadata,
     /// Bytes of content; 0 for others than files.
     pub size: u64,
+    /// SHA-256 over the names of the chunks that a file's content consists of, in order; `None` for others than files. Costs no read of the content.
+    ///
+    /// Entries with the same digest have the same content. The opposite does not hold: the same content may have been cut elsewhere (when memory for
+    /// unfinished chunks was short, or by another tool), and then has another digest.
+    pub content: Option<ObjectId>,
+}
+
+/// See [`SnapshotEntry::content`].
+pub(crate) fn content_digest(node: &Node) -> Option<ObjectId> {
+    if node.metadata.node_type != NodeType::File {
+        return None;
+    }
+    let mut digest = Sha256::new();
+    node.content.iter().for_each(|id| digest.update(id.as_bytes()));
+    Some(ObjectId::from(<[u8; 32]>::from(digest.finalize())))
 }
 
 impl Vault {
@@ -117,6 +136,7 @@ impl SnapshotReader {
         let node = self.node(path).await?;
         Ok(SnapshotEntry {
             path: path.clone(),
+            content: content_digest(&node),
             metadata: node.metadata,
             size: node.size,
         })
@@ -129,7 +149,7 @@ impl SnapshotReader {
     /// [`ReadError::NoSuchEntry`], and what can happen to folders on the way.
     pub async fn walk(&self, path: &EntryPath) -> Result<Walk, ReadError> {
         let node = self.node(path).await?;
-        Ok(Walk::new(Arc::clone(self.core()), path.clone(), node))
+        Walk::new(Arc::clone(self.core()), path.clone(), node)
     }
 
     /// Opens a file.
@@ -162,7 +182,8 @@ impl SnapshotReader {
             subtree: Some(self.info.tree),
         };
         for name in path.components() {
-            let tree = self.tree(node.subtree.ok_or_else(missing)?).await?;
+            let folder = walk::subtree(&node, path)?.ok_or_else(missing)?;
+            let tree = self.tree(folder).await?;
             let found = tree.binary_search_by(|node| (*node.name).cmp(name)).map_err(|_| missing())?;
             node = tree.get(found).cloned().ok_or_else(missing)?;
         }

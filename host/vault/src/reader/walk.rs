@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use bulkhead_model::EntryPath;
+use bulkhead_model::{EntryPath, NodeType};
 
 use crate::{
     error::{Corruption, ReadError},
     format::node::Node,
     id::ObjectId,
-    reader::snapshot_reader::SnapshotEntry,
+    reader::snapshot_reader::{SnapshotEntry, content_digest},
     record::RESERVED_FOLDER,
     vault::Core,
 };
@@ -32,19 +32,20 @@ struct Level {
 
 impl Walk {
     /// A walk that begins with `node` at `path`.
-    pub(crate) fn new(core: Arc<Core>, path: EntryPath, node: Node) -> Self {
-        let entering = node.subtree.map(|tree| (path.clone(), tree));
+    pub(crate) fn new(core: Arc<Core>, path: EntryPath, node: Node) -> Result<Self, ReadError> {
+        let entering = subtree(&node, &path)?.map(|tree| (path.clone(), tree));
         let start = (!path.is_root()).then_some(SnapshotEntry {
             path,
+            content: content_digest(&node),
             metadata: node.metadata,
             size: node.size,
         });
-        Self {
+        Ok(Self {
             core,
             levels: Vec::new(),
             start,
             entering,
-        }
+        })
     }
 
     /// The next entry; `None` at the end.
@@ -68,15 +69,32 @@ impl Walk {
                 continue;
             }
             let path = join(&level.path, &node.name)?;
-            self.entering = node.subtree.map(|tree| (path.clone(), tree));
+            self.entering = subtree(&node, &path)?.map(|tree| (path.clone(), tree));
             return Ok(Some(SnapshotEntry {
                 path,
+                content: content_digest(&node),
                 metadata: node.metadata,
                 size: node.size,
             }));
         }
         Ok(None)
     }
+}
+
+/// The tree of a folder; `None` for anything else. A folder without one, and one of anything else, are damage.
+pub(crate) fn subtree(node: &Node, path: &EntryPath) -> Result<Option<ObjectId>, ReadError> {
+    let reason = match (&node.metadata.node_type, node.subtree) {
+        (NodeType::Directory, None) => "it is a folder, but names no tree",
+        (NodeType::Directory, tree) => return Ok(tree),
+        (_, None) => return Ok(None),
+        (_, Some(_)) => "it is no folder, but names a tree",
+    };
+    Err(Corruption {
+        object: format!("the entry {path:?}"),
+        blob: None,
+        reason: reason.to_owned(),
+    }
+    .into())
 }
 
 fn join(folder: &EntryPath, name: &[u8]) -> Result<EntryPath, ReadError> {

@@ -8,7 +8,6 @@ use std::{
     io::{self, ErrorKind, IoSlice, Read, Seek, SeekFrom, Write},
     ops::Range,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
 };
 
 use async_trait::async_trait;
@@ -16,9 +15,6 @@ use bulkhead_model::{Fault, FaultKind};
 use bytes::Bytes;
 
 use crate::store::{ObjectBody, ObjectInfo, ObjectStore, StoreTraits};
-
-/// Tells temporary files of this process apart.
-static NEXT_TEMPORARY: AtomicU64 = AtomicU64::new(0);
 
 /// Objects as files below a folder.
 pub struct FolderStore {
@@ -82,7 +78,8 @@ impl ObjectStore for FolderStore {
 
     async fn put(&self, key: &str, body: ObjectBody, if_absent: bool) -> Result<(), Fault> {
         let path = self.path(key);
-        let name = format!("tmp/{}-{}", std::process::id(), NEXT_TEMPORARY.fetch_add(1, Ordering::Relaxed));
+        // Not the process's id: one that was killed leaves its files behind, and in a container the next one has the same.
+        let name = format!("tmp/{:016x}", rand::random::<u64>());
         let temporary = self.root.join(name);
         blocking(key, move || {
             let written = write_parts(&temporary, &body).and_then(|()| {

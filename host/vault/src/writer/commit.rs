@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::{
     access,
     error::WriteError,
+    lock::Held,
     format::{document, snapshot_file::SnapshotFile, time},
     id::ObjectId,
     index::BlobKind,
@@ -20,11 +21,13 @@ use crate::{
         entry_writer::EntryWriter,
         run::Run,
         snapshot_writer::{CommittedSnapshot, RunStats},
-        trees::Entries,
         uploads,
         workshop::Workshop,
     },
 };
+
+/// The stack of the thread that stores trees: it descends into folders, which can be 2,048 deep.
+const TREES_STACK: usize = 32 << 20;
 
 impl Run {
     /// The counters as one.
@@ -39,22 +42,18 @@ impl Run {
 }
 
 /// Commits. Every step fails as soon as the run does.
-pub(crate) async fn commit(run: &Arc<Run>, record: SnapshotRecord) -> Result<CommittedSnapshot, WriteError> {
+pub(crate) async fn commit(run: &Arc<Run>, record: SnapshotRecord, held: &Held) -> Result<CommittedSnapshot, WriteError> {
     run.poison.check()?;
-    let unfinished = run.open_entries.load(Ordering::Acquire);
-    if unfinished > 0 {
-        return Err(WriteError::Unfinished(unfinished));
-    }
-    let stats = run.stats();
+    let stats = seal(run)?;
     write_record(run, &record).await?;
     run.drain().await?;
     let tree = store_trees(run).await?;
-    run.uploads.settle().await;
+    run.uploads.settle(run).await;
     run.poison.check()?;
     let snapshot = tokio::select! {
         biased;
         error = run.poison.wait() => return Err(error),
-        stored = store_snapshot(run, tree) => stored?,
+        stored = store_snapshot(run, tree, held) => stored?,
     };
     let stats = RunStats {
         entries: stats.entries,
@@ -62,6 +61,17 @@ pub(crate) async fn commit(run: &Arc<Run>, record: SnapshotRecord) -> Result<Com
         ..run.stats()
     };
     Ok(CommittedSnapshot { snapshot, stats })
+}
+
+/// Closes the list of entries, all of which must be finished; returns the counters of what is in it. Entries are begun and kept under the same lock.
+fn seal(run: &Run) -> Result<RunStats, WriteError> {
+    let mut entries = lock(&run.entries);
+    let unfinished = run.open_entries.load(Ordering::Acquire);
+    if unfinished > 0 {
+        return Err(WriteError::Unfinished(unfinished));
+    }
+    entries.seal();
+    Ok(run.stats())
 }
 
 /// Bulkhead's own entries.
@@ -78,7 +88,7 @@ async fn write_record(run: &Arc<Run>, record: &SnapshotRecord) -> Result<(), Wri
 
 async fn write_own(run: &Arc<Run>, path: &str, content: Bytes) -> Result<(), WriteError> {
     let path = EntryPath::new(path).map_err(|error| WriteError::Internal(error.to_string()))?;
-    let number = lock(&run.entries).insert(&path, EntryMetadata::private(NodeType::File))?;
+    let number = lock(&run.entries).insert_own(&path, EntryMetadata::private(NodeType::File))?;
     let mut writer = EntryWriter::new(Arc::clone(run), path, number);
     writer.write(content).await?;
     writer.finish().await.map(drop)
@@ -89,19 +99,31 @@ async fn store_trees(run: &Arc<Run>) -> Result<ObjectId, WriteError> {
     let owned = Arc::clone(run);
     let work = move || {
         owned.flush(BlobKind::Data)?;
-        let entries = std::mem::replace(&mut *lock(&owned.entries), Entries::new(owned.begin.time));
+        let entries = lock(&owned.entries).take();
         let mut workshop = Workshop::new(owned.options.compression_level)?;
         let tree = entries.store(&owned, &mut workshop)?;
         owned.flush(BlobKind::Tree)?;
         Ok(tree)
     };
-    tokio::task::spawn_blocking(work)
+    let (send, result) = tokio::sync::oneshot::channel();
+    let started = std::thread::Builder::new()
+        .name("vault-trees".to_owned())
+        .stack_size(TREES_STACK)
+        .spawn(move || {
+            let _nobody_waits = send.send(work());
+        });
+    started.map_err(|error| WriteError::Internal(format!("a thread could not be started: {error}")))?;
+    result
         .await
-        .unwrap_or_else(|error| Err(WriteError::Internal(error.to_string())))
+        .unwrap_or_else(|_| Err(WriteError::Internal("the thread that stores folders panicked".to_owned())))
 }
 
-async fn store_snapshot(run: &Arc<Run>, tree: ObjectId) -> Result<SnapshotInfo, WriteError> {
+async fn store_snapshot(run: &Arc<Run>, tree: ObjectId, held: &Held) -> Result<SnapshotInfo, WriteError> {
     uploads::flush_index(run).await?;
+    let missing = lock(&run.claims).len();
+    if missing > 0 {
+        return Err(WriteError::Internal(format!("{missing} blobs never arrived in the store")));
+    }
     let begin = &run.begin;
     let file = SnapshotFile {
         time: time::format(begin.time),
@@ -120,6 +142,7 @@ async fn store_snapshot(run: &Arc<Run>, tree: ObjectId) -> Result<SnapshotInfo, 
         .map_err(|reason| WriteError::Internal(format!("the snapshot could not be made: {reason}")))?;
     let body = ObjectBody::new(content);
     let id = ObjectId::from(body.sha256);
+    held.check().await?;
     run.poison.check()?;
     access::put(&*run.core.store, &format!("snapshots/{id}"), body).await?;
     snapshots::info(id, file).map_err(WriteError::Internal)

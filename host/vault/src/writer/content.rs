@@ -34,9 +34,11 @@ impl Content {
         ids.len() - 1
     }
 
-    /// Appends a chunk whose name is known.
-    pub(crate) fn push(&self, id: ObjectId) {
-        lock(&self.ids).push(id);
+    /// Appends a chunk whose name is known; returns its place.
+    pub(crate) fn push(&self, id: ObjectId) -> usize {
+        let mut ids = lock(&self.ids);
+        ids.push(id);
+        ids.len() - 1
     }
 
     /// Names a chunk.

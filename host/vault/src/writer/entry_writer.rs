@@ -15,6 +15,12 @@ use crate::{
 
 /// Bytes that each entry may hold without asking: so that 64 entries at once cannot bring each other to a halt.
 const OWN_BYTES: usize = 128 << 10;
+/// Bytes that a chunk on its way takes besides its content: so that many tiny ones are bounded as well.
+const JOB_BYTES: usize = 512;
+/// Chunks of one entry: 128 MiB of names in memory; 2 TiB of zeros, about 6 TiB of other content.
+const MAX_CHUNKS: usize = 4 << 20;
+/// Whole chunks of zeros between two turns of other tasks.
+const ZEROS_PER_TURN: u64 = 64;
 /// Bytes that are looked at in one go; between two, other tasks and a failed run get their turn.
 const STEP: usize = 1 << 20;
 
@@ -30,6 +36,10 @@ pub struct EntryWriter {
     /// Bytes of it that are accounted for in the run's `partial`.
     accounted: usize,
     size: u64,
+    /// Bytes of it that are in chunks which were handed on.
+    submitted: u64,
+    /// Set while a call is at work: one that was dropped leaves it set, and may have taken a chunk with it.
+    broken: bool,
     finished: bool,
     /// The name of [`MIN_CHUNK`] zeros, once this entry has had one.
     zeros: Option<ObjectId>,
@@ -47,20 +57,34 @@ impl EntryWriter {
             scanned: 0,
             accounted: 0,
             size: 0,
+            submitted: 0,
+            broken: false,
             finished: false,
             zeros: None,
         }
     }
 
-    /// Appends; waits while the vault is slower than the source.
+    /// Appends; waits while the vault is slower than the source. Dropping the future before it has ended fails the run on the next call.
     ///
     /// # Errors
     /// [`WriteError::Cancelled`] when the run has failed, here or elsewhere.
     pub async fn write(&mut self, data: Bytes) -> Result<(), WriteError> {
+        self.enter()?;
         for step in data.chunks(STEP) {
             self.run.poison.check()?;
             self.append(step).await?;
         }
+        self.broken = false;
+        Ok(())
+    }
+
+    /// Begins a call. Fails the run when the call before it was dropped midway.
+    fn enter(&mut self) -> Result<(), WriteError> {
+        if self.broken {
+            self.run.fail(Cause::CallDropped(self.path.clone()));
+        }
+        self.run.poison.check()?;
+        self.broken = true;
         Ok(())
     }
 
@@ -69,6 +93,7 @@ impl EntryWriter {
     /// # Errors
     /// As [`Self::write`].
     pub async fn write_zeros(&mut self, length: u64) -> Result<(), WriteError> {
+        self.enter()?;
         let mut left = length;
         let zeros = vec![0; usize::try_from(left).unwrap_or(usize::MAX).min(MIN_CHUNK)];
         while left > 0 {
@@ -76,8 +101,13 @@ impl EntryWriter {
             let step = usize::try_from(left).unwrap_or(usize::MAX).min(zeros.len());
             if let Some(id) = self.zeros.filter(|_| self.chunk.is_empty() && step == MIN_CHUNK) {
                 // Zeros are cut at the minimum: where the fingerprint is 0, so is every bit that is asked for.
-                self.content.push(id);
+                let ordinal = self.content.push(id);
+                self.refuse_endless(ordinal)?;
                 self.count(step);
+                self.submitted += step as u64;
+                if (ordinal as u64).is_multiple_of(ZEROS_PER_TURN) {
+                    tokio::task::yield_now().await;
+                }
             } else {
                 let whole = self.chunk.is_empty() && step == MIN_CHUNK;
                 self.append(&zeros[..step]).await?;
@@ -85,6 +115,7 @@ impl EntryWriter {
             }
             left -= step as u64;
         }
+        self.broken = false;
         Ok(())
     }
 
@@ -93,10 +124,16 @@ impl EntryWriter {
     /// # Errors
     /// As [`Self::write`].
     pub async fn finish(mut self) -> Result<u64, WriteError> {
-        self.run.poison.check()?;
+        self.enter()?;
         if !self.chunk.is_empty() {
             let chunk = std::mem::take(&mut self.chunk);
             self.submit(chunk).await?;
+        }
+        if self.submitted != self.size {
+            let reason = format!("{:?} has {} bytes, but its chunks have {}", self.path, self.size, self.submitted);
+            let error = WriteError::Internal(reason);
+            self.run.fail_with(error.clone());
+            return Err(error);
         }
         self.finished = true;
         {
@@ -115,6 +152,20 @@ impl EntryWriter {
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Fails the run when an entry has more chunks than it may.
+    fn refuse_endless(&self, ordinal: usize) -> Result<(), WriteError> {
+        if ordinal < MAX_CHUNKS {
+            return Ok(());
+        }
+        let error = WriteError::TooManyChunks {
+            path: self.path.clone(),
+            size: self.size,
+            limit: MAX_CHUNKS,
+        };
+        self.run.fail_with(error.clone());
+        Err(error)
     }
 
     fn count(&mut self, bytes: usize) {
@@ -176,19 +227,22 @@ impl EntryWriter {
     /// Hands a chunk to the workers, once there is memory for it.
     async fn submit(&mut self, data: Vec<u8>) -> Result<(), WriteError> {
         self.scanned = 0;
-        let bytes = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        let bytes = (data.len() + JOB_BYTES).min(self.run.options.content_memory);
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let memory = Arc::clone(&self.run.memory)
             .acquire_many_owned(bytes)
             .await
             .map_err(|_| self.run.poison.error())?;
+        self.submitted += data.len() as u64;
         let ordinal = self.content.reserve();
-        self.run.queue.push(Job {
+        self.refuse_endless(ordinal)?;
+        let job = Job {
             data,
             content: Arc::clone(&self.content),
             ordinal,
             memory,
-        });
-        Ok(())
+        };
+        self.run.queue.push(job).map_err(|_| self.run.poison.error())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Carrying entries forward from the parent snapshot: nothing is read but trees, and everything is checked to be there.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use bulkhead_model::{EntryPath, NodeType};
 use futures_util::{StreamExt, stream::FuturesUnordered};
@@ -80,18 +80,31 @@ async fn check_folder(core: &Core, path: &EntryPath, root: ObjectId, kept: &mut 
 
 /// Files, bytes and folders that are directly in each tree.
 #[derive(Default)]
-struct Totals(std::collections::HashMap<ObjectId, (u64, u64, Vec<ObjectId>)>);
+struct Totals(HashMap<ObjectId, (u64, u64, Vec<ObjectId>)>);
 
 impl Totals {
     /// Files and bytes at all depths.
-    fn of(&self, tree: ObjectId) -> (u64, u64) {
-        let Some((files, bytes, folders)) = self.0.get(&tree) else {
-            return (0, 0);
-        };
-        folders.iter().fold((*files, *bytes), |(files, bytes), folder| {
-            let (more_files, more_bytes) = self.of(*folder);
-            (files + more_files, bytes + more_bytes)
-        })
+    ///
+    /// Every tree is summed up once, those in it first: a folder that occurs twice on each of many levels is no work, but many files.
+    fn of(&self, root: ObjectId) -> (u64, u64) {
+        let mut sums: HashMap<ObjectId, (u64, u64)> = HashMap::new();
+        let mut waiting = vec![(root, false)];
+        while let Some((tree, entered)) = waiting.pop() {
+            let Some((files, bytes, folders)) = self.0.get(&tree).filter(|_| !sums.contains_key(&tree)) else {
+                continue;
+            };
+            if entered {
+                let sum = folders.iter().fold((*files, *bytes), |(files, bytes), folder| {
+                    let (more_files, more_bytes) = sums.get(folder).copied().unwrap_or_default();
+                    (files.saturating_add(more_files), bytes.saturating_add(more_bytes))
+                });
+                sums.insert(tree, sum);
+            } else {
+                waiting.push((tree, true));
+                waiting.extend(folders.iter().map(|folder| (*folder, false)));
+            }
+        }
+        sums.get(&root).copied().unwrap_or_default()
     }
 }
 
@@ -123,5 +136,25 @@ fn missing_or(path: &EntryPath, error: ReadError) -> WriteError {
             reason: error.to_string(),
         },
         error => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_occurs_again_and_again_is_summed_up_once() {
+        let id = |level: u32| ObjectId::of(&level.to_le_bytes());
+        let mut totals = Totals::default();
+        totals.0.insert(id(0), (1, 10, Vec::new()));
+        for level in 1..=60 {
+            totals.0.insert(id(level), (0, 0, vec![id(level - 1), id(level - 1)]));
+        }
+        assert_eq!(totals.of(id(60)), (1 << 60, 10 << 60));
+        for level in 61..=3000 {
+            totals.0.insert(id(level), (1, 0, vec![id(level - 1)]));
+        }
+        assert_eq!(totals.of(id(3000)).0, (1 << 60) + 2940);
     }
 }

@@ -35,13 +35,15 @@ struct State {
 }
 
 impl Queue {
-    /// Adds a job; drops it when the queue is closed.
-    pub(crate) fn push(&self, job: Job) {
+    /// Adds a job; gives it back when the queue is closed.
+    pub(crate) fn push(&self, job: Job) -> Result<(), Box<Job>> {
         let mut state = lock(&self.state);
-        if !state.closed {
-            state.jobs.push_back(job);
-            self.changed.notify_one();
+        if state.closed {
+            return Err(Box::new(job));
         }
+        state.jobs.push_back(job);
+        self.changed.notify_one();
+        Ok(())
     }
 
     /// Waits for a job; `None` when the queue is closed.

@@ -199,7 +199,7 @@ impl Run {
         if !matches!(joined.await, Ok(true)) {
             tracing::error!("a thread of the vault's writer panicked");
         }
-        self.uploads.settle().await;
+        self.uploads.settle(self).await;
     }
 }
 

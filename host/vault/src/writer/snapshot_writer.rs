@@ -10,7 +10,7 @@ use bulkhead_model::{EntryMetadata, EntryPath, FinishedEntry, NodeType, Timestam
 use crate::{
     error::{Cause, WriteError},
     id::ObjectId,
-    lock::Lock,
+    lock::{Held, Lock},
     reader::SnapshotReader,
     record::{RESERVED_FOLDER, SnapshotRecord},
     snapshots::SnapshotInfo,
@@ -62,6 +62,7 @@ pub struct SnapshotWriter {
     run: Arc<Run>,
     parent: Option<SnapshotReader>,
     lock: Mutex<Option<Lock>>,
+    held: Arc<Held>,
     committing: AtomicBool,
 }
 
@@ -77,6 +78,7 @@ impl Vault {
         let lock = Lock::take(&self.core, &begin.host).await?;
         match self.begin_locked(begin).await {
             Ok((run, parent)) => Ok(SnapshotWriter {
+                held: watch(&lock, &run),
                 run,
                 parent,
                 lock: Mutex::new(Some(lock)),
@@ -110,8 +112,7 @@ impl SnapshotWriter {
         if metadata.node_type != NodeType::File {
             return Err(self.mistake(wrong_type(path, &metadata.node_type, "a file")));
         }
-        let entry = self.insert(&path, metadata)?;
-        Ok(EntryWriter::new(Arc::clone(&self.run), path, entry))
+        self.insert(&path, metadata, |entry| EntryWriter::new(Arc::clone(&self.run), path.clone(), entry))
     }
 
     /// Adds an entry without content: a folder, a link, a device.
@@ -122,7 +123,7 @@ impl SnapshotWriter {
         if metadata.node_type == NodeType::File {
             return Err(self.mistake(wrong_type(path, &metadata.node_type, "an entry without content")));
         }
-        self.insert(&path, metadata).map(drop)
+        self.insert(&path, metadata, drop)
     }
 
     /// Carries the entry at `path`, and all below it, forward from the parent snapshot, unread; returns the number and the bytes of all files
@@ -144,10 +145,14 @@ impl SnapshotWriter {
             error = self.run.poison.wait() => Err(error),
             kept = keep::find(parent, &path) => kept,
         }?;
-        let number = lock(&self.run.entries).insert_kept(&path, kept.node);
-        number.map_err(|error| self.mistake(error))?;
-        self.run.progress.entries.fetch_add(kept.files, Ordering::Relaxed);
-        self.run.progress.bytes.fetch_add(kept.bytes, Ordering::Relaxed);
+        let inserted = {
+            let mut entries = lock(&self.run.entries);
+            entries.insert_kept(&path, kept.node).map(|_| {
+                self.run.progress.entries.fetch_add(kept.files, Ordering::Relaxed);
+                self.run.progress.bytes.fetch_add(kept.bytes, Ordering::Relaxed);
+            })
+        };
+        inserted.map_err(|error| self.mistake(error))?;
         Ok(FinishedEntry {
             entries: kept.files,
             size: kept.bytes,
@@ -174,11 +179,12 @@ impl SnapshotWriter {
         if self.committing.swap(true, Ordering::AcqRel) {
             return Err(WriteError::Internal("the snapshot was committed or aborted before".to_owned()));
         }
-        let committed = commit::commit(&self.run, record).await;
+        let committed = commit::commit(&self.run, record, &self.held).await;
         if let Err(error) = &committed {
             self.run.fail_with(error.clone());
         }
         self.end().await;
+        self.run.fail(Cause::Committed);
         committed
     }
 
@@ -197,18 +203,21 @@ impl SnapshotWriter {
         }
     }
 
-    fn insert(&self, path: &EntryPath, metadata: EntryMetadata) -> Result<u32, WriteError> {
+    /// Adds an entry, and does `then` before a commit can begin.
+    fn insert<T>(&self, path: &EntryPath, metadata: EntryMetadata, then: impl FnOnce(u32) -> T) -> Result<T, WriteError> {
         self.run.poison.check()?;
         if is_reserved(path) {
             return Err(self.mistake(WriteError::ReservedPath(path.clone())));
         }
-        let inserted = lock(&self.run.entries).insert(path, metadata);
+        let inserted = lock(&self.run.entries).insert(path, metadata).map(then);
         inserted.map_err(|error| self.mistake(error))
     }
 
-    /// Fails the run with the caller's own mistake.
+    /// Fails the run with the caller's own mistake; one that comes too late does not stop the commit, which does not contain it.
     fn mistake(&self, error: WriteError) -> WriteError {
-        self.run.fail_with(error.clone());
+        if !matches!(error, WriteError::TooLate(_)) {
+            self.run.fail_with(error.clone());
+        }
         error
     }
 }
@@ -217,6 +226,17 @@ impl Drop for SnapshotWriter {
     fn drop(&mut self) {
         self.run.fail(Cause::RunDropped);
     }
+}
+
+/// Fails the run when its lock is lost.
+fn watch(lock: &Lock, run: &Arc<Run>) -> Arc<Held> {
+    let run = Arc::downgrade(run);
+    lock.held().on_loss(move |error| {
+        if let Some(run) = run.upgrade() {
+            run.fail_with(error);
+        }
+    });
+    Arc::clone(lock.held())
 }
 
 /// Whether a path is the root or Bulkhead's own.

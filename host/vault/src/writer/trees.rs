@@ -24,6 +24,8 @@ pub(crate) struct Entries {
     list: Vec<Entry>,
     /// Stands in for times that are not known.
     time: Timestamp,
+    /// Whether the commit has begun: the snapshot is what is here now, and Bulkhead's own entries.
+    sealed: bool,
 }
 
 /// One entry.
@@ -53,11 +55,36 @@ impl Entries {
                 body: Body::Folder(BTreeMap::new()),
             }],
             time,
+            sealed: false,
         }
+    }
+
+    /// Refuses all further entries but Bulkhead's own.
+    pub(crate) fn seal(&mut self) {
+        self.sealed = true;
+    }
+
+    /// Takes the entries out of a sealed list, which stays sealed.
+    pub(crate) fn take(&mut self) -> Self {
+        let empty = Self {
+            sealed: true,
+            ..Self::new(self.time)
+        };
+        std::mem::replace(self, empty)
     }
 
     /// Adds an entry; missing parents appear. Returns its number.
     pub(crate) fn insert(&mut self, path: &EntryPath, metadata: EntryMetadata) -> Result<u32, WriteError> {
+        self.refuse_late(path)?;
+        self.insert_own(path, metadata)
+    }
+
+    fn refuse_late(&self, path: &EntryPath) -> Result<(), WriteError> {
+        if self.sealed { Err(WriteError::TooLate(path.clone())) } else { Ok(()) }
+    }
+
+    /// Adds an entry of Bulkhead's own, which it may at any time.
+    pub(crate) fn insert_own(&mut self, path: &EntryPath, metadata: EntryMetadata) -> Result<u32, WriteError> {
         let body = match metadata.node_type {
             NodeType::Directory => Body::Folder(BTreeMap::new()),
             NodeType::File => Body::File(Box::default()),
@@ -75,6 +102,7 @@ impl Entries {
 
     /// Adds what the parent snapshot has at `path`.
     pub(crate) fn insert_kept(&mut self, path: &EntryPath, node: Node) -> Result<u32, WriteError> {
+        self.refuse_late(path)?;
         let body = match (&node.metadata.node_type, node.subtree) {
             (NodeType::Directory, Some(tree)) => Body::Kept(Box::new(tree)),
             (NodeType::File, _) => Body::File(node.content),

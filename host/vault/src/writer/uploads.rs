@@ -2,7 +2,11 @@
 
 use std::sync::{Arc, Mutex, atomic::Ordering};
 
-use tokio::{runtime::Handle, sync::Semaphore, task::JoinSet};
+use tokio::{
+    runtime::Handle,
+    sync::Semaphore,
+    task::{JoinError, JoinSet},
+};
 
 use crate::{
     access,
@@ -42,7 +46,9 @@ impl Uploads {
     /// Stores a pack in a task of its own. How many there can be is bounded by the buffers that they hold.
     pub(crate) fn start(&self, run: &Arc<Run>, pack: SealedPack) {
         let mut tasks = lock(&self.tasks);
-        while tasks.try_join_next().is_some() {}
+        while let Some(ended) = tasks.try_join_next() {
+            expect_ended(run, ended);
+        }
         let run = Arc::clone(run);
         let task = async move {
             let stored = tokio::select! {
@@ -58,9 +64,18 @@ impl Uploads {
     }
 
     /// Waits until all tasks have ended, well or not.
-    pub(crate) async fn settle(&self) {
+    pub(crate) async fn settle(&self, run: &Run) {
         let mut tasks = std::mem::take(&mut *lock(&self.tasks));
-        while tasks.join_next().await.is_some() {}
+        while let Some(ended) = tasks.join_next().await {
+            expect_ended(run, ended);
+        }
+    }
+}
+
+/// A task that panicked, or that the runtime threw away, took a pack with it: then the run has failed.
+fn expect_ended(run: &Run, ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        run.fail_with(WriteError::Internal(format!("a task that stores a pack did not end: {error}")));
     }
 }
 

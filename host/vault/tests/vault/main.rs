@@ -4,6 +4,7 @@
 
 mod damage;
 mod faults;
+mod guards;
 mod restic;
 mod sharing;
 mod support;

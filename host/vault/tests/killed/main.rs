@@ -1,0 +1,129 @@
+//! A process that writes snapshots is killed at any moment, again and again: what it had committed is there, nothing is damaged, and the next one
+//! works without anybody's help.
+//!
+//! The test and the process that it kills are one program, so there is no harness: the word [`WRITER`] makes it the writer.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests")]
+
+#[expect(dead_code, reason = "made for all tests of the vault; this one needs a part of it")]
+#[path = "../vault/support.rs"]
+mod support;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use bulkhead_vault::{BeginSnapshot, Vault};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use support::{Bench, backup, begin, folder_store, password, path, random, read, record, small_packs, time, verify, write};
+
+/// The first argument of the process that writes; the second is the vault's folder, the third the number of its first snapshot.
+const WRITER: &str = "write-until-killed";
+/// The test's name, for those who ask for a list.
+const NAME: &str = "what_was_committed_survives_any_kill";
+/// Processes that are killed.
+const KILLS: i64 = 25;
+/// Snapshots that one process would write if it were left alone: more than it has time for.
+const PER_PROCESS: i64 = 1_000_000;
+/// Within which time after it has opened the vault a process is killed: some snapshots.
+const LIFETIME: Duration = Duration::from_millis(400);
+
+#[tokio::main]
+async fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let asks_for = |option: &str| arguments.iter().any(|argument| argument == option);
+    match &arguments[..] {
+        [word, folder, first] if word == WRITER => write_until_killed(folder.as_ref(), first.parse().unwrap()).await,
+        _ if asks_for("--ignored") => {}
+        _ if asks_for("--list") => println!("{NAME}: test"),
+        _ => {
+            what_was_committed_survives_any_kill().await;
+            println!("test {NAME} ... ok");
+        }
+    }
+}
+
+async fn what_was_committed_survives_any_kill() {
+    let bench = Bench::new().await;
+    backup(&bench.vault, &[("kept", &random(100_000, 0))]).await;
+    let mut chance = StdRng::from_os_rng();
+    let (mut committed, mut cut_short) = (0, 0);
+    for process in 0..KILLS {
+        let told = run_and_kill(&bench.restic.repository, process * PER_PROCESS, chance.random_range(Duration::ZERO..LIFETIME));
+        let vault = bench.reopen().await;
+        let report = verify(&vault).await;
+        assert_eq!(report.problems, [], "after {process} kills");
+        cut_short += usize::from(!report.unreferenced_packs.is_empty());
+        // More may be there than was told: a process can die between the commit and the word of it.
+        let snapshots = vault.snapshots().await.unwrap();
+        for number in told {
+            let snapshot = snapshots.iter().find(|snapshot| snapshot.time == time(number, 0));
+            let reader = vault.read(snapshot.expect("a committed snapshot is gone").id).await.unwrap();
+            assert_eq!(read(&reader, "kept").await, random(100_000, 0));
+            assert_eq!(read(&reader, "new").await, content(number));
+            committed += 1;
+        }
+        // A run in this process, beside the locks of the dead.
+        snapshot(&vault, process * PER_PROCESS + PER_PROCESS / 2).await;
+    }
+    println!("{committed} snapshots before {KILLS} kills; {cut_short} times packs were left behind");
+    assert!(committed > KILLS && cut_short > 0);
+    let locks = bench.path("vault/locks");
+    assert!(fs::read_dir(&locks).unwrap().count() > 0, "no process died in a run");
+    bench.restic.ok(&["unlock"]);
+    assert_eq!(fs::read_dir(&locks).unwrap().count(), 0, "restic takes the dead for living");
+    bench.restic.check();
+}
+
+/// Runs a writer until it has opened the vault, and `lifetime` longer. Returns the snapshots that it said it had committed.
+fn run_and_kill(vault: &Path, first: i64, lifetime: Duration) -> Vec<i64> {
+    let mut writer = Command::new(std::env::current_exe().unwrap())
+        .arg(WRITER)
+        .arg(vault)
+        .arg(first.to_string())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(writer.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "open");
+    thread::sleep(lifetime);
+    writer.kill().unwrap();
+    let status = writer.wait().unwrap();
+    assert_eq!(status.code(), None, "the writer ended by itself");
+    lines.map(|line| line.unwrap().parse().unwrap()).collect()
+}
+
+/// Writes snapshots and tells their numbers.
+async fn write_until_killed(folder: &Path, first: i64) {
+    let vault = Vault::open(folder_store(folder), &password()).await.unwrap();
+    println!("open");
+    for number in first..first + PER_PROCESS {
+        snapshot(&vault, number).await;
+        println!("{number}");
+    }
+}
+
+/// A snapshot with content of its own, in several packs, and content of the first.
+async fn snapshot(vault: &Vault, number: i64) {
+    let vault = vault.clone().with_options(small_packs());
+    let parent = vault.resolve("latest", None).await.unwrap().id;
+    let begin = BeginSnapshot {
+        host: fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim().to_owned(),
+        time: time(number, 0),
+        ..begin(Some(parent))
+    };
+    let writer = vault.begin(begin).await.unwrap();
+    writer.keep(path("kept")).await.unwrap();
+    write(&writer, "new", &content(number)).await.unwrap();
+    writer.commit(record()).await.unwrap();
+}
+
+/// The content of a snapshot.
+fn content(number: i64) -> Vec<u8> {
+    random(1_300_000, number.unsigned_abs())
+}
