@@ -25,7 +25,8 @@ pub struct Endpoint {
     /// What the host adds to HTTP requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
-    /// Patterns of further addresses that the plugin may find by itself (`10.0.0.*:6379`).
+    /// Patterns of further addresses that the plugin may find by itself. Where the host is made of digits, dots and stars (`10.0.0.*:6379`), only IPv4
+    /// addresses match; in a name (`redis-*.example:6379`) a star stands for a part of one label and does not cross a dot.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub discovered: Vec<String>,
 }
@@ -52,7 +53,7 @@ pub enum TlsMode {
     Prefer,
     /// Always, any certificate.
     Require,
-    /// Always, signed by the configured authority.
+    /// Always, signed by the configured authority, which it cannot do without.
     VerifyCa,
     /// Always, signed by the configured authority and issued for the server's name.
     VerifyFull,
@@ -134,6 +135,7 @@ pub(crate) fn read(entry: &Entry, path: &str, reader: &mut Reader<'_>) -> Option
     let destination = destination(&mut fields, reader);
     let tls = tls(&mut fields, destination.as_ref(), reader);
     let auth = auth(&mut fields, destination.as_ref(), reader);
+    check_auth(&mut fields, destination.as_ref(), tls.as_ref(), reader);
     let discovered = discovered(&mut fields, destination.as_ref(), reader);
     fields.close(reader);
     Some(Endpoint {
@@ -303,6 +305,18 @@ fn check_tls(tls: &Tls, destination: Option<&Destination>, inner: &mut Fields<'_
             .help("use `mode = \"verify-full\"`, or remove `ca`"),
         );
     }
+    if tls.mode == TlsMode::VerifyCa && inner.entry("ca").is_none() {
+        reader.report.push(
+            Diagnostic::error(
+                format!(
+                    "`{}` needs `ca`: without a name to check, the authority is all that is verified",
+                    inner.path()
+                ),
+                place.clone(),
+            )
+            .help("add `ca = \"/path/to/authority.pem\"`, or use `mode = \"verify-full\"`"),
+        );
+    }
     if let (Some(Destination::Url(url)), TlsMode::Prefer) = (destination, tls.mode) {
         reader.report.push(
             Diagnostic::error("`prefer` has no meaning for a URL", place.clone())
@@ -341,6 +355,36 @@ fn auth(fields: &mut Fields<'_>, destination: Option<&Destination>, reader: &mut
     };
     inner.close(reader);
     auth.map(Some)
+}
+
+/// Credentials go only to a server that has proved who it is; over the loopback nobody listens in.
+fn check_auth(fields: &mut Fields<'_>, destination: Option<&Destination>, tls: Option<&Tls>, reader: &mut Reader<'_>) {
+    let (Some(entry), Some(Destination::Url(url)), Some(tls)) = (fields.entry("auth"), destination, tls) else {
+        return;
+    };
+    let path = fields.path_of("auth");
+    let (message, help) = if url.starts_with("http://") {
+        (format!("`{path}` would be sent in the clear"), "use an `https://` URL")
+    } else if tls.mode == TlsMode::Require && tls.ca.is_none() {
+        (
+            format!("`{path}` would be sent to whoever answers: `require` verifies nothing"),
+            "use `mode = \"verify-full\"`, with `ca` where the authority is your own",
+        )
+    } else {
+        return;
+    };
+    if !is_loopback(url) {
+        reader.report.push(Diagnostic::error(message, entry.key_span.clone()).help(help));
+    }
+}
+
+fn is_loopback(url: &str) -> bool {
+    let authority = url.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    let host = match authority.strip_prefix('[') {
+        Some(literal) => literal.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn basic(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> Option<Auth> {
@@ -387,7 +431,8 @@ fn discovered(fields: &mut Fields<'_>, destination: Option<&Destination>, reader
         for (pattern, node) in patterns.iter().zip(nodes).filter(|(pattern, _)| !is_pattern(pattern)) {
             reader.report.push(
                 Diagnostic::error(format!("`{pattern}` is not a pattern of addresses"), node.span.clone()).help(
-                    "`host:port` where `*` stands for any part of the host or for the port, at least one part being fixed: `10.0.0.*:6379`",
+                    "`host:port` where `*` stands for any part of an IPv4 address, of one label of a name, or for the port, at least one part being fixed: \
+                     `10.0.0.*:6379`",
                 ),
             );
         }

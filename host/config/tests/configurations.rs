@@ -101,3 +101,23 @@ fn limits_are_layered() {
     assert_eq!(postgres.parts, Some(2), "the file's");
     assert_eq!(postgres.entries, None, "the runtime's default");
 }
+
+#[test]
+fn credentials_may_go_over_the_loopback_in_the_clear() {
+    for (host, good) in [
+        ("localhost:8080", true),
+        ("127.0.0.1:9000/base", true),
+        ("[::1]:9000", true),
+        ("localhost.example", false),
+        ("127.0.0.1.example", false),
+        ("10.0.0.1:9000", false),
+    ] {
+        let text = format!(
+            "version = 1\n[sink.a]\nplugin = \"s3\"\nendpoint.api = {{ url = \"http://{host}\", auth = {{ bearer = {{ env = \"TOKEN\" }} }} }}\n"
+        );
+        let in_the_clear = parse("a.toml", &text)
+            .err()
+            .is_some_and(|report| format!("{report:?}").contains("in the clear"));
+        assert_eq!(in_the_clear, !good, "{host}");
+    }
+}

@@ -79,6 +79,9 @@ breaks! {
     an_endpoint_nowhere: "address = \"127.0.0.1:5432\", " => "";
     a_tls_mode_that_is_none: "mode = \"disable\"" => "mode = \"verify\"";
     an_authority_that_is_never_used: "mode = \"disable\"" => "mode = \"prefer\", ca = \"ca.pem\"";
+    an_authority_that_is_missing: "mode = \"disable\"" => "mode = \"verify-ca\"";
+    auth_in_the_clear: "address = \"127.0.0.1:5432\", tls = { mode = \"disable\" }" => "url = \"http://a\", auth = { bearer = { env = \"TOKEN\" } }";
+    auth_to_anybody: "address = \"127.0.0.1:5432\", tls = { mode = \"disable\" }" => "url = \"https://a\", tls.mode = \"require\", auth = { bearer = { env = \"TOKEN\" } }";
     half_a_client_certificate: "mode = \"disable\"" => "mode = \"require\", certificate = \"c.pem\"";
     auth_without_http: "tls = { mode = \"disable\" }" => "auth = { bearer = { env = \"TOKEN\" } }";
     auth_in_no_way: "address = \"127.0.0.1:5432\", tls = { mode = \"disable\" }" => "url = \"https://a\", auth = { digest = 1 }";
@@ -142,8 +145,22 @@ fn a_fault_of_a_plugin_is_shown_at_its_setting() {
     let origin = &config.pipelines[0].origin;
     let explain = |setting| {
         let causes = ["it said so".to_owned()];
-        let failure = Explanation { setting, message: "the server refused it", causes: &causes, hint: Some("do this"), level: DiagnosticLevel::Error };
+        let failure = Explanation {
+            setting,
+            message: "the server refused it",
+            causes: &causes,
+            hint: Some("do this"),
+            level: DiagnosticLevel::Error,
+        };
         config.explain(origin, &failure).to_string()
     };
-    insta::assert_snapshot!([explain(Some("mode")), explain(Some("secret.password")), explain(Some("tables.exclude")), explain(None)].join("\n\n"));
+    insta::assert_snapshot!(
+        [
+            explain(Some("mode")),
+            explain(Some("secret.password")),
+            explain(Some("tables.exclude")),
+            explain(None)
+        ]
+        .join("\n\n")
+    );
 }
