@@ -45,12 +45,13 @@ pub struct EndpointGrant {
     pub tls: TlsSettings,
     /// What the host adds to HTTP requests.
     pub auth: Option<Auth>,
-    /// Patterns ("10.0.0.*:6379") of addresses that the plugin may dial beside those of `destination`. `*` stands for any characters but `:`.
+    /// Patterns of addresses that the plugin may dial beside those of `destination`. Where the host is made of digits, dots and stars ("10.0.0.*:6379"),
+    /// or stands in brackets, only addresses of that kind match; in a name ("redis-*.example:6379") `*` stands for a part of one label.
     pub discovered: Vec<String>,
 }
 
 impl EndpointGrant {
-    /// A grant with default TLS settings, without authentication or discovered addresses.
+    /// A grant with TLS verified in full (over a Unix socket there is none), without authentication or discovered addresses.
     #[must_use]
     pub fn new(destination: Destination) -> Self {
         Self {
@@ -68,13 +69,13 @@ pub enum TlsMode {
     /// Never TLS.
     Disable,
     /// TLS where the server offers it.
-    #[default]
     Prefer,
     /// TLS, any certificate; with a `ca`, as `VerifyCa` (libpq does so too).
     Require,
-    /// TLS, certificate signed by the configured authority.
+    /// TLS, certificate signed by the configured authority; without a `ca` it is refused, as by libpq.
     VerifyCa,
     /// TLS, certificate signed by the configured authority and issued for the server's name.
+    #[default]
     VerifyFull,
 }
 

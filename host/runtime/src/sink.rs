@@ -19,6 +19,14 @@ use crate::{LoadError, OperationContext, Plugin, PluginError, PluginKind, Plugin
 
 /// Most instances of one sink, whatever its traits say.
 const MAX_INSTANCES: u32 = 64;
+/// Most objects of one page, as the ABI says.
+const MAX_PAGE: usize = 10_000;
+/// Most objects of one listing: 80 TB in pack files of 16 MiB. Their keys take a gibibyte of memory.
+const MAX_LISTED: usize = 5_000_000;
+/// Longest key, in bytes, as the ABI says.
+const MAX_KEY: usize = 128;
+/// Longest mark of a next page, in bytes.
+const MAX_MARK: usize = 4096;
 /// Largest object that is fetched, whatever the traits say: repository files are of some tens of MiB, an index of a large vault more.
 const MAX_OBJECT: u64 = 1 << 30;
 
@@ -194,14 +202,13 @@ impl SinkPool {
         let _place = self.place().await?;
         // One deadline for all pages: a listing that never ends, ends.
         let deadline = self.deadline();
-        let (mut objects, mut next) = (Vec::new(), None::<String>);
+        let mut listed = Listed::default();
         loop {
-            let page = async |sink: &mut Instance| sink.guest.list(&mut sink.store, prefix, next.as_deref()).await;
+            let next = listed.next.as_deref();
+            let page = async |sink: &mut Instance| sink.guest.list(&mut sink.store, prefix, next).await;
             let page = self.run("list", deadline, page).await?;
-            objects.extend(page.objects);
-            match page.next {
-                Some(further) => next = Some(further),
-                None => return Ok(objects),
+            if !listed.add(prefix, page).map_err(PluginError::Fault)? {
+                return Ok(listed.objects);
             }
         }
     }
@@ -318,5 +325,102 @@ impl SinkPool {
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Instance>> {
         self.0.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A listing in progress. What a sink returns is bounded and checked: it is another party's data, and ends up in file names and in memory.
+#[derive(Debug, Default)]
+struct Listed {
+    objects: Vec<Object>,
+    next: Option<String>,
+}
+
+impl Listed {
+    /// Takes a page; whether there is another.
+    fn add(&mut self, prefix: &str, page: ObjectPage) -> Result<bool, Fault> {
+        let refuse = |what: String| {
+            Err(Fault::new(
+                FaultKind::Protocol,
+                format!("the sink lists `{prefix}` wrongly: {what}"),
+            ))
+        };
+        if page.objects.len() > MAX_PAGE {
+            return refuse(format!("a page of {} objects, where {MAX_PAGE} are allowed", page.objects.len()));
+        }
+        if self.objects.len() + page.objects.len() > MAX_LISTED {
+            let message = format!("the sink lists more than {MAX_LISTED} objects below `{prefix}`");
+            return Err(Fault::new(FaultKind::Limit, message));
+        }
+        if let Some(object) = page.objects.iter().find(|object| !is_key(&object.key)) {
+            let shown: String = object.key.chars().take(MAX_KEY).collect();
+            return refuse(format!("{shown:?} is not a key"));
+        }
+        if let Some(object) = page.objects.iter().find(|object| !object.key.starts_with(prefix)) {
+            return refuse(format!("`{}` does not begin with it", object.key));
+        }
+        if page.next.as_ref().is_some_and(|next| next.len() > MAX_MARK) {
+            return refuse(format!("the mark of the next page has more than {MAX_MARK} bytes"));
+        }
+        if page.next.is_some() && page.next == self.next {
+            return refuse("the next page is the one that was asked for".to_owned());
+        }
+        self.objects.extend(page.objects);
+        self.next = page.next;
+        Ok(self.next.is_some())
+    }
+}
+
+fn is_key(key: &str) -> bool {
+    (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(keys: impl IntoIterator<Item = String>, next: Option<&str>) -> ObjectPage {
+        let objects = keys.into_iter().map(|key| Object { key, size: 1 }).collect();
+        let next = next.map(str::to_owned);
+        ObjectPage { objects, next }
+    }
+
+    fn add(listed: &mut Listed, keys: impl IntoIterator<Item = String>, next: Option<&str>) -> Result<bool, FaultKind> {
+        listed.add("data/", page(keys, next)).map_err(|fault| fault.kind)
+    }
+
+    #[test]
+    fn pages_are_added_up() {
+        let mut listed = Listed::default();
+        assert_eq!(add(&mut listed, ["data/a".to_owned()], Some("a")), Ok(true));
+        assert_eq!(add(&mut listed, ["data/b".to_owned()], None), Ok(false));
+        assert_eq!(listed.objects.len(), 2);
+    }
+
+    #[test]
+    fn keys_that_are_none_are_refused() {
+        let long = format!("data/{}", "a".repeat(124));
+        for key in ["index/a", "data/\u{1b}[2J", "data/ä", "data/a b", "", &long] {
+            assert_eq!(
+                add(&mut Listed::default(), [key.to_owned()], None),
+                Err(FaultKind::Protocol),
+                "{key:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn pages_are_bounded_and_go_on() {
+        let keys = |count: usize| (0..count).map(|number| format!("data/{number}"));
+        let mut listed = Listed::default();
+        assert_eq!(add(&mut listed, keys(MAX_PAGE + 1), None), Err(FaultKind::Protocol));
+        assert_eq!(add(&mut listed, keys(1), Some(&"x".repeat(MAX_MARK + 1))), Err(FaultKind::Protocol));
+        assert_eq!(add(&mut listed, keys(1), Some("same")), Ok(true));
+        assert_eq!(add(&mut listed, keys(1), Some("same")), Err(FaultKind::Protocol));
+        let no_key = || Object {
+            key: String::new(),
+            size: 0,
+        };
+        listed.objects.resize_with(MAX_LISTED, no_key);
+        assert_eq!(add(&mut listed, keys(1), None), Err(FaultKind::Limit));
     }
 }

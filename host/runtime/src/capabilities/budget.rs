@@ -66,22 +66,26 @@ impl Budget {
     }
 
     fn count(&self, counter: &AtomicU64, amount: u64, limit: u64, kind: LimitKind) -> Result<(), Fault> {
-        let before = counter.fetch_add(amount, Ordering::Relaxed);
-        if before.saturating_add(amount) <= limit {
+        self.not_exceeded()?;
+        if take(counter, amount, limit) {
             return Ok(());
         }
         let _ = self.exceeded.set(kind);
-        Err(refusal(kind, limit))
+        Err(self.refusal(kind))
+    }
+
+    /// An operation that has failed by a limit gets nothing more, whatever its plugin makes of the refusal.
+    fn not_exceeded(&self) -> Result<(), Fault> {
+        self.exceeded().map_or(Ok(()), |kind| Err(self.refusal(kind)))
     }
 
     /// Takes a place for an open connection; [`Budget::disconnect`] gives it back.
     pub(crate) fn connect(&self) -> Result<(), Fault> {
-        let limit = self.limits.connections;
-        if self.connections.fetch_add(1, Ordering::Relaxed) < limit {
+        self.not_exceeded()?;
+        if take(&self.connections, 1, self.limits.connections) {
             return Ok(());
         }
-        self.disconnect();
-        Err(refusal(LimitKind::Connections, limit))
+        Err(self.refusal(LimitKind::Connections))
     }
 
     pub(crate) fn disconnect(&self) {
@@ -116,10 +120,63 @@ impl Budget {
         fault.setting = Some("limits.call-timeout".to_owned());
         fault
     }
+
+    fn refusal(&self, kind: LimitKind) -> Fault {
+        let mut fault = Fault::new(
+            FaultKind::Limit,
+            format!("the limit `{kind}` is reached: {}", self.limits.show(kind)),
+        );
+        fault.setting = Some(format!("limits.{kind}"));
+        fault
+    }
 }
 
-fn refusal(kind: LimitKind, limit: u64) -> Fault {
-    let mut fault = Fault::new(FaultKind::Limit, format!("the limit `{kind}` is reached: {limit}"));
-    fault.setting = Some(format!("limits.{kind}"));
-    fault
+/// Adds to a counter what still fits below the limit, or nothing: a refusal must neither use up what is left nor wrap around.
+fn take(counter: &AtomicU64, amount: u64, limit: u64) -> bool {
+    let add = |used: u64| used.checked_add(amount).filter(|sum| *sum <= limit);
+    counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PluginKind;
+
+    fn budget(change: impl FnOnce(&mut Limits)) -> Budget {
+        let mut limits = Limits::default_for(PluginKind::Source);
+        change(&mut limits);
+        Budget::new(limits)
+    }
+
+    #[test]
+    fn a_counter_never_wraps_around() {
+        let budget = budget(|limits| limits.bytes_written = 100);
+        assert!(budget.write(60).is_ok());
+        for amount in [u64::MAX, u64::MAX - 59, 41] {
+            assert_eq!(budget.write(amount).map_err(|fault| fault.kind), Err(FaultKind::Limit));
+        }
+        assert_eq!(budget.exceeded(), Some(LimitKind::BytesWritten));
+        assert_eq!(budget.bytes_written.load(Ordering::Relaxed), 60);
+    }
+
+    #[test]
+    fn nothing_more_is_granted_after_a_limit() {
+        let budget = budget(|limits| limits.entries = 1);
+        assert!(budget.entry().is_ok());
+        assert!(budget.entry().is_err());
+        for refused in [budget.write(1), budget.entry(), budget.connect()] {
+            let setting = refused.err().and_then(|fault| fault.setting);
+            assert_eq!(setting.as_deref(), Some("limits.entries"));
+        }
+    }
+
+    #[test]
+    fn a_refused_connection_takes_no_place() {
+        let budget = budget(|limits| limits.connections = 1);
+        assert!(budget.connect().is_ok());
+        assert!(budget.connect().is_err());
+        budget.disconnect();
+        assert!(budget.connect().is_ok());
+        assert_eq!(budget.exceeded(), None);
+    }
 }

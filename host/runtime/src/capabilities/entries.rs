@@ -11,6 +11,8 @@ use crate::ports;
 
 /// Entries that one instance may have open at once.
 const MAX_OPEN: usize = 64;
+/// Zero bytes that the port gets at once.
+const ZEROS: u64 = 64 << 20;
 /// Zero bytes that are hashed without giving way: a few milliseconds.
 const HASHED_ZEROS: u64 = 4 << 20;
 /// Longest checkpoint, in bytes.
@@ -116,14 +118,14 @@ impl EntryWriter {
     pub async fn write_zeros(&mut self, length: u64) -> Result<(), Fault> {
         self.budget.write(length)?;
         let writer = self.writer.as_mut().ok_or_else(finished)?;
-        let Some(hasher) = &mut self.hasher else {
-            return self.budget.within(writer.write_zeros(length)).await;
-        };
-        // Hashing terabytes of zeros is work as well: give way in between, so that limits and cancellation are seen.
+        // Terabytes of zeros are work as well, for the port and for a digest: give way in between, so that limits and cancellation are seen.
+        let piece = if self.hasher.is_some() { HASHED_ZEROS } else { ZEROS };
         let mut left = length;
         while left > 0 {
-            let part = left.min(HASHED_ZEROS);
-            hasher.update_zeros(part);
+            let part = left.min(piece);
+            if let Some(hasher) = &mut self.hasher {
+                hasher.update_zeros(part);
+            }
             self.budget.within(writer.write_zeros(part)).await?;
             left -= part;
             tokio::task::yield_now().await;
@@ -145,4 +147,65 @@ impl EntryWriter {
 
 fn finished() -> Fault {
     Fault::new(FaultKind::Internal, "the entry was finished before")
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::{Limits, PluginKind};
+
+    /// Accepts everything, at a disk's speed and without ever waiting.
+    struct Accepting;
+
+    #[async_trait]
+    impl ports::EntryWriter for Accepting {
+        async fn write(&mut self, _: Bytes) -> Result<(), Fault> {
+            Ok(())
+        }
+
+        async fn write_zeros(&mut self, length: u64) -> Result<(), Fault> {
+            std::thread::sleep(Duration::from_millis((length >> 20).div_ceil(10).min(5000)));
+            Ok(())
+        }
+
+        async fn finish(self: Box<Self>) -> Result<u64, Fault> {
+            Ok(0)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_tebibyte_of_zeros_gives_way_to_cancellation() {
+        for hasher in [None, Some(Hasher::new(DigestAlgorithm::Sha256))] {
+            let mut writer = EntryWriter {
+                writer: Some(Box::new(Accepting)),
+                hasher,
+                budget: Arc::new(Budget::new(Limits::default_for(PluginKind::Source))),
+                _open: Arc::new(()),
+            };
+            let begun = Instant::now();
+            let zeros = tokio::time::timeout(Duration::from_millis(50), writer.write_zeros(1 << 40));
+            assert!(zeros.await.is_err(), "a tebibyte was written in {:?}", begun.elapsed());
+            assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        }
+    }
+
+    #[tokio::test]
+    async fn zeros_are_counted_before_they_are_written() {
+        let mut limits = Limits::default_for(PluginKind::Source);
+        limits.bytes_written = 1 << 39;
+        let mut writer = EntryWriter {
+            writer: Some(Box::new(Accepting)),
+            hasher: None,
+            budget: Arc::new(Budget::new(limits)),
+            _open: Arc::new(()),
+        };
+        let begun = Instant::now();
+        assert_eq!(writer.write_zeros(1 << 40).await.unwrap_err().kind, FaultKind::Limit);
+        assert!(begun.elapsed() < Duration::from_secs(1));
+    }
 }

@@ -117,10 +117,16 @@ fn handshake_fault(address: &str, error: &std::io::Error) -> Fault {
     }
 }
 
-/// What the mode trusts. As with libpq, `require` with an authority verifies against it, and `prefer` protects against nothing.
+/// What the mode trusts. As with libpq, `require` with an authority verifies against it, `verify-ca` needs one, and `prefer` protects against nothing.
 async fn load_trust(settings: &TlsSettings, mode: TlsMode) -> Result<Trust, Fault> {
     let check_name = match (mode, &settings.ca) {
         (TlsMode::Disable | TlsMode::Prefer, _) | (TlsMode::Require, None) => return Ok(Trust::Anything),
+        // Any of the public authorities' customers could answer.
+        (TlsMode::VerifyCa, None) => {
+            let fault =
+                config_fault("`verify-ca` needs `tls.ca`: without a name to check, the authority is all that is verified".to_owned());
+            return Err(fault.hint("write the server's authority as `tls.ca`, or use `verify-full`"));
+        }
         (TlsMode::Require | TlsMode::VerifyCa, _) => false,
         (TlsMode::VerifyFull, _) => true,
     };
@@ -173,4 +179,20 @@ async fn load_client_certificate(certificate: &ClientCertificate) -> Result<(Vec
 
 fn config_fault(message: String) -> Fault {
     Fault::new(FaultKind::Config, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn verify_ca_without_an_authority_is_refused() {
+        let settings = TlsSettings {
+            mode: TlsMode::VerifyCa,
+            ..TlsSettings::default()
+        };
+        for loaded in [TlsClient::load(&settings).await, TlsClient::for_http(&settings).await] {
+            assert_eq!(loaded.map(|_| ()).map_err(|fault| fault.kind), Err(FaultKind::Config));
+        }
+    }
 }

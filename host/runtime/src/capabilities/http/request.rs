@@ -47,6 +47,7 @@ pub(super) fn host_and_port(url: &Uri) -> (&str, u16) {
 /// The head as it goes over the wire.
 pub(super) async fn head(url: &Uri, grant: &EndpointGrant, request: &Request) -> Result<HttpRequest<()>, Fault> {
     let mut head = HttpRequest::new(());
+    check_method(&request.method)?;
     *head.method_mut() = Method::from_bytes(request.method.as_bytes()).map_err(|error| bad("method", &error))?;
     *head.uri_mut() = target(url, &request.path)?;
     let headers = head.headers_mut();
@@ -63,6 +64,17 @@ pub(super) async fn head(url: &Uri, grant: &EndpointGrant, request: &Request) ->
     }
     add_auth(headers, grant.auth.as_ref()).await?;
     Ok(head)
+}
+
+/// `TRACE` makes the server say the credentials that the host adds, `CONNECT` makes a proxy dial what was not granted.
+fn check_method(method: &str) -> Result<(), Fault> {
+    if ["TRACE", "CONNECT"].iter().any(|refused| method.eq_ignore_ascii_case(refused)) {
+        return Err(Fault::new(
+            FaultKind::PermissionDenied,
+            format!("requests with the method `{method}` are not made"),
+        ));
+    }
+    Ok(())
 }
 
 fn needs_length(method: &str) -> bool {
@@ -146,6 +158,15 @@ mod tests {
         );
         for bad in ["files", "/../admin", "/a/%2E%2e/b", "/./a", "/a\\..\\b"] {
             assert!(target(&url, bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn methods_that_reach_beyond_the_endpoint_are_refused() {
+        assert_eq!(check_method("PROPFIND"), Ok(()));
+        for refused in ["TRACE", "trace", "Connect"] {
+            let kind = check_method(refused).map_err(|fault| fault.kind);
+            assert_eq!(kind, Err(FaultKind::PermissionDenied), "{refused}");
         }
     }
 
