@@ -60,13 +60,20 @@ async fn copy_missing(from: &Arc<SinkStore>, to: &Arc<SinkStore>, report: &mut R
                 return Err(fault.hint("give this replica a place of its own, or empty it if nothing in it is needed"));
             }
         }
-        Ok(None) => to.initialize().await?,
-        Err(fault) if fault.kind == FaultKind::NotFound => to.initialize().await?,
+        Ok(None) => begin_replica(from, to).await?,
+        Err(fault) if fault.kind == FaultKind::NotFound => begin_replica(from, to).await?,
         Err(fault) => return Err(fault),
     }
+    // Listed from the end: whatever a listed object refers to was stored before it, and is in a list that is made after.
+    let mut listed = Vec::with_capacity(KINDS.len());
+    for kind in KINDS.iter().rev() {
+        listed.push(from.list(kind).await?);
+    }
+    listed.reverse();
     // The vault's `config` marks a store as one: a new replica gets it when everything else is there.
-    for kind in KINDS.iter().skip(1).chain(KINDS.first()) {
-        let missing = missing(from, to, kind).await?;
+    listed.rotate_left(1);
+    for (kind, here) in KINDS.iter().cycle().skip(1).zip(listed) {
+        let missing = lacking(here, to.list(kind).await?);
         let copies = stream::iter(missing)
             .map(|object| copy(from, to, object))
             .buffer_unordered(CONCURRENT_COPIES);
@@ -79,16 +86,75 @@ async fn copy_missing(from: &Arc<SinkStore>, to: &Arc<SinkStore>, report: &mut R
     Ok(())
 }
 
-async fn missing(from: &SinkStore, to: &SinkStore, prefix: &str) -> Result<Vec<ObjectInfo>, Fault> {
-    let there: HashMap<String, u64> = to.list(prefix).await?.into_iter().map(|object| (object.key, object.size)).collect();
-    let mut here = from.list(prefix).await?;
+/// Prepares a store without a `config`. One that has keys of this vault only is a replica whose first copy was cut off: it goes on.
+async fn begin_replica(from: &SinkStore, to: &SinkStore) -> Result<(), Fault> {
+    if goes_on(&from.list("keys/").await?, &to.list("keys/").await?) {
+        return Ok(());
+    }
+    to.initialize().await
+}
+
+/// Whether `there`, the keys of a store without a `config`, are some of `here`.
+fn goes_on(here: &[ObjectInfo], there: &[ObjectInfo]) -> bool {
+    !there.is_empty() && there.iter().all(|key| here.iter().any(|ours| ours.key == key.key))
+}
+
+/// What is `here`, but not with the same size `there`.
+fn lacking(mut here: Vec<ObjectInfo>, there: Vec<ObjectInfo>) -> Vec<ObjectInfo> {
+    let there: HashMap<String, u64> = there.into_iter().map(|object| (object.key, object.size)).collect();
     here.retain(|object| there.get(&object.key) != Some(&object.size));
-    Ok(here)
+    here
+}
+
+/// Refuses content that is not what its key says: a damaged object must not take the place of a good one, or be spread.
+fn check(key: &str, body: &ObjectBody) -> Result<(), Fault> {
+    let id = key.rsplit('/').next().unwrap_or(key);
+    if key == "config" || id == hex::encode(body.sha256) {
+        return Ok(());
+    }
+    let fault = Fault::new(
+        FaultKind::Corrupt,
+        format!("the object `{key}` is damaged on the first sink, and was not copied"),
+    );
+    Err(fault.hint("`bulkhead verify --read-data` says what is affected"))
 }
 
 async fn copy(from: &SinkStore, to: &SinkStore, object: ObjectInfo) -> Result<u64, Fault> {
     let content = from.get(&object.key, None).await?;
     let size = content.len() as u64;
-    to.put(&object.key, ObjectBody::new(content), false).await?;
+    let body = ObjectBody::new(content);
+    check(&object.key, &body)?;
+    to.put(&object.key, body, false).await?;
     Ok(size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn objects(keys: &[(&str, u64)]) -> Vec<ObjectInfo> {
+        let object = |(key, size): &(&str, u64)| ObjectInfo {
+            key: (*key).to_owned(),
+            size: *size,
+        };
+        keys.iter().map(object).collect()
+    }
+
+    #[test]
+    fn a_damaged_object_is_not_spread() {
+        let body = ObjectBody::new("content");
+        let id = hex::encode(body.sha256);
+        assert_eq!(check(&format!("data/{}/{id}", &id[..2]), &body), Ok(()));
+        assert_eq!(check("config", &body), Ok(()));
+        let fault = check(&format!("keys/{id}"), &ObjectBody::new("other"));
+        assert_eq!(fault.map_err(|fault| fault.kind), Err(FaultKind::Corrupt));
+    }
+
+    #[test]
+    fn a_replica_that_was_cut_off_goes_on() {
+        let ours = objects(&[("keys/a", 1), ("keys/b", 1)]);
+        assert!(goes_on(&ours, &objects(&[("keys/b", 1)])));
+        assert!(!goes_on(&ours, &objects(&[])));
+        assert!(!goes_on(&ours, &objects(&[("keys/b", 1), ("keys/c", 1)])));
+    }
 }
