@@ -23,6 +23,10 @@ pub(crate) struct RecordTemplate {
     pub(crate) bulkhead_version: String,
     pub(crate) plugin: vault::PluginIdentity,
     pub(crate) config_digest: String,
+    /// What the operator expects of the first snapshot.
+    pub(crate) expect: bulkhead_config::Expectations,
+    /// Bytes of the last run's snapshot, where the first one is compared with it.
+    pub(crate) parent_bytes: Option<u64>,
 }
 
 impl RecordTemplate {
@@ -47,6 +51,7 @@ pub(crate) struct VaultEntries {
     begin: Mutex<BeginSnapshot>,
     writer: watch::Sender<Arc<SnapshotWriter>>,
     committed: std::sync::Mutex<Vec<CommittedSnapshot>>,
+    checkpoint: std::sync::Mutex<Option<Bytes>>,
 }
 
 impl VaultEntries {
@@ -58,6 +63,7 @@ impl VaultEntries {
             begin: Mutex::new(begin),
             writer: watch::Sender::new(writer),
             committed: std::sync::Mutex::default(),
+            checkpoint: std::sync::Mutex::default(),
         })
     }
 
@@ -74,6 +80,11 @@ impl VaultEntries {
     /// Snapshots that the source committed itself, oldest first.
     pub(crate) fn committed(&self) -> Vec<CommittedSnapshot> {
         self.committed.lock().map(|committed| committed.clone()).unwrap_or_default()
+    }
+
+    /// The checkpoint of the last of them.
+    pub(crate) fn last_checkpoint(&self) -> Option<Bytes> {
+        self.checkpoint.lock().ok().and_then(|checkpoint| checkpoint.clone())
     }
 
     /// Waits until the run has failed in the vault.
@@ -108,23 +119,31 @@ impl EntryStore for VaultEntries {
         let mut begin = self.begin.lock().await;
         let writer = self.writer();
         let stats = writer.stats();
-        proof::agrees(
-            &proof,
-            Stored {
-                entries: stats.entries,
-                bytes: stats.bytes,
-            },
-        )
-        .map_err(|error| {
+        let stored = Stored {
+            entries: stats.entries,
+            bytes: stats.bytes,
+        };
+        proof::agrees(&proof, stored).map_err(|error| {
             Fault::new(FaultKind::Conflict, error.to_string()).hint("this is a defect in the plugin: report it to its author")
         })?;
-        let record = self.template.record(begin.time, proof, checkpoint);
+        if self.committed().is_empty() {
+            proof::is_expected(&self.template.expect, stored, self.template.parent_bytes).map_err(|error| {
+                let (setting, hint) = error.advice();
+                let mut fault = Fault::new(FaultKind::Conflict, error.to_string()).hint(hint);
+                fault.setting = setting.map(str::to_owned);
+                fault
+            })?;
+        }
+        let record = self.template.record(begin.time, proof, checkpoint.clone());
         let committed = writer.commit(record).await.map_err(write_fault)?;
         begin.parent = Some(committed.snapshot.id);
         begin.time = clock::now();
         let id = committed.snapshot.id.to_string();
         if let Ok(mut list) = self.committed.lock() {
             list.push(committed);
+        }
+        if let Ok(mut last) = self.checkpoint.lock() {
+            *last = checkpoint;
         }
         let next = self.vault.begin(begin.clone()).await.map_err(write_fault)?;
         self.writer.send_replace(Arc::new(next));

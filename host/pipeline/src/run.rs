@@ -316,6 +316,8 @@ impl Run<'_> {
             bulkhead_version: env!("CARGO_PKG_VERSION").to_owned(),
             plugin: self.plugin.clone(),
             config_digest: config_digest(self.pipeline),
+            expect: self.pipeline.expect.clone(),
+            parent_bytes: self.parent_bytes(),
         };
         let entries = VaultEntries::begin(self.vault.clone(), begin, template.clone())
             .await
@@ -340,11 +342,12 @@ impl Run<'_> {
         let writer = entries.writer();
         let stats = writer.stats();
         let mut committed = entries.committed();
-        let nothing_left = !committed.is_empty() && stats.entries == 0 && outcome.proof.entries == 0;
+        self.believe(&outcome, stats, committed.is_empty())?;
+        let unchanged = outcome.checkpoint.is_none() || outcome.checkpoint == entries.last_checkpoint();
+        let nothing_left = !committed.is_empty() && stats.entries == 0 && unchanged;
         if nothing_left {
             writer.abort().await;
         } else {
-            self.believe(&outcome, stats, committed.is_empty())?;
             self.operation.progress.phase("committing", None);
             let mut record = template.record(self.started, outcome.proof.clone(), outcome.checkpoint.clone());
             record.findings.clone_from(&outcome.findings);
@@ -376,18 +379,27 @@ impl Run<'_> {
         }
     }
 
-    fn believe(&self, outcome: &BackupOutcome, stats: RunStats, compare_with_parent: bool) -> Result<(), RunError> {
+    /// Bytes of the last snapshot, where the new one is compared with it.
+    fn parent_bytes(&self) -> Option<u64> {
+        let record = self.parent.as_ref().and_then(|parent| parent.snapshot.record());
+        record.map(|record| record.proof.bytes).filter(|_| !self.options.accept_small)
+    }
+
+    /// What is expected is expected of the first snapshot of a run: those that the source commits after it are what came in the meantime.
+    fn believe(&self, outcome: &BackupOutcome, stats: RunStats, is_first: bool) -> Result<(), RunError> {
         let stored = Stored {
             entries: stats.entries,
             bytes: stats.bytes,
         };
-        let record = self.parent.as_ref().and_then(|parent| parent.snapshot.record());
-        let parent = record
-            .map(|record| record.proof.bytes)
-            .filter(|_| compare_with_parent && !self.options.accept_small);
         let believed = proof::agrees(&outcome.proof, stored)
             .and_then(|()| proof::no_error_among(&outcome.findings))
-            .and_then(|()| proof::is_expected(&self.pipeline.expect, stored, parent));
+            .and_then(|()| {
+                if is_first {
+                    proof::is_expected(&self.pipeline.expect, stored, self.parent_bytes())
+                } else {
+                    Ok(())
+                }
+            });
         believed.map_err(|source| {
             RunError::Proof(Box::new(UnbelievableSnapshot {
                 site: pipeline_site(self.pipeline),
