@@ -49,11 +49,15 @@ pub(crate) struct FolderWriter {
     open: Vec<OpenFolder>,
     file: Option<OpenFile>,
     /// First path of each file with several names, by device and inode.
-    links: HashMap<(u64, u64), EntryPath>,
+    links: HashMap<Identity, EntryPath>,
     skipped: Skipped,
     pub(crate) entries: u64,
     pub(crate) bytes: u64,
 }
+
+/// What two names of one file have in common in a snapshot: device, inode, size and time of modification. Device and inode alone could join files
+/// of two machines, or of two moments.
+type Identity = (u64, u64, u64, Option<(i64, u32)>);
 
 struct OpenFolder {
     path: EntryPath,
@@ -170,8 +174,11 @@ impl FolderWriter {
     }
 
     fn begin_file(&mut self, entry: SnapshotEntry) -> Result<(), FolderError> {
-        let identity = (entry.metadata.device, entry.metadata.inode);
-        if entry.metadata.links > 1 && entry.metadata.inode != 0 {
+        let EntryMetadata {
+            device, inode, modified, ..
+        } = entry.metadata;
+        let identity = (device, inode, entry.size, modified.map(|time| (time.seconds, time.nanoseconds)));
+        if entry.metadata.links > 1 && inode != 0 && device != 0 {
             if let Some(first) = self.links.get(&identity).cloned() {
                 return self.link(&first, &entry.path);
             }

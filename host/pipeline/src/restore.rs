@@ -9,7 +9,7 @@ use std::{
 };
 
 use bulkhead_config::{Pipeline, Target};
-use bulkhead_model::{EntryPath, Fact, Finding, NodeType};
+use bulkhead_model::{EntryPath, Fact, Finding, NodeType, Severity};
 use bulkhead_runtime::{PluginError, RestoreRequest};
 use bulkhead_vault::{ReadError, SnapshotEntry, SnapshotReader};
 use bytes::Bytes;
@@ -95,6 +95,14 @@ pub enum RestoreError {
     /// A thread died.
     #[error("the thread that writes the folder died")]
     Writer,
+}
+
+impl RestoreReport {
+    /// Whether no finding is an error.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.findings.iter().all(|finding| finding.severity != Severity::Error)
+    }
 }
 
 impl Explain for RestoreError {

@@ -73,9 +73,12 @@ pub(crate) async fn restore(arguments: &RestoreArguments, session: &Session) -> 
     };
     drop(display);
     let report = result.map_err(|error| CommandError::operation(&error, &config))?;
+    let exit = if report.is_good() { Exit::Ok } else { Exit::Damaged };
     if session.output.is_json() {
-        session.output.document("restore", &report);
-        return Ok(Exit::Ok);
+        let mut document = serde_json::to_value(&report).unwrap_or_default();
+        document["good"] = report.is_good().into();
+        session.output.document("restore", &document);
+        return Ok(exit);
     }
     print(&report, session);
     print_findings(
@@ -84,7 +87,7 @@ pub(crate) async fn restore(arguments: &RestoreArguments, session: &Session) -> 
         &config,
         &session.output,
     );
-    Ok(Exit::Ok)
+    Ok(exit)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
@@ -92,7 +95,11 @@ fn print(report: &RestoreReport, session: &Session) {
     let output = &session.output;
     output.line(&format!(
         "{} {}  snapshot {}  {} entries, {}, into {} in {} ({})",
-        output.mark(Mark::Good, "restored"),
+        if report.is_good() {
+            output.mark(Mark::Good, "restored")
+        } else {
+            output.mark(Mark::Bad, "damaged")
+        },
         output.mark(Mark::Strong, &report.pipeline),
         short(&report.snapshot),
         count(report.entries),

@@ -128,6 +128,22 @@ fn two_names_of_one_file_stay_two_names_of_one_file() {
 }
 
 #[test]
+fn files_that_differ_are_not_joined_by_a_number_that_they_share() {
+    let (_parent, target) = target();
+    let mut writer = FolderWriter::open(&target).unwrap();
+    for (path, size, device) in [("a", 5, 1), ("b", 6, 1), ("c", 5, 0), ("d", 5, 0)] {
+        let mut entry = entry(path, NodeType::File);
+        (entry.metadata.links, entry.metadata.inode, entry.metadata.device) = (2, 42, device);
+        entry.size = size;
+        write_file(&mut writer, entry, path.repeat(5).as_bytes());
+    }
+    writer.finish().unwrap();
+    for path in ["a", "b", "c", "d"] {
+        assert_eq!(fs::read(target.join(path)).unwrap(), path.repeat(5).as_bytes());
+    }
+}
+
+#[test]
 fn zeros_become_holes_and_stay_zeros() {
     let (_parent, target) = target();
     let mut writer = FolderWriter::open(&target).unwrap();
