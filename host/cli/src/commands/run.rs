@@ -52,7 +52,21 @@ pub(crate) async fn run(arguments: &RunArguments, session: &Session) -> Result<E
     let mut documents = Vec::new();
     for pipeline in pipelines {
         if session.cancellation.is_cancelled() {
-            break;
+            exit = exit.and(Exit::Cancelled);
+            let error = CommandError::Message {
+                exit: Exit::Cancelled,
+                message: format!("interrupted: `{}` was not run", pipeline.name),
+                causes: Vec::new(),
+                hint: None,
+            };
+            let mut document = error.to_json();
+            document["pipeline"] = pipeline.name.clone().into();
+            document["class"] = "cancelled".into();
+            documents.push(document);
+            if !session.output.is_json() {
+                session.output.complain(&error);
+            }
+            continue;
         }
         match run_one(&operation.child(), pipeline, options, session).await {
             Ok(report) => {
