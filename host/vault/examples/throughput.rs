@@ -5,7 +5,7 @@
 
 #![expect(clippy::print_stdout, reason = "an example's output")]
 
-use std::{error::Error, fs::File, io::Read, path::PathBuf, sync::Arc, time::Instant};
+use std::{error::Error, fs::File, io::Read, path::PathBuf, process::Command, sync::Arc, time::Instant};
 
 use bulkhead_model::{EntryMetadata, EntryPath, NodeType, Proof, Timestamp};
 use bulkhead_vault::{BeginSnapshot, InitOptions, PluginIdentity, SnapshotRecord, Vault, VaultOptions, stores::FolderStore};
@@ -16,12 +16,21 @@ use rand::{RngCore, SeedableRng, rngs::StdRng};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// The first argument of the process that restores.
+const RESTORE: &str = "restore";
 /// Bytes handed to the vault at once, as a plugin does.
 const PIECE: usize = 256 << 10;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments = std::env::args().skip(1);
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match &words[..] {
+        [word, folder, snapshot] if word == RESTORE => restore(folder, snapshot).await,
+        _ => backup(words.into_iter()).await,
+    }
+}
+
+async fn backup(mut arguments: impl Iterator<Item = String>) -> Result<(), Box<dyn Error>> {
     let mebibytes: u64 = arguments.next().map_or(Ok(2048), |text| text.parse())?;
     let kind = arguments.next().unwrap_or_else(|| "text".to_owned());
     let folder = arguments
@@ -57,16 +66,29 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     let bytes = entry.finish().await?;
     let committed = writer.commit(record(bytes, now)).await?;
-    report("backup", &kind, bytes, begun, before);
+    report("backup", bytes, begun, before);
     println!("stored {} MiB; {:?}", committed.stats.stored_bytes >> 20, committed.stats);
-    drop((writer, source));
+    let restore = Command::new(std::env::current_exe()?)
+        .arg(RESTORE)
+        .arg(&folder)
+        .arg(committed.snapshot.id.to_string())
+        .status()?;
+    if restore.success() {
+        Ok(())
+    } else {
+        Err("the restore failed".into())
+    }
+}
 
+/// Reads what was backed up, in a process of its own as an operator would: what the backup left with the allocator is not counted.
+async fn restore(folder: &str, snapshot: &str) -> Result<(), Box<dyn Error>> {
+    let vault = Vault::open(Arc::new(FolderStore::new(folder)), &"throughput".into()).await?;
     forget_peak_memory()?;
     let (before, begun) = (cpu_seconds(), Instant::now());
-    let reader = vault.read(committed.snapshot.id).await?;
+    let reader = vault.read(snapshot.parse()?).await?;
     let mut entry = reader.open(&EntryPath::new("content")?).await?;
     while entry.read_next(PIECE).await?.is_some() {}
-    report("restore", &kind, bytes, begun, before);
+    report("restore", entry.size(), begun, before);
     Ok(())
 }
 
@@ -148,11 +170,11 @@ fn record(bytes: u64, now: Timestamp) -> SnapshotRecord {
     }
 }
 
-fn report(what: &str, kind: &str, bytes: u64, begun: Instant, cpu_before: f64) {
+fn report(what: &str, bytes: u64, begun: Instant, cpu_before: f64) {
     let (wall, cpu) = (begun.elapsed().as_secs_f64(), cpu_seconds() - cpu_before);
     let rate = bytes as f64 / 1e6 / wall;
     println!(
-        "{what} of {} MiB {kind}: {wall:.2} s, {rate:.0} MB/s, {cpu:.2} s CPU, peak memory {} MiB",
+        "{what} of {} MiB: {wall:.2} s, {rate:.0} MB/s, {cpu:.2} s CPU, peak memory {} MiB",
         bytes >> 20,
         peak_memory()
     );

@@ -1,6 +1,8 @@
 //! From stored bytes back to a blob: decrypted, decompressed, and compared with its name.
 
 use bulkhead_model::FaultKind;
+use bytes::{Bytes, BytesMut};
+use zstd::bulk::Decompressor;
 
 use crate::{
     crypto::MasterKey,
@@ -9,25 +11,42 @@ use crate::{
     index::Location,
 };
 
-/// Opens a stored blob. The length that the index promises bounds what decompression may yield.
-pub(crate) fn open(key: &MasterKey, id: &ObjectId, location: &Location, mut stored: Vec<u8>) -> Result<Vec<u8>, String> {
-    let plaintext = key.open(&mut stored).map_err(|error| error.to_string())?;
-    let content = match location.uncompressed {
-        None => plaintext.to_vec(),
+/// Opens a stored blob; decrypts it where it stands.
+pub(crate) fn open(key: &MasterKey, id: &ObjectId, location: &Location, stored: &mut [u8]) -> Result<Vec<u8>, String> {
+    let mut content = Vec::with_capacity(location.content_length() as usize);
+    open_into(key, id, location, stored, &mut content).map(|()| content)
+}
+
+/// Opens a stored blob into `content`, whose capacity (at least the length that the index promises) bounds what decompression may yield.
+pub(crate) fn open_into(
+    key: &MasterKey,
+    id: &ObjectId,
+    location: &Location,
+    stored: &mut [u8],
+    content: &mut Vec<u8>,
+) -> Result<(), String> {
+    content.clear();
+    let plaintext = key.open(stored).map_err(|error| error.to_string())?;
+    match location.uncompressed {
+        None => content.extend_from_slice(plaintext),
         Some(length) => {
-            let content =
-                zstd::bulk::decompress(plaintext, length as usize).map_err(|error| format!("it cannot be decompressed: {error}"))?;
+            let decompressed = Decompressor::new().and_then(|mut decompressor| decompressor.decompress_to_buffer(plaintext, content));
+            decompressed.map_err(|error| format!("it cannot be decompressed: {error}"))?;
             if content.len() as u64 != u64::from(length) {
                 return Err(format!("it has {} bytes instead of {length}", content.len()));
             }
-            content
         }
-    };
-    if ObjectId::of(&content) == *id {
-        Ok(content)
+    }
+    if ObjectId::of(content) == *id {
+        Ok(())
     } else {
         Err("its content does not match its name".to_owned())
     }
+}
+
+/// Bytes to decrypt where they stand: those of the store, when nobody else holds them, or a copy.
+pub(crate) fn own(stored: Bytes) -> BytesMut {
+    stored.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]))
 }
 
 /// A pack that is gone or too short is damage to the vault, not a failure of the store.

@@ -116,7 +116,7 @@ impl Core {
             blob: Some(*id),
             reason,
         };
-        let content = blob::open(&self.key, id, &location, stored.to_vec()).map_err(corrupt)?;
+        let content = blob::open(&self.key, id, &location, &mut blob::own(stored)).map_err(corrupt)?;
         Ok(node::decode_tree(&content).map_err(corrupt)?)
     }
 }

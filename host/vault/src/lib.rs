@@ -12,6 +12,7 @@
 
 mod access;
 mod blob;
+mod buffers;
 mod catalog;
 mod chunker;
 mod crypto;

@@ -12,7 +12,9 @@ pub struct InitOptions {
 /// How a vault is used. Values out of bounds are moved into them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VaultOptions {
-    /// zstd level of data and trees: -7 to 22. Default 3, what restic's `auto` is.
+    /// zstd level of data and trees: -7 to 22. Default 1. A PostgreSQL data directory of 951 MiB (pgbench, and a table of text with two indexes) takes
+    /// 142 MiB and 3.7 s of CPU at level 1, hashing and encryption included; 142 MiB and 4.6 s at level 3. Rows as text: 253 MiB of 1 GiB and 6.1 s;
+    /// 278 MiB and some 12 s.
     pub compression_level: i32,
     /// Threads that hash, compress and encrypt in one run: 1 to 64. Default: the machine's parallelism.
     pub threads: usize,
@@ -32,7 +34,7 @@ pub struct VaultOptions {
 impl Default for VaultOptions {
     fn default() -> Self {
         Self {
-            compression_level: 3,
+            compression_level: 1,
             threads: available_parallelism().map_or(2, usize::from),
             pack_size: 16 << 20,
             pack_memory: 48 << 20,

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::task::JoinHandle;
 
 use crate::{
+    buffers::ChunkBuffers,
     error::{Corruption, ReadError},
     format::node::Node,
     id::ObjectId,
@@ -21,6 +22,7 @@ const REQUEST: u64 = 4 << 20;
 /// A file open for reading. Every blob is compared with its hash before a byte of it is handed out.
 pub struct EntryReader {
     core: Arc<Core>,
+    buffers: Arc<ChunkBuffers>,
     chunks: Arc<[Chunk]>,
     size: u64,
     /// Chunks that the sequential reader has asked for.
@@ -76,6 +78,7 @@ impl EntryReader {
         }
         Ok(Self {
             core,
+            buffers: Arc::default(),
             chunks: chunks.into(),
             size: begin,
             planned: 0,
@@ -145,8 +148,10 @@ impl EntryReader {
             self.planned += 1 + more;
             self.ahead_bytes += group.content;
             let bytes = group.content;
-            self.ahead
-                .push_back((bytes, Fetching(tokio::spawn(fetch(Arc::clone(&self.core), group)))));
+            self.ahead.push_back((
+                bytes,
+                Fetching(tokio::spawn(fetch(Arc::clone(&self.core), Arc::clone(&self.buffers), group))),
+            ));
         }
     }
 
@@ -181,7 +186,12 @@ impl EntryReader {
             return Ok(content.clone());
         }
         let chunk = self.chunks[number];
-        let fetched = fetch(Arc::clone(&self.core), Group::new(chunk.id, chunk.location)).await?;
+        let fetched = fetch(
+            Arc::clone(&self.core),
+            Arc::clone(&self.buffers),
+            Group::new(chunk.id, chunk.location),
+        )
+        .await?;
         let content = fetched.into_iter().next().unwrap_or_default();
         *cached = Some((number, content.clone()));
         Ok(content)

@@ -6,11 +6,15 @@ use bytes::Bytes;
 
 use crate::{
     access, blob,
+    buffers::{Borrowed, ChunkBuffers},
     error::{Corruption, ReadError},
     id::ObjectId,
     index::Location,
     vault::Core,
 };
+
+/// Buffers are made in multiples of this, and smaller ones exactly.
+const STEP: usize = 1 << 20;
 
 /// Blobs of one pack, in the order of the content, that are fetched together.
 pub(crate) struct Group {
@@ -53,8 +57,14 @@ impl Group {
     }
 }
 
-/// Fetches a group and opens its blobs.
-pub(crate) async fn fetch(core: Arc<Core>, group: Group) -> Result<Vec<Bytes>, ReadError> {
+/// Bytes of a buffer for this blob: in steps, so that it will do for others as well.
+fn buffer_size(location: &Location) -> usize {
+    let exact = location.content_length() as usize;
+    if exact < STEP { exact } else { exact.next_multiple_of(STEP) }
+}
+
+/// Fetches a group and opens its blobs into `buffers`.
+pub(crate) async fn fetch(core: Arc<Core>, buffers: Arc<ChunkBuffers>, group: Group) -> Result<Vec<Bytes>, ReadError> {
     let key = access::pack_key(&group.pack);
     let only = (group.blobs.len() == 1).then(|| group.blobs[0].0);
     let stored = access::get(&*core.store, &key, Some(group.start..group.end)).await;
@@ -69,17 +79,22 @@ pub(crate) async fn fetch(core: Arc<Core>, group: Group) -> Result<Vec<Bytes>, R
         .into());
     }
     let open = move || {
+        let mut stored = blob::own(stored);
         let mut contents = Vec::with_capacity(group.blobs.len());
         for (id, location) in &group.blobs {
             let begin = (u64::from(location.offset) - group.start) as usize;
-            let part = stored[begin..begin + location.length as usize].to_vec();
-            let content = blob::open(&core.key, id, location, part);
-            let content = content.map_err(|reason| Corruption {
+            let part = &mut stored[begin..begin + location.length as usize];
+            let mut content = Borrowed {
+                bytes: buffers.take(buffer_size(location)),
+                home: Arc::clone(&buffers),
+            };
+            let opened = blob::open_into(&core.key, id, location, part, &mut content.bytes);
+            opened.map_err(|reason| Corruption {
                 object: key.clone(),
                 blob: Some(*id),
                 reason,
             })?;
-            contents.push(Bytes::from(content));
+            contents.push(Bytes::from_owner(content));
         }
         Ok(contents)
     };

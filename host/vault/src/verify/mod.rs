@@ -2,7 +2,7 @@
 //!
 //! Our own, not `rustic_core`'s `check`: that stops at the first damaged index file, gives up all further trees (and with them the reading of any
 //! pack) at the first damaged one, panics on a blob that cannot be decompressed, and returns findings whose type is private. This one goes on,
-//! and says of every piece of damage which snapshots it reaches. `restic check` and rustic's are the tests' second and third opinion.
+//! and says of every piece of damage which snapshots it reaches. `restic check --read-data` is the tests' second opinion.
 
 mod index;
 mod packs;

@@ -137,7 +137,7 @@ fn examine(core: &Core, id: ObjectId, blobs: &[IndexBlob], content: &Bytes) -> O
             uncompressed: entry.uncompressed_length,
         };
         let stored = content.get(range).map(<[u8]>::to_vec).ok_or_else(|| "it ends before it".to_owned());
-        if let Err(wrong) = stored.and_then(|stored| blob::open(&core.key, &entry.id, &location, stored)) {
+        if let Err(wrong) = stored.and_then(|mut stored| blob::open(&core.key, &entry.id, &location, &mut stored)) {
             reason.get_or_insert_with(|| format!("blob {}: {wrong}", entry.id));
             damaged.push((entry.kind, entry.id));
         }

@@ -142,7 +142,7 @@ async fn load(core: &Arc<Core>, index: &WholeIndex, tree: ObjectId) -> Result<Re
         }
     };
     let owned = Arc::clone(core);
-    let decode = move || blob::open(&owned.key, &tree, &location, stored.to_vec()).and_then(|content| node::decode_tree(&content));
+    let decode = move || blob::open(&owned.key, &tree, &location, &mut blob::own(stored)).and_then(|content| node::decode_tree(&content));
     let decoded = tokio::task::spawn_blocking(decode)
         .await
         .map_err(|error| VerifyError::Internal(error.to_string()))?;

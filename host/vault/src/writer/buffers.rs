@@ -1,35 +1,8 @@
-//! Buffers that are used again: fresh memory costs a page fault per 4 KiB, which is a tenth of the whole data path's time.
+//! Buffers of packs, which are used again and of which there is a fixed number.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use crate::sync::lock;
-
-/// Chunk buffers that are kept, at most.
-const KEPT_CHUNKS: usize = 16;
-/// Buffers larger than this are not kept: they were made for an unusually long chunk.
-const KEPT_CAPACITY: usize = 4 << 20;
-
-/// Buffers for chunks; whoever needs one when none is left makes one.
-#[derive(Default)]
-pub(crate) struct ChunkBuffers(Mutex<Vec<Vec<u8>>>);
-
-impl ChunkBuffers {
-    /// An empty buffer with room for at least `capacity` bytes.
-    pub(crate) fn take(&self, capacity: usize) -> Vec<u8> {
-        let mut buffer = lock(&self.0).pop().unwrap_or_default();
-        buffer.reserve(capacity);
-        buffer
-    }
-
-    /// Gives a buffer back.
-    pub(crate) fn put(&self, mut buffer: Vec<u8>) {
-        buffer.clear();
-        let mut kept = lock(&self.0);
-        if kept.len() < KEPT_CHUNKS && buffer.capacity() <= KEPT_CAPACITY {
-            kept.push(buffer);
-        }
-    }
-}
 
 /// A fixed number of pack buffers: the bound on packs that are filled and stored at once.
 pub(crate) struct PackBuffers {

@@ -12,6 +12,7 @@ use std::{
 use tokio::{runtime::Handle, sync::Semaphore};
 
 use crate::{
+    buffers::ChunkBuffers,
     chunker::MAX_CHUNK,
     error::{Cause, WriteError},
     id::ObjectId,
@@ -20,7 +21,7 @@ use crate::{
     sync::{lock, read},
     vault::Core,
     writer::{
-        buffers::{ChunkBuffers, PackBuffers},
+        buffers::PackBuffers,
         packer::Packer,
         poison::Poison,
         queue::{Job, Queue},
@@ -68,7 +69,8 @@ impl Run {
     pub(crate) fn start(core: Arc<Core>, options: VaultOptions, begin: BeginSnapshot) -> Result<Arc<Self>, WriteError> {
         let limit = core.traits.max_object_size;
         let target = usize::try_from(limit / 2).unwrap_or(usize::MAX).min(options.pack_size);
-        let buffers = PackBuffers::new((options.pack_memory / options.pack_size).max(2), target + (1 << 20));
+        // Room for one blob beyond the target and for the header; what a pack does not need of it is never touched.
+        let buffers = PackBuffers::new((options.pack_memory / options.pack_size).max(2), target + MAX_CHUNK + (1 << 20));
         let concurrency = usize::try_from(core.traits.concurrency)
             .unwrap_or(usize::MAX)
             .min(Semaphore::MAX_PERMITS);

@@ -54,7 +54,11 @@ async fn what_was_committed_survives_any_kill() {
     let mut chance = StdRng::from_os_rng();
     let (mut committed, mut cut_short) = (0, 0);
     for process in 0..KILLS {
-        let told = run_and_kill(&bench.restic.repository, process * PER_PROCESS, chance.random_range(Duration::ZERO..LIFETIME));
+        let told = run_and_kill(
+            &bench.restic.repository,
+            process * PER_PROCESS,
+            chance.random_range(Duration::ZERO..LIFETIME),
+        );
         let vault = bench.reopen().await;
         let report = verify(&vault).await;
         assert_eq!(report.problems, [], "after {process} kills");
