@@ -309,6 +309,15 @@ impl Shared {
     }
 }
 
+/// What a part hands to the instance that started it.
+fn bounded_outcome(outcome: Vec<u8>) -> Result<Vec<u8>, PluginError> {
+    if outcome.len() <= MAX_WORK {
+        return Ok(outcome);
+    }
+    let message = format!("the outcome of a part has {} bytes, more than {MAX_WORK}", outcome.len());
+    Err(PluginError::Fault(Fault::new(FaultKind::Limit, message)))
+}
+
 /// The parts of an operation.
 struct Team {
     shared: Arc<Shared>,
@@ -343,17 +352,11 @@ impl StartPart for Team {
             let _place = places.acquire_owned().await;
             let run = async |guest: &SourceGuest, store: &mut Store<State>| guest.run_part(store, &work).await;
             let result = shared.call("run-part", &shared.cancellation, Parts::default(), run).await;
-            let _ = report.send(match result {
-                Ok(outcome) if outcome.len() <= MAX_WORK => Ok(outcome),
-                Ok(_) => Err(Fault::new(
-                    FaultKind::Limit,
-                    format!("the outcome of a part has at most {MAX_WORK} bytes"),
-                )),
-                Err(error) => {
-                    shared.fail(error.clone());
-                    Err(error.into_fault())
-                }
-            });
+            let result = result.and_then(bounded_outcome);
+            let _ = report.send(result.map_err(|error| {
+                shared.fail(error.clone());
+                error.into_fault()
+            }));
         };
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}

@@ -34,12 +34,20 @@ same_words!(DigestAlgorithm, digest::Algorithm: Sha256, Md5, Crc32c);
 const MAX_TEXT: usize = 4096;
 const MAX_CAUSES: usize = 16;
 
-fn bounded(mut text: String) -> String {
+/// Cut to what a screen can take, and without the control characters that could rewrite one: a server's own words come this way.
+pub(super) fn bounded(mut text: String) -> String {
     if text.len() > MAX_TEXT {
         let end = (0..=MAX_TEXT).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
         text.truncate(end);
     }
+    if text.contains(is_unprintable) {
+        text = text.replace(is_unprintable, "\u{fffd}");
+    }
     text
+}
+
+fn is_unprintable(character: char) -> bool {
+    character.is_control() && !matches!(character, '\n' | '\t')
 }
 
 impl From<Fault> for types::Error {
@@ -298,5 +306,17 @@ impl From<types::SecretRequest> for SecretRequest {
             purpose: bounded(request.purpose),
             required_for: request.required_for.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bounded;
+
+    #[test]
+    fn what_a_server_says_cannot_rewrite_the_terminal() {
+        assert_eq!(bounded("a\u{1b}[2Jb\u{9b}c\rd".into()), "a\u{fffd}[2Jb\u{fffd}c\u{fffd}d");
+        assert_eq!(bounded("line\n\ttwo".into()), "line\n\ttwo");
+        assert_eq!(bounded("é".repeat(4096)).len(), 4096);
     }
 }

@@ -4,6 +4,7 @@ use wasmtime::Result;
 use wasmtime::component::Resource;
 
 use super::bindings::source_world::bulkhead::plugin::{digest, log, parts, progress, secrets, types};
+use super::convert::bounded;
 use super::endpoint::{Answer, answer};
 use crate::capabilities::digest::Hasher;
 use crate::capabilities::log::LogLevel;
@@ -33,7 +34,11 @@ impl progress::Host for State {
     async fn report(&mut self, state: progress::State) -> Result<()> {
         self.count_call()?;
         let progress::State { phase, bytes, total_bytes } = state;
-        self.host.progress.report(ProgressState { phase, bytes, total_bytes });
+        self.host.progress.report(ProgressState {
+            phase: bounded(phase),
+            bytes,
+            total_bytes,
+        });
         Ok(())
     }
 }

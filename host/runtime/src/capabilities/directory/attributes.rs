@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use bulkhead_model::{ExtendedAttribute, Timestamp};
+use bulkhead_model::{ExtendedAttribute, Fault, FaultKind, Timestamp};
 use rustix::fs::{AtFlags, FileType as Kind, Gid, Mode, OFlags, RawMode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags};
 use rustix::io::{Errno, Result};
 
@@ -51,6 +51,30 @@ fn timestamp(seconds: i64, nanoseconds: u64) -> Timestamp {
         seconds,
         nanoseconds: u32::try_from(nanoseconds).unwrap_or(0),
     }
+}
+
+/// Bits and namespaces by which a file gives its rights to whoever runs it.
+const SET_ID: u32 = 0o6000;
+const PRIVILEGED_NAMESPACES: [&[u8]; 2] = [b"security.", b"trusted."];
+
+/// Refuses what would let a plugin leave a program behind that others run with the rights of the host's user.
+pub(super) fn refuse_set_id(mode: Option<u32>) -> std::result::Result<(), Fault> {
+    match mode {
+        Some(mode) if mode & SET_ID != 0 => Err(Fault::new(
+            FaultKind::PermissionDenied,
+            format!("the mode {mode:o} has a set-uid or set-gid bit, which a plugin cannot set"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// As [`refuse_set_id`], of extended attributes (file capabilities are one).
+pub(super) fn refuse_privileged_namespace(name: &[u8]) -> std::result::Result<(), Fault> {
+    if PRIVILEGED_NAMESPACES.iter().any(|namespace| name.starts_with(namespace)) {
+        let message = format!("a plugin cannot set the extended attribute `{}`", String::from_utf8_lossy(name));
+        return Err(Fault::new(FaultKind::PermissionDenied, message));
+    }
+    Ok(())
 }
 
 /// Changes an open file or folder.
@@ -152,4 +176,21 @@ pub(super) fn extended_attributes(parent: BorrowedFd<'_>, name: &OsStr) -> Resul
 pub(super) fn set_extended_attribute(parent: BorrowedFd<'_>, name: &OsStr, attribute: &ExtendedAttribute) -> Result<()> {
     let node = open_for_attributes(parent, name)?.ok_or(Errno::OPNOTSUPP)?;
     rustix::fs::fsetxattr(node, OsStr::from_bytes(&attribute.name), &attribute.value, XattrFlags::empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{refuse_privileged_namespace, refuse_set_id};
+
+    #[test]
+    fn what_would_lend_the_hosts_rights_is_refused() {
+        for mode in [0o4755, 0o2755, 0o6000] {
+            assert!(refuse_set_id(Some(mode)).is_err(), "{mode:o}");
+        }
+        assert!(refuse_set_id(Some(0o1777)).is_ok());
+        assert!(refuse_set_id(None).is_ok());
+        assert!(refuse_privileged_namespace(b"security.capability").is_err());
+        assert!(refuse_privileged_namespace(b"trusted.overlay.opaque").is_err());
+        assert!(refuse_privileged_namespace(b"user.comment").is_ok());
+    }
 }

@@ -105,6 +105,7 @@ impl File {
     /// # Errors
     /// `permission-denied`.
     pub async fn set_attributes(&self, attributes: Attributes) -> Result<(), Fault> {
+        attributes::refuse_set_id(attributes.mode)?;
         let change = move |file: &std::fs::File| attributes::change(file.as_fd(), &attributes).map_err(Into::into);
         self.change("change the attributes of", change).await
     }

@@ -134,6 +134,7 @@ impl Folder {
     /// # Errors
     /// `already-exists`, `not-found` where the parent is missing.
     pub async fn create_folder(&self, path: EntryPath, mode: u32) -> Result<(), Fault> {
+        attributes::refuse_set_id(Some(mode))?;
         self.change("create", path, move |inner, path| {
             inner.at(path, |parent, name| {
                 rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o700))?;
@@ -251,6 +252,7 @@ impl Folder {
     /// # Errors
     /// `not-found`, `permission-denied`, `unsupported`.
     pub async fn set_attributes(&self, path: EntryPath, attributes: Attributes) -> Result<(), Fault> {
+        attributes::refuse_set_id(attributes.mode)?;
         self.change("change the attributes of", path, move |inner, path| {
             inner.at(path, |parent, name| Ok(attributes::change_at(parent, name, &attributes)?))
         })
@@ -271,6 +273,8 @@ impl Folder {
     /// # Errors
     /// `not-found`, `permission-denied`, `unsupported`, `storage-full`.
     pub async fn set_extended_attribute(&self, path: EntryPath, attribute: ExtendedAttribute) -> Result<(), Fault> {
+        attributes::refuse_privileged_namespace(&attribute.name)?;
+        self.0.budget.write(attribute.value.len() as u64)?;
         self.change("set an extended attribute of", path, move |inner, path| {
             inner.at(path, |parent, name| {
                 Ok(attributes::set_extended_attribute(parent, name, &attribute)?)

@@ -43,7 +43,10 @@ enum State {
         rest: Bytes,
         lease: Lease,
     },
+    /// The whole body was read.
     Ended,
+    /// It broke: every further call says so again, since a cut-off body must never look like a whole one.
+    Broken(Fault),
 }
 
 impl Exchange {
@@ -79,8 +82,13 @@ impl Exchange {
     /// # Errors
     /// `connection-lost`, `timed-out`, `internal` when called again.
     pub async fn respond(&mut self) -> Result<ResponseHead, Fault> {
-        let State::Sending { body, response, lease } = std::mem::replace(&mut self.state, State::Ended) else {
-            return Err(Fault::new(FaultKind::Internal, "`respond` was called before"));
+        let repeated = Fault::new(FaultKind::Internal, "`respond` was called before");
+        let (body, response, lease) = match std::mem::replace(&mut self.state, State::Broken(repeated.clone())) {
+            State::Sending { body, response, lease } => (body, response, lease),
+            other => {
+                self.state = other;
+                return Err(repeated);
+            }
         };
         let answer = async {
             if let Some(body) = body {
@@ -88,7 +96,10 @@ impl Exchange {
             }
             response.await.map_err(|error| lost(&self.address, &error))
         };
-        let (head, body) = self.budget.within(answer).await?.into_parts();
+        let answered = self.budget.within(answer).await;
+        let (head, body) = answered
+            .inspect_err(|fault| self.state = State::Broken(fault.clone()))?
+            .into_parts();
         let headers = head
             .headers
             .iter()
@@ -113,6 +124,7 @@ impl Exchange {
         let (body, rest) = match &mut self.state {
             State::Receiving { body, rest, .. } => (body, rest),
             State::Ended => return Ok(None),
+            State::Broken(fault) => return Err(fault.clone()),
             State::Sending { .. } => return Err(Fault::new(FaultKind::Internal, "the response is read before `respond`")),
         };
         while rest.is_empty() {
@@ -121,7 +133,7 @@ impl Exchange {
                 Some(Ok(frame)) => *rest = frame.into_data().unwrap_or_default(),
                 Some(Err(error)) => {
                     let fault = lost(&self.address, &error);
-                    self.state = State::Ended;
+                    self.state = State::Broken(fault.clone());
                     return Err(fault);
                 }
                 None => {
