@@ -234,7 +234,9 @@ fn store_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e vault::StoreE
 
 /// The error as a `T`. A boxed source is the box to `dyn Error`, not what is in it.
 fn as_a<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e T> {
-    error.downcast_ref::<T>().or_else(|| error.downcast_ref::<Box<T>>().map(Box::as_ref))
+    error
+        .downcast_ref::<T>()
+        .or_else(|| error.downcast_ref::<Box<T>>().map(Box::as_ref))
 }
 
 /// The class of a fault's kind.

@@ -16,7 +16,7 @@ use std::{
 };
 
 use bulkhead_model::{EntryMetadata, EntryPath, Finding, NodeType, Severity, Timestamp};
-use bulkhead_vault::SnapshotEntry;
+use bulkhead_vault::{ObjectId, SnapshotEntry};
 use bytes::Bytes;
 use rustix::{
     fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags},
@@ -55,9 +55,9 @@ pub(crate) struct FolderWriter {
     pub(crate) bytes: u64,
 }
 
-/// What two names of one file have in common in a snapshot: device, inode, size and time of modification. Device and inode alone could join files
-/// of two machines, or of two moments.
-type Identity = (u64, u64, u64, Option<(i64, u32)>);
+/// What two names of one file have in common in a snapshot: device, inode, size, time of modification and content. Device and inode alone could
+/// join files of two machines, or of two moments.
+type Identity = (u64, u64, u64, Option<(i64, u32)>, Option<ObjectId>);
 
 struct OpenFolder {
     path: EntryPath,
@@ -177,7 +177,13 @@ impl FolderWriter {
         let EntryMetadata {
             device, inode, modified, ..
         } = entry.metadata;
-        let identity = (device, inode, entry.size, modified.map(|time| (time.seconds, time.nanoseconds)));
+        let identity = (
+            device,
+            inode,
+            entry.size,
+            modified.map(|time| (time.seconds, time.nanoseconds)),
+            entry.content,
+        );
         if entry.metadata.links > 1 && inode != 0 && device != 0 {
             if let Some(first) = self.links.get(&identity).cloned() {
                 return self.link(&first, &entry.path);

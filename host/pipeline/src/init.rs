@@ -62,6 +62,7 @@ impl Explain for InitVaultError {
                 InitError::Exists { .. } => Failure::new(FailureClass::Conflict, self)
                     .at(sink)
                     .hint("it is ready to be used: `bulkhead check`; to make another vault, give it another place"),
+                InitError::Incomplete { .. } => Failure::of_vault(FailureClass::Conflict, source.as_ref(), source.hint()).at(sink),
                 InitError::EmptyPassword => Failure::new(FailureClass::Credentials, self).at(site).setting("key"),
                 InitError::Store(_) => Failure::of_vault(FailureClass::Plugin, source.as_ref(), source.hint()).at(sink),
                 _ => Failure::of_vault(FailureClass::Internal, source.as_ref(), source.hint()).at(site),

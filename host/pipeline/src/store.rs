@@ -155,6 +155,10 @@ mod tests {
         for _ in 0..4 {
             throttle.pass(1 << 19).await;
         }
-        assert!(start.elapsed() >= Duration::from_millis(200), "2 MiB at 10 MiB/s took {:?}", start.elapsed());
+        assert!(
+            start.elapsed() >= Duration::from_millis(200),
+            "2 MiB at 10 MiB/s took {:?}",
+            start.elapsed()
+        );
     }
 }

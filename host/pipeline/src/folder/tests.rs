@@ -14,6 +14,7 @@ fn entry(path: &str, node_type: NodeType) -> SnapshotEntry {
         path: EntryPath::new(path).unwrap(),
         metadata,
         size: 0,
+        content: None,
     }
 }
 
