@@ -9,10 +9,10 @@ use bytes::Bytes;
 use crate::{
     access,
     error::WriteError,
-    lock::Held,
     format::{document, snapshot_file::SnapshotFile, time},
     id::ObjectId,
     index::BlobKind,
+    lock::Held,
     record::{CHECKPOINT_ENTRY, RECORD_ENTRY, SnapshotRecord},
     snapshots::{self, SnapshotInfo},
     store::ObjectBody,

@@ -112,7 +112,9 @@ impl SnapshotWriter {
         if metadata.node_type != NodeType::File {
             return Err(self.mistake(wrong_type(path, &metadata.node_type, "a file")));
         }
-        self.insert(&path, metadata, |entry| EntryWriter::new(Arc::clone(&self.run), path.clone(), entry))
+        self.insert(&path, metadata, |entry| {
+            EntryWriter::new(Arc::clone(&self.run), path.clone(), entry)
+        })
     }
 
     /// Adds an entry without content: a folder, a link, a device.

@@ -80,7 +80,11 @@ impl Entries {
     }
 
     fn refuse_late(&self, path: &EntryPath) -> Result<(), WriteError> {
-        if self.sealed { Err(WriteError::TooLate(path.clone())) } else { Ok(()) }
+        if self.sealed {
+            Err(WriteError::TooLate(path.clone()))
+        } else {
+            Ok(())
+        }
     }
 
     /// Adds an entry of Bulkhead's own, which it may at any time.
