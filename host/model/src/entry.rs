@@ -75,7 +75,11 @@ impl EntryPath {
     /// Whether `self` is `ancestor` or lies below it.
     #[must_use]
     pub fn starts_with(&self, ancestor: &EntryPath) -> bool {
-        ancestor.is_root() || self.0.strip_prefix(ancestor.as_bytes()).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+        ancestor.is_root()
+            || self
+                .0
+                .strip_prefix(ancestor.as_bytes())
+                .is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
     }
 }
 

@@ -55,7 +55,14 @@ impl Fault {
     /// A failure of `kind`, not worth retrying, with nothing but a message.
     #[must_use]
     pub fn new(kind: FaultKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, setting: None, retryable: false, causes: Vec::new() }
+        Self {
+            kind,
+            message: message.into(),
+            hint: None,
+            setting: None,
+            retryable: false,
+            causes: Vec::new(),
+        }
     }
 
     /// Adds the next action.
