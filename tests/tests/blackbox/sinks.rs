@@ -8,8 +8,11 @@ use bulkhead_test_support::{Bulkhead, Scratch, Tree, run};
 
 use crate::world::{World, assert_told, plugin_section};
 
+/// The good run stores two packs, one of content and one of trees; so this is when the second one has stored its first.
+const IN_THE_MIDDLE: u32 = 3;
+
 /// A vault on the misbehaving sink with a snapshot in it, then a run in which the sink behaves as told.
-fn assert_contained(name: &str, behaviour: &str, limits: &str) {
+fn assert_contained(name: &str, exit: i32, behaviour: &str, after: u32, limits: &str) {
     let bulkhead = Bulkhead::new().unwrap();
     let configure = |behaviour: &str, limits: &str, seed: u32| {
         let head = bulkhead
@@ -17,7 +20,7 @@ fn assert_contained(name: &str, behaviour: &str, limits: &str) {
             .replace("plugin = \"local\"", "plugin = \"misbehaving-sink\"");
         let (source, sink) = (plugin_section("misbehaving-source"), plugin_section("misbehaving-sink"));
         let text = format!(
-            "{head}config = {{ behaviour = \"{behaviour}\" }}\n{limits}\n{source}{sink}\n[pipeline.good]\nplugin = \"misbehaving-source\"\n\
+            "{head}config = {{ behaviour = \"{behaviour}\", after = {after} }}\n{limits}\n{source}{sink}\n[pipeline.good]\nplugin = \"misbehaving-source\"\n\
              vault = \"main\"\nconfig = {{ entries = 3, entry-size = 900000, seed = {seed} }}\n"
         );
         bulkhead.write_configuration(&text).unwrap();
@@ -37,7 +40,7 @@ fn assert_contained(name: &str, behaviour: &str, limits: &str) {
     let outcome = bulkhead.run(["run", "good"]).unwrap();
     assert!(begin.elapsed() < Duration::from_secs(30), "it took {:?}", begin.elapsed());
     assert_told!(name, outcome);
-    assert_ne!(outcome.code, Some(0));
+    assert_eq!(outcome.code, Some(exit));
 
     configure("good", "", 1);
     succeed(&["restore", "good", "--into", "after"]);
@@ -49,23 +52,29 @@ fn assert_contained(name: &str, behaviour: &str, limits: &str) {
 }
 
 #[test]
-fn a_sink_that_reports_an_error_stops_the_run() {
-    assert_contained("sink_error", "error", "");
+fn a_sink_that_reports_an_error_fails_the_run_before_it_begins() {
+    assert_contained("sink_error", 6, "error", 0, "");
+}
+
+#[test]
+fn a_sink_that_reports_an_error_in_the_middle_stops_the_run() {
+    assert_contained("sink_error_midway", 6, "error", IN_THE_MIDDLE, "");
 }
 
 #[test]
 fn a_sink_without_room_stops_the_run() {
-    assert_contained("sink_storage_full", "storage-full", "");
+    assert_contained("sink_storage_full", 11, "storage-full", IN_THE_MIDDLE, "");
 }
 
 #[test]
 fn a_sink_that_panics_stops_the_run() {
-    assert_contained("sink_panic", "panic", "");
+    // To a vault a sink that traps is a store that failed: the message says "trapped", the exit code that a plugin failed.
+    assert_contained("sink_panic", 6, "panic", IN_THE_MIDDLE, "");
 }
 
 #[test]
 fn a_sink_that_loops_ends_at_its_limit() {
-    assert_contained("sink_loops", "loop-forever", "limits = { cpu = \"1 s\" }");
+    assert_contained("sink_loops", 8, "loop-forever", IN_THE_MIDDLE, "limits = { cpu = \"1 s\" }");
 }
 
 #[test]
@@ -78,7 +87,7 @@ fn a_disk_that_fills_up_stops_the_run_and_keeps_what_it_has() {
     let configure = |entry_size: u32| {
         let head = bulkhead
             .vault_section()
-            .replace(&bulkhead.vault().display().to_string(), &vault.display().to_string());
+            .replace(&format!("{:?}", bulkhead.vault()), &format!("{vault:?}"));
         let text = format!(
             "{head}{}\n[pipeline.good]\nplugin = \"misbehaving-source\"\nvault = \"main\"\nconfig = {{ entries = 3, entry-size = {entry_size} }}\n",
             plugin_section("misbehaving-source")
@@ -97,7 +106,7 @@ fn a_disk_that_fills_up_stops_the_run_and_keeps_what_it_has() {
     configure(20_000_000);
     let outcome = bulkhead.run(["run", "good"]).unwrap();
     assert_told!(outcome);
-    assert_ne!(outcome.code, Some(0));
+    assert_eq!(outcome.code, Some(11));
 
     configure(500_000);
     succeed(&["restore", "good", "--into", "after"]);

@@ -176,10 +176,19 @@ pub(crate) fn told(outcome: &Outcome) -> String {
 }
 
 /// What is replaced in snapshots of messages: an expression, and what stands for its matches.
-const VARYING: [(&str, &str); 10] = [
+const VARYING: [(&str, &str); 15] = [
     (r"/[^\s:\x22'`]*/bulkhead-[A-Za-z0-9]{6}", "[scratch]"),
     (r"/[^\s:\x22'`]*/guest/([a-z_]+\.wasm)", "[components]/$1"),
     (r"\b[0-9a-f]{64}\b", "[sha256]"),
+    (r"data/[0-9a-f]{2}/", "data/[xx]/"),
+    (r"tmp-[0-9a-f]{16}", "tmp-[id]"),
+    // Which object a sink refuses first, and who hears of it first, is a race.
+    (
+        r"(the run was cancelled: )?storing \x22(data/\[xx\]|index|locks)/\[sha256\]\x22",
+        "storing \"[object]\"",
+    ),
+    (r"`root:(data/\[xx\]|index)/", "`root:[object]/"),
+    (r"it has \d+ bytes instead of \d+", "it has [number] bytes instead of [number]"),
     (r"\b[0-9a-f]{8}\b", "[id]"),
     (
         r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})?( UTC)?",
@@ -189,6 +198,11 @@ const VARYING: [(&str, &str); 10] = [
     (r"\b\d+(\.\d+)? (ms|s|min)\b", "[duration]"),
     (r"127\.0\.0\.1:\d+", "127.0.0.1:[port]"),
     (r"\b[0-9A-F]+/[0-9A-F]{6,8}\b", "[lsn]"),
+    (r"([a-z_]+\.rs):\d+:\d+", "$1:[where]"),
+    (
+        r"\b\d+ bytes, fewer than the \d+ at \d+",
+        "[number] bytes, fewer than the [number] at [number]",
+    ),
     (r"wasm (function|backtrace)[^\n]*", "wasm $1 [where]"),
 ];
 
