@@ -176,7 +176,7 @@ pub(crate) fn told(outcome: &Outcome) -> String {
 }
 
 /// What is replaced in snapshots of messages: an expression, and what stands for its matches.
-const VARYING: [(&str, &str); 15] = [
+const VARYING: &[(&str, &str)] = &[
     (r"/[^\s:\x22'`]*/bulkhead-[A-Za-z0-9]{6}", "[scratch]"),
     (r"/[^\s:\x22'`]*/guest/([a-z_]+\.wasm)", "[components]/$1"),
     (r"\b[0-9a-f]{64}\b", "[sha256]"),
@@ -221,7 +221,7 @@ pub(crate) use assert_told;
 pub(crate) fn with_replacements(assertions: impl FnOnce()) {
     let mut settings = insta::Settings::clone_current();
     for (expression, replacement) in VARYING {
-        settings.add_filter(expression, replacement);
+        settings.add_filter(expression, *replacement);
     }
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
