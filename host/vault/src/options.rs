@@ -13,8 +13,8 @@ pub struct InitOptions {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VaultOptions {
     /// zstd level of data and trees: -7 to 22. Default 1. A PostgreSQL data directory of 951 MiB (pgbench, and a table of text with two indexes) takes
-    /// 142 MiB and 3.7 s of CPU at level 1, hashing and encryption included; 142 MiB and 4.6 s at level 3. Rows as text: 253 MiB of 1 GiB and 6.1 s;
-    /// 278 MiB and some 12 s.
+    /// 142 MiB and 3.9 s of CPU at level 1, hashing and encryption included; 142 MiB and 4.6 s at level 3. Rows as text: 253 MiB of 1 GiB and 6.1 s;
+    /// 278 MiB and 13.2 s.
     pub compression_level: i32,
     /// Threads that hash, compress and encrypt in one run: 1 to 64. Default: the machine's parallelism.
     pub threads: usize,

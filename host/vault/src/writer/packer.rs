@@ -196,8 +196,10 @@ mod tests {
         let begun = std::time::Instant::now();
         let mut packs = Vec::new();
         for number in 0..MAX_BLOBS {
-            let appended = packer.append(&key, BlobKind::Data, ObjectId::of(&number.to_le_bytes()), &blob);
-            packs.extend(appended.unwrap_or_else(|_| panic!("blob {number}")));
+            let Ok(appended) = packer.append(&key, BlobKind::Data, ObjectId::of(&number.to_le_bytes()), &blob) else {
+                unreachable!("blob {number}");
+            };
+            packs.extend(appended);
         }
         assert_eq!(packs.len(), 1);
         assert_eq!(packs[0].index.blobs.len(), MAX_BLOBS);
