@@ -88,8 +88,9 @@ async fn make(operation: &Operation, name: &str) -> Result<InitReport, InitVault
         .await
         .map_err(|error| InitVaultError::Password(Box::new(error)))?;
     let store: SharedStore = sinks.first.clone();
-    let mut options = InitOptions::default();
-    options.host = Some(operation.host.name.clone());
+    let options = InitOptions {
+        host: Some(operation.host.name.clone()),
+    };
     let made = Vault::init(store, &password, options)
         .await
         .map_err(|source| InitVaultError::Init {
