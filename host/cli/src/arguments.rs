@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct GlobalArguments {
     /// The configuration [default: ./bulkhead.toml, then /etc/bulkhead/bulkhead.toml]
-    #[arg(short, long, value_name = "FILE", global = true, env = "BULKHEAD_CONFIG")]
+    #[arg(short, long, value_name = "FILE", global = true, env = "BULKHEAD_CONFIG", hide_env_values = true)]
     pub(crate) config: Option<PathBuf>,
 
     /// Print one JSON document instead of text
@@ -48,7 +48,7 @@ pub(crate) struct GlobalArguments {
     pub(crate) log_format: LogFormat,
 
     /// Folder for compiled plugins; it can be lost [default: $XDG_CACHE_HOME/bulkhead, /var/cache/bulkhead for root]
-    #[arg(long, value_name = "FOLDER", global = true, env = "BULKHEAD_CACHE_DIR")]
+    #[arg(long, value_name = "FOLDER", global = true, env = "BULKHEAD_CACHE_DIR", hide_env_values = true)]
     pub(crate) cache_dir: Option<PathBuf>,
 }
 
