@@ -181,6 +181,9 @@ impl Origin {
     }
 }
 
+/// Settings of a table itself: what is missing there must not be looked for in the plugin's `config`.
+const HOST_SETTINGS: [&str; 6] = ["endpoint", "directory", "secret", "expect", "limits", "plugin"];
+
 impl Config {
     /// The vault of that name.
     #[must_use]
@@ -247,6 +250,7 @@ impl Config {
             match (in_config, direct) {
                 (Some(config), _) if config.exact => Some(config),
                 (_, Some(direct)) if direct.exact => Some(direct),
+                (_, direct) if HOST_SETTINGS.contains(&setting.split('.').next().unwrap_or(setting)) => direct,
                 (config, direct) => config.or(direct),
             }
         });

@@ -159,6 +159,7 @@ fn a_fault_of_a_plugin_is_shown_at_its_setting() {
             explain(Some("mode")),
             explain(Some("secret.password")),
             explain(Some("tables.exclude")),
+            explain(Some("expect.min-entries")),
             explain(None)
         ]
         .join("\n\n")
