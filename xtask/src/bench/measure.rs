@@ -7,6 +7,7 @@
 use std::io::Read as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
@@ -48,8 +49,9 @@ impl Job {
         let cpu_before = cpu_of_children()?;
         let begin = Instant::now();
         let mut children = self.spawn()?;
-        let memory_bytes = watch(&mut children)?;
+        let (ended, memory_bytes) = watch(&mut children);
         let wall = begin.elapsed();
+        ended?;
         for (command, child) in self.commands.iter().zip(&mut children) {
             let status = child.wait().map_err(Error::io("cannot wait for a measured process"))?;
             if !status.success() {
@@ -82,21 +84,25 @@ impl Job {
     }
 }
 
-/// Waits until all have ended; returns the largest sum of their resident sets, descendants included.
-fn watch(children: &mut [Child]) -> Result<u64> {
-    let mut peak = 0;
-    loop {
-        let resident: u64 = children.iter().map(|child| resident_bytes(child.id())).sum();
-        peak = peak.max(resident);
-        let mut running = false;
-        for child in children.iter_mut() {
-            running |= child.try_wait().map_err(Error::io("cannot wait for a measured process"))?.is_none();
-        }
-        if !running {
-            return Ok(peak);
-        }
-        std::thread::sleep(SAMPLING);
-    }
+/// Waits until all have ended, which is noticed at once; also the largest sum of their resident sets, descendants included.
+fn watch(children: &mut [Child]) -> (Result<()>, u64) {
+    let processes: Vec<u32> = children.iter().map(Child::id).collect();
+    let (over, at_the_end) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let sampler = scope.spawn(move || {
+            let mut peak = 0;
+            while at_the_end.recv_timeout(SAMPLING) == Err(RecvTimeoutError::Timeout) {
+                peak = peak.max(processes.iter().copied().map(resident_bytes).sum());
+            }
+            peak
+        });
+        let ended = children.iter_mut().try_for_each(|child| child.wait().map(drop));
+        drop(over);
+        (
+            ended.map_err(Error::io("cannot wait for a measured process")),
+            sampler.join().unwrap_or(0),
+        )
+    })
 }
 
 /// Resident bytes of a process and all of its descendants; one that has just ended has none.

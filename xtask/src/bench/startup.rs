@@ -17,7 +17,7 @@ pub(crate) struct Arguments {}
 pub(super) fn run(context: &Context, _arguments: &Arguments) -> Result<Report> {
     let component = plugins::component("misbehaving-source")?;
     let pipeline = format!(
-        "[plugin.empty]\npath = {:?}\n[pipeline.nothing]\nplugin = \"empty\"\nvault = \"main\"\nconfig = {{ entries = 0 }}\n",
+        "[plugin.empty]\npath = {:?}\n[pipeline.nothing]\nplugin = \"empty\"\nvault = \"main\"\nconfig = {{ entries = 0 }}\nexpect = {{ min-entries = 0, min-bytes = \"0 B\" }}\n",
         component.display().to_string()
     );
     let vault = VaultSide::new(context, &pipeline)?;

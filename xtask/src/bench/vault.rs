@@ -39,10 +39,13 @@ impl VaultSide {
         &self.scratch
     }
 
-    /// Runs `bulkhead` and says what it cost. Compiled components stay in the user's cache, as they do for a user.
+    /// Runs `bulkhead` and says what it cost. Compiled components stay in a cache beside the binary, as they stay in a user's.
     pub(super) fn run(&self, arguments: &[&str]) -> Result<Cost> {
         let mut command = Command::new(&self.binary);
         command.args(arguments).current_dir(self.scratch.path());
+        command
+            .env("BULKHEAD_CACHE_DIR", self.binary.with_file_name("bulkhead-bench-cache"))
+            .env_remove("BULKHEAD_CONFIG");
         Job::command(command).run()
     }
 
