@@ -83,7 +83,8 @@ async fn a_process_that_dies_after_any_put_leaves_a_good_vault() {
     fill(&writer).await.unwrap();
     writer.commit(record()).await.unwrap();
     let history = std::mem::take(&mut *store.history.as_ref().unwrap().lock().unwrap());
-    assert!(history.len() >= 8);
+    // The lock, content, trees, the index, the snapshot, each at least once.
+    assert!(history.len() >= 5, "only {} puts", history.len());
     let last = history.len() - 1;
     for (number, objects) in history.into_iter().enumerate() {
         let memory = Arc::new(MemoryStore::new());
