@@ -32,7 +32,7 @@ pub enum Destination {
     Addresses(Vec<String>),
     /// `socket`: a Unix socket's path.
     Socket(PathBuf),
-    /// `url`: "http://host[:port][/base]" or "https://…"; for HTTP only.
+    /// `url`: `http://HOST`, with port and base path where they are not the usual ones, or `https://…`; for HTTP only.
     Url(String),
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The modules of the SDK ([`endpoint`](crate::endpoint), [`entries`](crate::entries), …) are a comfortable layer over [`Host`]. In a component the
 //! host is the WebAssembly imports; natively it is whatever [`scope`] put in place on this thread: the test harness
-//! ([`testing`](crate::testing)), or the host's real capabilities, when a plugin is run without its sandbox to measure what the sandbox costs. So a
+//! (feature `testing`), or the host's real capabilities, when a plugin is run without its sandbox to measure what the sandbox costs. So a
 //! plugin's logic is the same code in both worlds.
 //!
 //! A `Host` is shared by the parts of an operation, which natively are threads: hence `Send + Sync`. Resources belong to one thread at a time: `Send`.
