@@ -1,3 +1,5 @@
+//! The folder writer on real folders: what comes back, and what a hostile snapshot cannot do.
+
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::{fs, os::unix::fs::MetadataExt as _};
