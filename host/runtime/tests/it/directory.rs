@@ -173,14 +173,14 @@ async fn attributes_are_set_to_the_nanosecond() {
         nanoseconds: 123_456_789,
     };
     file.set_attributes(Attributes {
-        mode: Some(0o4711),
+        mode: Some(0o1711),
         modified: Some(modified),
         ..Attributes::default()
     })
     .await
     .unwrap();
     let stat = folder.stat(path("made/file")).await.unwrap();
-    assert_eq!((stat.mode, stat.modified), (0o4711, modified));
+    assert_eq!((stat.mode, stat.modified), (0o1711, modified));
     let later = Timestamp {
         seconds: 1_700_000_000,
         nanoseconds: 1,
@@ -200,6 +200,30 @@ async fn attributes_are_set_to_the_nanosecond() {
     assert_eq!((stat.mode, stat.modified, stat.links), (0o640, later, 1));
     folder.create_hard_link(path("made/file"), path("second")).await.unwrap();
     assert_eq!(file.stat().await.unwrap().links, 2);
+}
+
+#[tokio::test]
+async fn no_program_is_left_behind_that_lends_the_hosts_rights() {
+    let top = tempfile::tempdir().unwrap();
+    let folder = open(top.path(), Access::ReadWrite).await;
+    folder.create_folder(path("folder"), 0o755).await.unwrap();
+    let file = folder.open_file(path("file"), OpenMode::Create).await.unwrap();
+    let mode = |mode| Attributes {
+        mode: Some(mode),
+        ..Attributes::default()
+    };
+    for bits in [0o4755, 0o2755, 0o6755] {
+        let denied = Some(FaultKind::PermissionDenied);
+        assert_eq!(kind(file.set_attributes(mode(bits)).await), denied, "{bits:o}");
+        assert_eq!(kind(folder.set_attributes(path("file"), mode(bits)).await), denied, "{bits:o}");
+    }
+    assert_eq!(file.stat().await.unwrap().mode, 0o600);
+    assert_eq!(
+        kind(folder.create_folder(path("new"), 0o4755).await),
+        Some(FaultKind::PermissionDenied)
+    );
+    folder.set_attributes(path("folder"), mode(0o2750)).await.unwrap();
+    assert_eq!(folder.stat(path("folder")).await.unwrap().mode, 0o2750);
 }
 
 #[tokio::test]

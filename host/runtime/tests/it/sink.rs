@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bulkhead_model::FaultKind;
-use bulkhead_runtime::{LimitKind, ObjectBody, PluginError, PutOptions, SinkPool};
+use bulkhead_runtime::{LimitKind, Limits, ObjectBody, PluginError, PutOptions, SinkPool};
 use bytes::Bytes;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -98,15 +98,16 @@ async fn an_instance_that_trapped_is_replaced() {
 #[tokio::test]
 async fn one_call_has_its_own_limits() {
     let root = tempfile::tempdir().unwrap();
-    for (behaviour, limit) in [
-        ("loop-forever", LimitKind::Cpu),
-        ("hang", LimitKind::WallClock),
-        ("eat-memory", LimitKind::Memory),
-    ] {
-        let pool = sink(json!({ "behaviour": behaviour }), root.path(), |limits| {
-            (limits.cpu, limits.wall_clock) = (Duration::from_millis(200), Duration::from_secs(5));
-        });
-        match put(&pool.await, "data/00/a").await.unwrap_err() {
+    // One limit each that is near; all others are as far away as by default.
+    type Change = fn(&mut Limits);
+    let cases: [(&str, LimitKind, Change); 3] = [
+        ("loop-forever", LimitKind::Cpu, |limits| limits.cpu = Duration::from_millis(200)),
+        ("hang", LimitKind::WallClock, |limits| limits.wall_clock = Duration::from_secs(1)),
+        ("eat-memory", LimitKind::Memory, |limits| limits.memory = 16 << 20),
+    ];
+    for (behaviour, limit, change) in cases {
+        let pool = sink(json!({ "behaviour": behaviour }), root.path(), change).await;
+        match put(&pool, "data/00/a").await.unwrap_err() {
             PluginError::Limit(hit) => assert_eq!(hit.limit, limit),
             other => panic!("{other}"),
         }
@@ -131,7 +132,7 @@ async fn what_a_get_returns_has_the_length_that_was_asked_for() {
 async fn a_listing_that_never_ends_ends() {
     let root = tempfile::tempdir().unwrap();
     let pool = sink(json!({ "behaviour": "list-forever" }), root.path(), |limits| {
-        limits.wall_clock = Duration::from_millis(500)
+        limits.wall_clock = Duration::from_secs(1)
     })
     .await;
     let error = pool.list("data/").await.unwrap_err();
@@ -139,4 +140,16 @@ async fn a_listing_that_never_ends_ends() {
         matches!(&error, PluginError::Limit(hit) if hit.limit == LimitKind::WallClock),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn a_listing_that_goes_in_a_circle_is_noticed() {
+    let root = tempfile::tempdir().unwrap();
+    let pool = sink(json!({ "behaviour": "list-same-page" }), root.path(), |_| ()).await;
+    let error = pool.list("data/").await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the sink lists `data/` wrongly: the next page is the one that was asked for"
+    );
+    assert_eq!(fault_kind(error), FaultKind::Protocol);
 }

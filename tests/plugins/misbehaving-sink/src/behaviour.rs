@@ -41,6 +41,8 @@ pub enum Behaviour {
     ListShort,
     /// `list` has always another page.
     ListForever,
+    /// `list` names the page that was asked for as the next one.
+    ListSamePage,
 }
 
 /// An error with everything that an error can have.
@@ -72,7 +74,8 @@ impl Behaviour {
             | Self::ReadShort
             | Self::ReadTooMuch
             | Self::ListShort
-            | Self::ListForever => {}
+            | Self::ListForever
+            | Self::ListSamePage => {}
         }
         Ok(())
     }

@@ -99,16 +99,19 @@ impl Sink for MisbehavingSink {
         into.write_bytes(&content)
     }
 
-    fn list(&mut self, prefix: &str, _page: Option<&str>) -> Result<Page> {
+    fn list(&mut self, prefix: &str, page: Option<&str>) -> Result<Page> {
         let store = Store::open()?;
         let mut objects = store.list(prefix)?;
         match self.due(&store)? {
             Behaviour::ListShort => _ = objects.pop(),
             Behaviour::ListForever => {
-                return Ok(Page {
-                    objects,
-                    next: Some("once more".to_owned()),
-                });
+                let number: u64 = page.and_then(|page| page.parse().ok()).unwrap_or(0);
+                let next = Some((number + 1).to_string());
+                return Ok(Page { objects, next });
+            }
+            Behaviour::ListSamePage => {
+                let next = Some("once more".to_owned());
+                return Ok(Page { objects, next });
             }
             Behaviour::Error => return Err(behaviour::refused("list")),
             _ => {}

@@ -54,13 +54,16 @@ fn timestamp(seconds: i64, nanoseconds: u64) -> Timestamp {
 }
 
 /// Bits and namespaces by which a file gives its rights to whoever runs it.
-const SET_ID: u32 = 0o6000;
+const SET_UID: u32 = 0o4000;
+const SET_GID: u32 = 0o2000;
 const PRIVILEGED_NAMESPACES: [&[u8]; 2] = [b"security.", b"trusted."];
 
-/// Refuses what would let a plugin leave a program behind that others run with the rights of the host's user.
-pub(super) fn refuse_set_id(mode: Option<u32>) -> std::result::Result<(), Fault> {
+/// Refuses what would let a plugin leave a program behind that others run with the rights of the host's user. Of a folder, set-gid only says which group
+/// new files in it belong to.
+pub(super) fn refuse_set_id(mode: Option<u32>, kind: FileType) -> std::result::Result<(), Fault> {
+    let refused = if kind == FileType::Directory { SET_UID } else { SET_UID | SET_GID };
     match mode {
-        Some(mode) if mode & SET_ID != 0 => Err(Fault::new(
+        Some(mode) if mode & refused != 0 => Err(Fault::new(
             FaultKind::PermissionDenied,
             format!("the mode {mode:o} has a set-uid or set-gid bit, which a plugin cannot set"),
         )),
@@ -109,8 +112,12 @@ pub(super) fn change_at(parent: BorrowedFd<'_>, name: &OsStr, attributes: &Attri
 /// `chmod` without following a link. Linux before 6.6 has no such call: the way around is the handle's own name in /proc, as in every libc.
 fn change_mode(parent: BorrowedFd<'_>, name: &OsStr, mode: Mode) -> Result<()> {
     let node = rustix::fs::openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-    if Kind::from_raw_mode(rustix::fs::fstat(&node)?.st_mode) == Kind::Symlink {
-        return Err(Errno::OPNOTSUPP);
+    match Kind::from_raw_mode(rustix::fs::fstat(&node)?.st_mode) {
+        Kind::Symlink => return Err(Errno::OPNOTSUPP),
+        Kind::Directory => {}
+        // What is behind the name is known only now.
+        _ if mode.as_raw_mode() & SET_GID != 0 => return Err(Errno::PERM),
+        _ => {}
     }
     rustix::fs::chmod(format!("/proc/self/fd/{}", node.as_raw_fd()), mode)
 }
@@ -180,15 +187,17 @@ pub(super) fn set_extended_attribute(parent: BorrowedFd<'_>, name: &OsStr, attri
 
 #[cfg(test)]
 mod tests {
-    use super::{refuse_privileged_namespace, refuse_set_id};
+    use super::{FileType, refuse_privileged_namespace, refuse_set_id};
 
     #[test]
     fn what_would_lend_the_hosts_rights_is_refused() {
         for mode in [0o4755, 0o2755, 0o6000] {
-            assert!(refuse_set_id(Some(mode)).is_err(), "{mode:o}");
+            assert!(refuse_set_id(Some(mode), FileType::Regular).is_err(), "{mode:o}");
         }
-        assert!(refuse_set_id(Some(0o1777)).is_ok());
-        assert!(refuse_set_id(None).is_ok());
+        assert!(refuse_set_id(Some(0o4755), FileType::Directory).is_err());
+        assert!(refuse_set_id(Some(0o2755), FileType::Directory).is_ok());
+        assert!(refuse_set_id(Some(0o1777), FileType::Regular).is_ok());
+        assert!(refuse_set_id(None, FileType::Regular).is_ok());
         assert!(refuse_privileged_namespace(b"security.capability").is_err());
         assert!(refuse_privileged_namespace(b"trusted.overlay.opaque").is_err());
         assert!(refuse_privileged_namespace(b"user.comment").is_ok());

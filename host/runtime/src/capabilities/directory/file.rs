@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bulkhead_model::{Fault, FaultKind};
 use bytes::Bytes;
 
-use super::{Attributes, Stat, attributes, blocking, io_fault, shown};
+use super::{Attributes, FileType, Stat, attributes, blocking, io_fault, shown};
 use crate::capabilities::{Budget, check_transfer, transfer_size};
 
 /// An open regular file. Clones are the same open file.
@@ -105,7 +105,7 @@ impl File {
     /// # Errors
     /// `permission-denied`.
     pub async fn set_attributes(&self, attributes: Attributes) -> Result<(), Fault> {
-        attributes::refuse_set_id(attributes.mode)?;
+        attributes::refuse_set_id(attributes.mode, FileType::Regular)?;
         let change = move |file: &std::fs::File| attributes::change(file.as_fd(), &attributes).map_err(Into::into);
         self.change("change the attributes of", change).await
     }

@@ -11,7 +11,7 @@ use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt};
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 use rustix::fs::{AtFlags, Mode, OFlags};
 
-use super::{Attributes, File, Listing, OpenMode, Stat, attributes, blocking, io_fault, shown};
+use super::{Attributes, File, FileType, Listing, OpenMode, Stat, attributes, blocking, io_fault, shown};
 use crate::Access;
 use crate::capabilities::Budget;
 
@@ -134,7 +134,7 @@ impl Folder {
     /// # Errors
     /// `already-exists`, `not-found` where the parent is missing.
     pub async fn create_folder(&self, path: EntryPath, mode: u32) -> Result<(), Fault> {
-        attributes::refuse_set_id(Some(mode))?;
+        attributes::refuse_set_id(Some(mode), FileType::Directory)?;
         self.change("create", path, move |inner, path| {
             inner.at(path, |parent, name| {
                 rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o700))?;
@@ -252,7 +252,8 @@ impl Folder {
     /// # Errors
     /// `not-found`, `permission-denied`, `unsupported`.
     pub async fn set_attributes(&self, path: EntryPath, attributes: Attributes) -> Result<(), Fault> {
-        attributes::refuse_set_id(attributes.mode)?;
+        // Whether set-gid may be is known where the node is: `change_at`.
+        attributes::refuse_set_id(attributes.mode, FileType::Directory)?;
         self.change("change the attributes of", path, move |inner, path| {
             inner.at(path, |parent, name| Ok(attributes::change_at(parent, name, &attributes)?))
         })
