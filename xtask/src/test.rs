@@ -15,15 +15,26 @@ pub(crate) struct Arguments {
     runner: Vec<String>,
 }
 
+/// Builds the binary as the whole workspace sees it, and the tests beside it.
+const WITH_TESTS: &[&str] = &["build", "--workspace", "--bins", "--tests", "--locked"];
+
 /// Builds the binary that black-box tests drive, then runs the tests; documentation examples come first, so that the runner's summary is the last line.
 pub(crate) fn run(console: &Console, arguments: &Arguments) -> Result<()> {
     setup::ensure(console)?;
-    announced(console, &["build", "--package", "bulkhead"])?;
     let everything = !arguments
         .runner
         .iter()
         .any(|word| word.starts_with("-p") || word.starts_with("--package"));
     let selection: &[&str] = if everything { &["--workspace"] } else { &[] };
+    // The binary by itself has fewer features of its dependencies than beside the tests: built alone first, half of them would be compiled twice.
+    announced(
+        console,
+        if everything {
+            WITH_TESTS
+        } else {
+            &["build", "--package", "bulkhead"]
+        },
+    )?;
     let chosen: Vec<&str> = arguments.runner.iter().map(String::as_str).collect();
     if !process::succeeds(&mut process::cargo(["nextest", "--version"])) {
         return announced(console, &[&["test", "--no-fail-fast"], selection, &chosen].concat());

@@ -18,9 +18,9 @@ use crate::process;
 /// there is left alone.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Also install cargo-nextest, the test runner; `cargo xtask test` does without.
+    /// Also install cargo-nextest and cargo-deny; `cargo xtask test` and `cargo xtask lint` do without.
     #[arg(long)]
-    nextest: bool,
+    tools: bool,
     /// Say what is missing, install nothing, and fail if anything is.
     #[arg(long)]
     check: bool,
@@ -76,12 +76,21 @@ pub(crate) fn run(console: &Console, arguments: &Arguments) -> Result<()> {
     if let Ok(toolchain) = guest::find() {
         console.success(&format!("toolchain for plugins: {toolchain}"));
     }
-    if arguments.nextest && !process::succeeds(&mut process::cargo(["nextest", "--version"])) {
-        let mut install = process::cargo(["install", "cargo-nextest", "--locked"]);
-        console.command(&process::line(&install));
-        process::run(&mut install)?;
+    if arguments.tools {
+        install_tool(console, "nextest")?;
+        install_tool(console, "deny")?;
     }
     Ok(())
+}
+
+/// Installs a subcommand of cargo unless it is there.
+fn install_tool(console: &Console, subcommand: &str) -> Result<()> {
+    if process::succeeds(&mut process::cargo([subcommand, "--version"])) {
+        return Ok(());
+    }
+    let mut install = process::cargo(["install", &format!("cargo-{subcommand}"), "--locked"]);
+    console.command(&process::line(&install));
+    process::run(&mut install)
 }
 
 /// Installs what is missing, silently when nothing is.
