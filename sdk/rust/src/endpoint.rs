@@ -106,7 +106,16 @@ impl Connection {
     /// # Errors
     /// `Unreachable` with the reason that TLS gave.
     pub fn start_tls(&mut self) -> Result<TlsSession> {
-        self.inner.start_tls()
+        self.inner.start_tls(&[])
+    }
+
+    /// As [`start_tls`](Self::start_tls), and offers these application protocols in order of preference (ALPN, RFC 7301: `h2`): at most 8, each of 1 to
+    /// 255 bytes. Servers that speak several protocols at one port, HTTP/2 among them, choose by it.
+    ///
+    /// # Errors
+    /// As [`start_tls`](Self::start_tls).
+    pub fn start_tls_offering(&mut self, protocols: &[&str]) -> Result<TlsSession> {
+        self.inner.start_tls(protocols)
     }
 
     /// Says that nothing more will be written.

@@ -162,8 +162,8 @@ pub trait Connection: Any + Send {
     fn read(&self, max: u32, deadline: Option<u64>) -> Result<Option<Vec<u8>>>;
     /// Writes all of at most [`MAX_TRANSFER`] bytes.
     fn write(&self, data: &[u8]) -> Result<()>;
-    /// Negotiates TLS.
-    fn start_tls(&self) -> Result<TlsSession>;
+    /// Negotiates TLS, offering application protocols (ALPN) where there are any.
+    fn start_tls(&self, protocols: &[&str]) -> Result<TlsSession>;
     /// Says that nothing more will be written.
     fn shutdown(&self) -> Result<()>;
     /// The address that was dialled.

@@ -130,8 +130,12 @@ impl endpoint::HostConnection for State {
     }
 
     async fn start_tls(&mut self, connection: Resource<Connection>) -> Answer<TlsSession> {
+        self.start_tls_offering(connection, Vec::new()).await
+    }
+
+    async fn start_tls_offering(&mut self, connection: Resource<Connection>, protocols: Vec<String>) -> Answer<TlsSession> {
         self.count_call()?;
-        let session = self.table.get_mut(&connection)?.start_tls().await;
+        let session = self.table.get_mut(&connection)?.start_tls(&protocols).await;
         answer(session.map(|session| TlsSession {
             protocol: session.protocol,
             peer_certificate: session.peer_certificate,

@@ -115,10 +115,15 @@ async fn negotiate(mut stream: TcpStream, config: Arc<ServerConfig>) -> std::io:
 }
 
 async fn start_tls(grant: EndpointGrant) -> Result<(Connection, TlsSession), Fault> {
+    start_tls_offering(grant, &[]).await
+}
+
+async fn start_tls_offering(grant: EndpointGrant, protocols: &[&str]) -> Result<(Connection, TlsSession), Fault> {
     let mut connection = endpoints(grant).open("server").await?;
     connection.write("SSLReque".into()).await?;
     assert_eq!(connection.read(1, None).await?.unwrap(), "S");
-    let session = connection.start_tls().await?;
+    let protocols: Vec<String> = protocols.iter().map(|protocol| (*protocol).to_owned()).collect();
+    let session = connection.start_tls(&protocols).await?;
     Ok((connection, session))
 }
 
@@ -156,6 +161,22 @@ async fn tls_modes_mean_what_they_mean_to_libpq() {
             assert!(fault.hint.is_some_and(|hint| hint.contains("tls.")));
         }
     }
+}
+
+#[tokio::test]
+async fn application_protocols_reach_a_server_that_chooses_by_them() {
+    let ours = authority();
+    let mut config = ServerConfig::clone(&ours.server);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let address = serve(Arc::new(config)).await;
+    let grant = || tls(&address, TlsMode::VerifyFull, Some(&ours.ca));
+    assert!(start_tls_offering(grant(), &["h2", "http/1.1"]).await.is_ok());
+    assert_eq!(
+        kind(start_tls_offering(grant(), &["postgresql"]).await),
+        Some(FaultKind::Unreachable)
+    );
+    assert_eq!(kind(start_tls_offering(grant(), &["h2"; 9]).await), Some(FaultKind::Limit));
+    assert_eq!(kind(start_tls_offering(grant(), &[""]).await), Some(FaultKind::Limit));
 }
 
 #[tokio::test]
@@ -265,12 +286,12 @@ async fn where_tls_is_required_hardly_anything_passes_in_clear() {
     assert_eq!(connection.read(512, None).await.unwrap().unwrap().len(), 512);
     assert_eq!(kind(connection.read(1, None).await), Some(FaultKind::PermissionDenied));
     // What came before the handshake is never taken for what comes after it.
-    assert_eq!(kind(connection.start_tls().await), Some(FaultKind::Protocol));
+    assert_eq!(kind(connection.start_tls(&[]).await), Some(FaultKind::Protocol));
     let mut connection = open(TlsMode::Prefer).open("server").await.unwrap();
     connection.write(vec![0; 5000].into()).await.unwrap();
     assert_eq!(connection.read(2000, None).await.unwrap().unwrap().len(), 2000);
     let mut connection = open(TlsMode::Disable).open("server").await.unwrap();
-    assert_eq!(kind(connection.start_tls().await), Some(FaultKind::Config));
+    assert_eq!(kind(connection.start_tls(&[]).await), Some(FaultKind::Config));
 }
 
 #[tokio::test]

@@ -237,7 +237,7 @@ impl host::Connection for Connection {
         sent.map_err(|error| Error::new(ErrorKind::ConnectionLost, "the connection broke").with_cause(error))
     }
 
-    fn start_tls(&self) -> Result<TlsSession> {
+    fn start_tls(&self, _protocols: &[&str]) -> Result<TlsSession> {
         if !lock(&self.incoming).bytes.is_empty() {
             return Err(Error::protocol("the peer sent bytes ahead of TLS"));
         }

@@ -156,8 +156,12 @@ impl Connection for endpoint::Connection {
         Ok(Self::write(self, data)?)
     }
 
-    fn start_tls(&self) -> Result<TlsSession> {
-        Ok(Self::start_tls(self)?.into())
+    fn start_tls(&self, protocols: &[&str]) -> Result<TlsSession> {
+        if protocols.is_empty() {
+            return Ok(Self::start_tls(self)?.into());
+        }
+        let protocols: Vec<String> = protocols.iter().map(|protocol| (*protocol).to_owned()).collect();
+        Ok(self.start_tls_offering(&protocols)?.into())
     }
 
     fn shutdown(&self) -> Result<()> {

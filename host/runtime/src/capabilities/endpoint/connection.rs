@@ -196,11 +196,13 @@ impl Connection {
         budget.within(closed).await
     }
 
-    /// Negotiates TLS as the operator's settings say.
+    /// Negotiates TLS as the operator's settings say, offering application protocols (ALPN) where there are any.
     ///
     /// # Errors
-    /// `config` where TLS is disabled, `protocol` where something is unread, `unreachable` where the certificate or the handshake fails.
-    pub async fn start_tls(&mut self) -> Result<TlsSession, Fault> {
+    /// `config` where TLS is disabled, `protocol` where something is unread, `unreachable` where the certificate or the handshake fails, `limit` for
+    /// more protocols than anybody offers.
+    pub async fn start_tls(&mut self, protocols: &[String]) -> Result<TlsSession, Fault> {
+        super::tls::check_protocols(protocols)?;
         if self.endpoint.tls_mode() == TlsMode::Disable {
             let fault = Fault::new(FaultKind::Config, format!("TLS is disabled for {}", self.address.written));
             return Err(fault.hint("write another `tls.mode` than `disable` for this endpoint"));
@@ -219,7 +221,7 @@ impl Connection {
             }
         };
         let host = self.address.host.clone().unwrap_or_default();
-        let handshake = async { endpoint.tls().await?.handshake(tcp, &host, &self.address.written).await };
+        let handshake = async { endpoint.tls().await?.handshake(tcp, &host, &self.address.written, protocols).await };
         let tls = budget.within(handshake).await?;
         let session = super::tls::session(&tls);
         self.stream = Some(Stream::Tls(Box::new(tls)));

@@ -68,16 +68,44 @@ impl TlsClient {
         })
     }
 
+    /// The configuration, with the protocols that a plugin offers instead of those of the endpoint, where there are any.
+    fn offering(&self, protocols: &[String]) -> Arc<ClientConfig> {
+        if protocols.is_empty() {
+            return self.config.clone();
+        }
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.clone().into_bytes()).collect();
+        Arc::new(config)
+    }
+
     /// Negotiates TLS over `tcp` to `host`; `address` is for messages.
-    pub(crate) async fn handshake(&self, tcp: TcpStream, host: &str, address: &str) -> Result<TlsStream<TcpStream>, Fault> {
+    pub(crate) async fn handshake(
+        &self,
+        tcp: TcpStream,
+        host: &str,
+        address: &str,
+        protocols: &[String],
+    ) -> Result<TlsStream<TcpStream>, Fault> {
         let name = self.server_name.as_deref().unwrap_or(host);
         let name = ServerName::try_from(name.to_owned())
             .map_err(|error| config_fault(format!("`{name}` cannot be a server's name in TLS")).caused_by(&error))?;
-        TlsConnector::from(self.config.clone())
+        TlsConnector::from(self.offering(protocols))
             .connect(name, tcp)
             .await
             .map_err(|error| handshake_fault(address, &error))
     }
+}
+
+/// Application protocols that a plugin may offer at once; HTTP clients offer two.
+const MAX_PROTOCOLS: usize = 8;
+
+/// Whether ALPN can carry what a plugin offers (RFC 7301: names of 1 to 255 bytes).
+pub(super) fn check_protocols(protocols: &[String]) -> Result<(), Fault> {
+    if protocols.len() > MAX_PROTOCOLS || protocols.iter().any(|protocol| !(1..=255).contains(&protocol.len())) {
+        let message = format!("at most {MAX_PROTOCOLS} application protocols of 1 to 255 bytes can be offered");
+        return Err(Fault::new(FaultKind::Limit, message));
+    }
+    Ok(())
 }
 
 /// What was agreed on.

@@ -111,7 +111,7 @@ async fn connect(endpoint: &Endpoint, url: &Uri, address: &str, budget: &Arc<Bud
     let stream = match (url.scheme_str(), stream) {
         (Some("https"), Stream::Tcp(tcp)) => {
             let host = dialled.host.unwrap_or_default();
-            Stream::Tls(Box::new(endpoint.tls().await?.handshake(tcp, &host, address).await?))
+            Stream::Tls(Box::new(endpoint.tls().await?.handshake(tcp, &host, address, &[]).await?))
         }
         (_, stream) => stream,
     };
