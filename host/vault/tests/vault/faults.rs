@@ -13,6 +13,10 @@ use crate::support::{Faulty, begin, file, memory_vault, password, path, random, 
 
 /// Within which time a failure must have reached everyone.
 const AT_ONCE: Duration = Duration::from_secs(1);
+/// How often a test may try to be that quick: other programs on the machine can take a second of any attempt.
+const ATTEMPTS: usize = 5;
+/// After which time something is taken to wait for ever.
+const FOR_EVER: Duration = Duration::from_secs(60);
 
 async fn open(store: &Arc<Faulty>) -> Vault {
     Vault::open(store.clone(), &password()).await.unwrap().with_options(small_packs())
@@ -32,9 +36,22 @@ async fn fill(writer: &SnapshotWriter) -> Result<(), WriteError> {
 async fn nothing_lingers(store: &Arc<Faulty>) {
     let begun = Instant::now();
     while Arc::strong_count(store) > 1 {
-        assert!(begun.elapsed() < AT_ONCE, "something still holds the store");
+        assert!(begun.elapsed() < FOR_EVER, "something still holds the store");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// Carries out `scenario`, which returns how long a failure took to reach everyone, until that was at once.
+async fn at_once(scenario: impl AsyncFn() -> Duration) {
+    let mut times = Vec::new();
+    while times.len() < ATTEMPTS {
+        let time = scenario().await;
+        if time < AT_ONCE {
+            return;
+        }
+        times.push(time);
+    }
+    panic!("a failure took {times:?} to reach everyone");
 }
 
 async fn only_the_first_snapshot_is_there(memory: &Arc<MemoryStore>) {
@@ -48,29 +65,31 @@ async fn only_the_first_snapshot_is_there(memory: &Arc<MemoryStore>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_put_that_fails_fails_the_run_whichever_it_is() {
-    let mut number = 0;
-    loop {
-        let (memory, _) = memory_vault().await;
-        let store = Faulty::new(memory.clone());
-        let vault = open(&store).await;
-        store.fail_put.store(number, Ordering::SeqCst);
-        let outcome = match vault.begin(begin(None)).await {
-            Ok(writer) => match fill(&writer).await {
-                Ok(()) => writer.commit(record()).await.map(drop),
+    // How many packs there are depends on which thread is first; so every kind of object is counted for itself.
+    for (kind, at_least) in [("locks/", 1), ("data/", 3), ("index/", 1), ("snapshots/", 1)] {
+        let mut number = 0;
+        loop {
+            let (memory, _) = memory_vault().await;
+            let store = Faulty::new(memory.clone());
+            let vault = open(&store).await;
+            store.fail_put(kind, number);
+            let outcome = match vault.begin(begin(None)).await {
+                Ok(writer) => match fill(&writer).await {
+                    Ok(()) => writer.commit(record()).await.map(drop),
+                    Err(error) => Err(error),
+                },
                 Err(error) => Err(error),
-            },
-            Err(error) => Err(error),
-        };
-        drop(vault);
-        nothing_lingers(&store).await;
-        let Err(error) = outcome else { break };
-        let text = format!("{error:?}");
-        assert!(text.contains("StorageFull"), "{text}");
-        only_the_first_snapshot_is_there(&memory).await;
-        number += 1;
+            };
+            drop(vault);
+            nothing_lingers(&store).await;
+            let Err(error) = outcome else { break };
+            let text = format!("{error:?}");
+            assert!(text.contains("StorageFull"), "{kind} {number}: {text}");
+            only_the_first_snapshot_is_there(&memory).await;
+            number += 1;
+        }
+        assert!(number >= at_least, "only {number} puts of {kind}");
     }
-    // The lock, packs of content, a pack of trees, the index, the snapshot.
-    assert!(number >= 8, "only {number} puts");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,76 +116,92 @@ async fn a_process_that_dies_after_any_put_leaves_a_good_vault() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_reaches_all_writers_at_once() {
-    let (memory, _) = memory_vault().await;
-    let store = Faulty::new(memory.clone());
-    let vault = open(&store).await;
-    let writer = Arc::new(vault.begin(begin(None)).await.unwrap());
-    store.fail_put.store(3, Ordering::SeqCst);
-    let endless = (0..4).map(|number| {
-        let writer = writer.clone();
-        tokio::spawn(async move {
+    at_once(async || {
+        let (memory, _) = memory_vault().await;
+        let store = Faulty::new(memory.clone());
+        let vault = open(&store).await;
+        let writer = Arc::new(vault.begin(begin(None)).await.unwrap());
+        store.fail_put("data/", 2);
+        let mut endless = Vec::new();
+        for number in 0..4 {
+            // Begun before any of them can have failed.
             let mut entry = writer.create(path(format!("{number}")), file()).await.unwrap();
-            for seed in 0.. {
-                if let Err(error) = entry.write(random(1 << 20, number * 1_000_000 + seed).into()).await {
-                    return (error, Instant::now());
+            endless.push(async move {
+                for seed in 0.. {
+                    if let Err(error) = entry.write(random(1 << 20, number * 1_000_000 + seed).into()).await {
+                        return (error, Instant::now());
+                    }
                 }
-            }
-            unreachable!()
-        })
-    });
-    let endless: Vec<_> = endless.collect();
-    let failed = writer.failed().await;
-    let begun = Instant::now();
-    assert!(matches!(failed, WriteError::Cancelled { cause: Cause::Failed(_) }), "{failed}");
-    for task in endless {
-        let (error, when) = task.await.unwrap();
-        assert!(matches!(error, WriteError::Cancelled { .. }), "{error}");
-        assert!(when.saturating_duration_since(begun) < AT_ONCE);
-    }
-    assert!(writer.commit(record()).await.is_err());
-    drop((vault, writer));
-    nothing_lingers(&store).await;
-    only_the_first_snapshot_is_there(&memory).await;
+                unreachable!()
+            });
+        }
+        let endless: Vec<_> = endless.into_iter().map(tokio::spawn).collect();
+        let failed = writer.failed().await;
+        let begun = Instant::now();
+        assert!(matches!(failed, WriteError::Cancelled { cause: Cause::Failed(_) }), "{failed}");
+        let mut last = begun;
+        for task in endless {
+            let (error, when) = task.await.unwrap();
+            assert!(matches!(error, WriteError::Cancelled { .. }), "{error}");
+            last = last.max(when);
+        }
+        assert!(writer.commit(record()).await.is_err());
+        drop((vault, writer));
+        nothing_lingers(&store).await;
+        only_the_first_snapshot_is_there(&memory).await;
+        last - begun
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_hangs_is_left_by_abort() {
-    let (memory, _) = memory_vault().await;
-    let store = Faulty::new(memory.clone());
-    let vault = open(&store).await;
-    let writer = Arc::new(vault.begin(begin(None)).await.unwrap());
-    store.hang_from.store(2, Ordering::SeqCst);
-    let task = {
-        let writer = writer.clone();
-        tokio::spawn(async move { write(&writer, "endless", &random(100 << 20, 1)).await })
-    };
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    assert!(!task.is_finished(), "nothing holds the writer back");
-    let begun = Instant::now();
-    writer.abort().await;
-    assert!(matches!(task.await.unwrap(), Err(WriteError::Cancelled { cause: Cause::Aborted })));
-    assert!(begun.elapsed() < AT_ONCE);
-    drop((vault, writer));
-    nothing_lingers(&store).await;
-    only_the_first_snapshot_is_there(&memory).await;
+    at_once(async || {
+        let (memory, _) = memory_vault().await;
+        let store = Faulty::new(memory.clone());
+        let vault = open(&store).await;
+        let writer = Arc::new(vault.begin(begin(None)).await.unwrap());
+        store.hang_from.store(2, Ordering::SeqCst);
+        let task = {
+            let writer = writer.clone();
+            tokio::spawn(async move { write(&writer, "endless", &random(100 << 20, 1)).await })
+        };
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert!(!task.is_finished(), "nothing holds the writer back");
+        let begun = Instant::now();
+        writer.abort().await;
+        assert!(matches!(task.await.unwrap(), Err(WriteError::Cancelled { cause: Cause::Aborted })));
+        drop((vault, writer));
+        nothing_lingers(&store).await;
+        let time = begun.elapsed();
+        only_the_first_snapshot_is_there(&memory).await;
+        time
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_hangs_is_cancelled_by_dropping_it() {
-    let (memory, _) = memory_vault().await;
-    let store = Faulty::new(memory.clone());
-    let vault = open(&store).await;
-    let writer = vault.begin(begin(None)).await.unwrap();
-    fill(&writer).await.unwrap();
-    store.hang_from.store(0, Ordering::SeqCst);
-    assert!(
-        tokio::time::timeout(Duration::from_millis(300), writer.commit(record()))
-            .await
-            .is_err()
-    );
-    drop((vault, writer));
-    nothing_lingers(&store).await;
-    only_the_first_snapshot_is_there(&memory).await;
+    at_once(async || {
+        let (memory, _) = memory_vault().await;
+        let store = Faulty::new(memory.clone());
+        let vault = open(&store).await;
+        let writer = vault.begin(begin(None)).await.unwrap();
+        fill(&writer).await.unwrap();
+        store.hang_from.store(0, Ordering::SeqCst);
+        assert!(
+            tokio::time::timeout(Duration::from_millis(300), writer.commit(record()))
+                .await
+                .is_err()
+        );
+        let begun = Instant::now();
+        drop((vault, writer));
+        nothing_lingers(&store).await;
+        let time = begun.elapsed();
+        only_the_first_snapshot_is_there(&memory).await;
+        time
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

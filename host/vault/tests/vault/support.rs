@@ -189,8 +189,8 @@ pub(crate) async fn read(reader: &SnapshotReader, name: impl AsRef<[u8]>) -> Vec
 pub(crate) struct Faulty {
     inner: Arc<MemoryStore>,
     puts: AtomicUsize,
-    /// The put that fails, counted from 0.
-    pub(crate) fail_put: AtomicUsize,
+    /// Which objects' puts count for failing, and how many of them are let pass before one fails.
+    failing: Mutex<Option<(&'static str, usize)>>,
     /// The put from which on all hang.
     pub(crate) hang_from: AtomicUsize,
     /// What the store contained after each put, while this is recorded.
@@ -207,10 +207,28 @@ impl Faulty {
         Arc::new(Self {
             inner,
             puts: AtomicUsize::new(0),
-            fail_put: never(),
+            failing: Mutex::default(),
             hang_from: never(),
             history,
         })
+    }
+
+    /// From now on, of the puts of objects whose key begins with `prefix`, the one fails that has `number` before it.
+    pub(crate) fn fail_put(&self, prefix: &'static str, number: usize) {
+        *self.failing.lock().unwrap() = Some((prefix, number));
+    }
+
+    /// Whether this is the put that fails.
+    fn fails(&self, key: &str) -> bool {
+        let mut failing = self.failing.lock().unwrap();
+        match failing.as_mut().filter(|(prefix, _)| key.starts_with(prefix)) {
+            Some((_, 0)) => failing.take().is_some(),
+            Some((_, left)) => {
+                *left -= 1;
+                false
+            }
+            None => false,
+        }
     }
 }
 
@@ -230,7 +248,7 @@ impl ObjectStore for Faulty {
 
     async fn put(&self, key: &str, body: ObjectBody, if_absent: bool) -> Result<(), Fault> {
         let number = self.puts.fetch_add(1, Ordering::SeqCst);
-        if number == self.fail_put.load(Ordering::SeqCst) {
+        if self.fails(key) {
             return Err(Fault::new(FaultKind::StorageFull, "the disk is full"));
         }
         if number >= self.hang_from.load(Ordering::SeqCst) {
