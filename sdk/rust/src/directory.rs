@@ -392,6 +392,11 @@ impl Folder {
         self.0.sync(path.as_ref())
     }
 
+    /// Makes everything durable that was changed on the folder's file system: one call after many files, instead of a [`File::sync`] of each.
+    pub fn sync_file_system(&self) -> Result<()> {
+        self.0.sync_file_system()
+    }
+
     /// Room in its file system.
     pub fn space(&self) -> Result<Space> {
         self.0.space()

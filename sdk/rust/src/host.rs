@@ -225,6 +225,7 @@ pub trait Folder: Send {
     fn extended_attributes(&self, path: &[u8]) -> Result<Vec<ExtendedAttribute>>;
     fn set_extended_attribute(&self, path: &[u8], attribute: &ExtendedAttribute) -> Result<()>;
     fn sync(&self, path: &[u8]) -> Result<()>;
+    fn sync_file_system(&self) -> Result<()>;
     fn space(&self) -> Result<Space>;
 }
 

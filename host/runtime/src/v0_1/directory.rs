@@ -273,6 +273,12 @@ impl HostFolder for State {
         }
     }
 
+    async fn sync_file_system(&mut self, folder: Resource<Folder>) -> Answer<()> {
+        self.count_call()?;
+        let folder = self.table.get(&folder)?.clone();
+        answer(folder.sync_file_system().await)
+    }
+
     async fn space(&mut self, folder: Resource<Folder>) -> Answer<abi::Space> {
         self.count_call()?;
         let space = self.table.get(&folder)?.space().await;

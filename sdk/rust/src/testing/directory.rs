@@ -392,6 +392,10 @@ impl host::Folder for Directory {
         fs::File::open(&path).and_then(|folder| folder.sync_all()).map_err(at(&path))
     }
 
+    fn sync_file_system(&self) -> Result<()> {
+        self.sync(b"")
+    }
+
     fn space(&self) -> Result<Space> {
         Ok(Space {
             available: self.faults.room.load(Ordering::SeqCst),

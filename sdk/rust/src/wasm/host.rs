@@ -276,6 +276,10 @@ impl host::Folder for bindings::directory::Folder {
         Ok(Self::sync(self, path)?)
     }
 
+    fn sync_file_system(&self) -> Result<()> {
+        Ok(Self::sync_file_system(self)?)
+    }
+
     fn space(&self) -> Result<Space> {
         Ok(Self::space(self)?.into())
     }

@@ -296,6 +296,17 @@ impl Folder {
         self.call("sync", path, sync).await
     }
 
+    /// syncfs of the file system that holds the folder; it also reports a write that failed in the background and that nobody was told of.
+    ///
+    /// # Errors
+    /// `io`, `storage-full`; `permission-denied` without the right to write.
+    pub async fn sync_file_system(&self) -> Result<(), Fault> {
+        self.change("sync the file system of", EntryPath::default(), |inner, _| {
+            Ok(rustix::fs::syncfs(readable(&inner.root)?)?)
+        })
+        .await
+    }
+
     /// Space of the file system.
     ///
     /// # Errors
