@@ -1,6 +1,6 @@
 //! Real servers and tools for Bulkhead's tests, its demo and its benchmarks.
 //!
-//! Main types: [`postgres::Cluster`] (a PostgreSQL server of one's own), [`restic::Restic`], [`Scratch`] (a folder that goes away), and
+//! Main types: [`postgres::Cluster`] and [`etcd::Cluster`] (servers of one's own), [`restic::Restic`], [`Scratch`] (a folder that goes away), and
 //! [`Bulkhead`] (the built binary with a configuration). Everything listens on 127.0.0.1 only, lives in scratch folders, and is stopped when its
 //! value is dropped, and also when the test process is killed: see [`guardian`](mod@guardian).
 //!
@@ -9,6 +9,7 @@
 mod bulkhead;
 mod command;
 mod error;
+pub mod etcd;
 pub mod guardian;
 pub mod plugins;
 pub mod postgres;

@@ -24,11 +24,17 @@ pub struct Certificates {
 impl Certificates {
     /// Makes them in `folder`; the server's key is given to `owner`, as PostgreSQL demands.
     pub(super) fn create(folder: PathBuf, owner: ServerUser) -> Result<Self> {
+        let certificates = Self::in_folder(folder)?;
+        owner.own(&certificates.server_key())?;
+        Ok(certificates)
+    }
+
+    /// Makes them in `folder`, for a server that runs as the user of this process.
+    pub fn in_folder(folder: PathBuf) -> Result<Self> {
         let openssl = Tool::find("openssl", "apt-get install openssl")?;
         let certificates = Self { folder, openssl };
         certificates.authority("ca", "Bulkhead test authority")?;
-        certificates.issue("server", "localhost", "subjectAltName=DNS:localhost,IP:127.0.0.1")?;
-        owner.own(&certificates.server_key())?;
+        certificates.issue("server", "localhost", "subjectAltName=DNS:localhost,IP:127.0.0.1", "3650")?;
         Ok(certificates)
     }
 
@@ -46,19 +52,31 @@ impl Certificates {
 
     /// Issues a client certificate for the role `common_name`.
     pub fn issue_client(&self, common_name: &str) -> Result<ClientCertificate> {
-        let name = format!("client-{common_name}");
-        self.issue(&name, common_name, "extendedKeyUsage=clientAuth")?;
+        self.client(&format!("client-{common_name}"), common_name, "3650")
+    }
+
+    /// Issues a client certificate that expired yesterday.
+    pub fn issue_expired_client(&self, common_name: &str) -> Result<ClientCertificate> {
+        self.client(&format!("expired-{common_name}"), common_name, "-1")
+    }
+
+    fn client(&self, name: &str, common_name: &str, days: &str) -> Result<ClientCertificate> {
+        self.issue(name, common_name, "extendedKeyUsage=clientAuth", days)?;
         Ok(ClientCertificate {
             certificate: self.folder.join(format!("{name}.crt")),
             key: self.folder.join(format!("{name}.key")),
         })
     }
 
-    pub(super) fn server_certificate(&self) -> PathBuf {
+    /// The server's certificate.
+    #[must_use]
+    pub fn server_certificate(&self) -> PathBuf {
         self.folder.join("server.crt")
     }
 
-    pub(super) fn server_key(&self) -> PathBuf {
+    /// The server's private key.
+    #[must_use]
+    pub fn server_key(&self) -> PathBuf {
         self.folder.join("server.key")
     }
 
@@ -81,7 +99,7 @@ impl Certificates {
         ])
     }
 
-    fn issue(&self, name: &str, common_name: &str, extension: &str) -> Result<()> {
+    fn issue(&self, name: &str, common_name: &str, extension: &str, days: &str) -> Result<()> {
         self.make_key(name)?;
         let [key, request, certificate, extensions] = ["key", "csr", "crt", "ext"].map(|suffix| format!("{name}.{suffix}"));
         let subject = format!("/CN={common_name}");
@@ -101,7 +119,7 @@ impl Certificates {
             "ca.key",
             "-CAcreateserial",
         ];
-        let rest = ["-days", "3650", "-extfile", &extensions, "-out", &certificate];
+        let rest = ["-days", days, "-extfile", &extensions, "-out", &certificate];
         self.openssl(&[signed.as_slice(), rest.as_slice()].concat())
     }
 

@@ -1,0 +1,204 @@
+//! Preflight: [`check`] asks every member what a backup would meet, and what an operator should know of the cluster's health.
+
+use bulkhead_sdk::{
+    Error, Result, endpoint,
+    types::{Finding, Severity},
+};
+
+use crate::{
+    backup::unreached,
+    config::Config,
+    files,
+    members::{ALARMS, LAG, Reached, survey, usable},
+    rpc::ENDPOINT,
+};
+
+/// From this size on, unused space is worth a word.
+const WORTH_DEFRAGMENTING: i64 = 64 << 20;
+
+/// etcd's default quota (`--quota-backend-bytes`); what a member's is, it does not tell before 3.6.
+const DEFAULT_QUOTA: i64 = 2 << 30;
+
+/// Connects to every member, and looks around.
+pub(crate) fn check(config: &Config) -> Result<Vec<Finding>> {
+    let mut survey = survey(config.user.as_deref())?;
+    let mut findings: Vec<Finding> = survey.unreached.iter().map(unreached).collect();
+    let newest = survey.reached.iter().map(Reached::applied).max().unwrap_or(0);
+    let mut refused = None;
+    let mut is_usable = false;
+    for member in &survey.reached {
+        findings.extend(state(member, newest));
+        match usable(config, member) {
+            Ok(()) => is_usable = true,
+            Err(error) => _ = refused.get_or_insert(error),
+        }
+    }
+    if let Some(error) = refused.filter(|_| !is_usable) {
+        findings.push(from_error("no-usable-member", &error));
+    }
+    if let Some(member) = survey.reached.first_mut() {
+        findings.extend(alarms(config, member)?);
+        findings.extend(unnamed(member));
+        findings.extend(may_snapshot(config, member));
+    }
+    findings.extend(protection(&survey.reached));
+    findings.extend(granted(config));
+    findings.extend(files::token_missing(config));
+    Ok(findings)
+}
+
+/// An error as a finding: the check goes on.
+fn from_error(code: &str, error: &Error) -> Finding {
+    let finding = Finding::error(code, error.to_string());
+    let finding = match &error.hint {
+        Some(hint) => finding.with_hint(hint),
+        None => finding,
+    };
+    match &error.setting {
+        Some(setting) => finding.with_setting(setting),
+        None => finding,
+    }
+}
+
+/// What one member says of itself.
+fn state(member: &Reached, newest: u64) -> Vec<Finding> {
+    let status = &member.status;
+    let address = member.client.address();
+    let role = match (member.is_leader(), status.is_learner) {
+        (true, _) => "leader",
+        (_, true) => "learner",
+        _ => "follower",
+    };
+    let header = status.header.unwrap_or_default();
+    let mut findings = vec![Finding::info(
+        "member-reached",
+        format!(
+            "{address}: etcd {}, {role} {:x} of cluster {:x}, revision {}, {} bytes of which {} are in use",
+            status.version, header.member_id, header.cluster_id, header.revision, status.db_size, status.db_size_in_use
+        ),
+    )];
+    if status.leader == 0 {
+        let message = format!("{address} knows no leader: the cluster has lost its quorum, or this member its way to the others");
+        findings
+            .push(Finding::warning("no-leader", message).with_hint("look at `etcdctl endpoint status --cluster` and the members' logs"));
+    }
+    let lag = newest.saturating_sub(member.applied());
+    if lag > LAG {
+        let message = format!("{address} is {lag} changes behind the others");
+        findings.push(
+            Finding::warning("member-lags", message).with_hint("its disk or network is too slow: a backup reads from another member"),
+        );
+    }
+    let unused = status.db_size - status.db_size_in_use;
+    if status.db_size_in_use > 0 && status.db_size > WORTH_DEFRAGMENTING && unused > status.db_size / 2 {
+        let message = format!(
+            "{address}: {unused} of {} bytes are unused, and travel with every snapshot",
+            status.db_size
+        );
+        findings
+            .push(Finding::warning("defragment", message).with_hint(format!("etcdctl --endpoints={address} defrag, one member at a time")));
+    }
+    if status.db_size > DEFAULT_QUOTA / 10 * 9 {
+        let message = format!(
+            "{address} has {} bytes; etcd's default quota is {DEFAULT_QUOTA}, at which writes are refused",
+            status.db_size
+        );
+        findings.push(
+            Finding::info("quota-near", message).with_hint("compact and defragment, or see to it that `--quota-backend-bytes` is larger"),
+        );
+    }
+    findings
+}
+
+fn alarms(config: &Config, member: &mut Reached) -> Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    for alarm in member.client.alarms()? {
+        let Some((_, accepted, name, meaning)) = ALARMS.iter().find(|(number, ..)| *number == alarm.alarm) else {
+            let message = format!("the member {:x} has raised the alarm {}", alarm.member_id, alarm.alarm);
+            findings.push(Finding::warning("alarm", message));
+            continue;
+        };
+        let severity = if config.accepts(*accepted) {
+            Severity::Warning
+        } else {
+            Severity::Error
+        };
+        let finding = Finding {
+            severity,
+            ..Finding::info(
+                format!("alarm-{name}"),
+                format!("the member {:x} has raised the alarm {meaning}", alarm.member_id),
+            )
+        };
+        let hint =
+            format!("a backup is refused unless `accept = [\"{name}\"]`; `etcdctl alarm list` and `etcdctl alarm disarm` after the cure");
+        findings.push(finding.with_hint(hint).with_setting("accept"));
+    }
+    Ok(findings)
+}
+
+/// Members that the endpoint has no address of. Without the right to list them, nothing is said.
+fn unnamed(member: &mut Reached) -> Option<Finding> {
+    let members = member.client.members().ok()?;
+    let named = endpoint::settings(ENDPOINT).ok()?.addresses.len();
+    let learners = members.iter().filter(|member| member.is_learner).count();
+    if members.len() - learners <= named {
+        return None;
+    }
+    let others: Vec<&str> = members
+        .iter()
+        .flat_map(|member| member.client_urls.iter().map(String::as_str))
+        .collect();
+    let message = format!(
+        "the cluster has {} members, and the endpoint {named} addresses: no other member can take over",
+        members.len()
+    );
+    let hint = format!("write them as `addresses = […]`: {}", others.join(", "));
+    Some(Finding::info("members-not-named", message).with_hint(hint))
+}
+
+/// A snapshot needs the role `root` where authentication is enabled; asking for the first bytes of one finds out.
+fn may_snapshot(config: &Config, member: &mut Reached) -> Option<Finding> {
+    usable(config, member).ok()?;
+    let begun = member
+        .client
+        .start_snapshot()
+        .and_then(|mut call| member.client.next_blob(&mut call));
+    begun.err().map(|error| from_error("snapshot-refused", &error))
+}
+
+/// What somebody on the way could do.
+fn protection(reached: &[Reached]) -> Option<Finding> {
+    let is_local = |address: &str| {
+        ["127.", "[::1]", "localhost:", "/"]
+            .iter()
+            .any(|prefix| address.starts_with(prefix))
+    };
+    let settings = endpoint::settings(ENDPOINT).ok()?;
+    let open = reached
+        .iter()
+        .find(|member| !member.client.encrypted && !is_local(member.client.address()));
+    if open.is_some() {
+        let message = "the whole store, secrets included, would pass over the network unencrypted";
+        return Some(
+            Finding::warning("connection-unencrypted", message)
+                .with_hint("set `tls = { mode = \"verify-full\", ca = \"…\" }` in `endpoint.server`"),
+        );
+    }
+    let encrypted = reached.iter().any(|member| member.client.encrypted);
+    (encrypted && settings.tls < endpoint::TlsMode::VerifyCa).then(|| {
+        let message = "nobody checks that the server is the right one: its certificate is not verified";
+        Finding::warning("server-unverified", message).with_hint("set `tls = { mode = \"verify-full\", ca = \"…\" }` in `endpoint.server`")
+    })
+}
+
+/// Whether the files of the config are there.
+fn granted(config: &Config) -> Vec<Finding> {
+    let looked = config.files.iter().filter_map(|file| {
+        let found = files::open(file).and_then(|(folder, path)| folder.stat(path).map(drop));
+        found
+            .err()
+            .map(|error| from_error("file-not-there", &error.context(format!("`{file}` of the config's `files`"))))
+    });
+    looked.collect()
+}

@@ -1,0 +1,170 @@
+//! Which member a backup reads from: [`survey`] asks all that the TOML names.
+//!
+//! A healthy follower that is up to date comes first: a snapshot costs the leader more than anybody, and a follower has the same content. Nobody is
+//! read from that knows no leader, unless the operator accepts that: what it has may be older than what the cluster has agreed on since.
+
+use bulkhead_sdk::{Error, ErrorKind, Result, warn};
+
+use crate::{
+    config::{Accepted, Config},
+    rpc::{Client, Login, addresses, messages::StatusResponse},
+};
+
+/// Applied entries that a follower may be behind and still count as up to date; a busy cluster makes some thousands a second.
+pub(crate) const LAG: u64 = 5000;
+
+/// A member that answered.
+#[derive(Debug)]
+pub(crate) struct Reached {
+    pub(crate) client: Client,
+    pub(crate) status: StatusResponse,
+}
+
+impl Reached {
+    pub(crate) fn member_id(&self) -> u64 {
+        self.status.header.unwrap_or_default().member_id
+    }
+
+    fn cluster_id(&self) -> u64 {
+        self.status.header.unwrap_or_default().cluster_id
+    }
+
+    pub(crate) fn is_leader(&self) -> bool {
+        self.status.leader != 0 && self.status.leader == self.member_id()
+    }
+
+    /// The index that it has applied; servers before 3.4 don't say.
+    pub(crate) fn applied(&self) -> u64 {
+        match self.status.raft_applied_index {
+            0 => self.status.raft_index,
+            index => index,
+        }
+    }
+}
+
+/// Who answered and who did not.
+#[derive(Debug)]
+pub(crate) struct Survey {
+    /// In the order of preference.
+    pub(crate) reached: Vec<Reached>,
+    pub(crate) unreached: Vec<(String, Error)>,
+}
+
+/// Asks every address of the endpoint for its member's status.
+///
+/// Fails with the first error where nobody answers, and where the addresses belong to different clusters.
+pub(crate) fn survey(user: Option<&str>) -> Result<Survey> {
+    let (mut reached, mut unreached) = (Vec::new(), Vec::new());
+    for address in addresses()? {
+        let asked = Client::open(&address, Login(user)).and_then(|mut client| {
+            let status = client.status()?;
+            Ok(Reached { client, status })
+        });
+        match asked {
+            Ok(member) => reached.push(member),
+            Err(error) => {
+                warn!(address = address; "a member cannot be used: {error}");
+                unreached.push((address, error));
+            }
+        }
+    }
+    if reached.is_empty() {
+        return Err(nobody(unreached));
+    }
+    same_cluster(&reached)?;
+    prefer(&mut reached);
+    Ok(Survey { reached, unreached })
+}
+
+/// The first address's error; the others' are causes.
+fn nobody(unreached: Vec<(String, Error)>) -> Error {
+    let mut errors = unreached.into_iter();
+    let Some((_, first)) = errors.next() else {
+        return Error::config("endpoint.server", "the endpoint has no address");
+    };
+    errors.fold(first, |first, (_, error)| first.with_cause(error))
+}
+
+fn same_cluster(reached: &[Reached]) -> Result<()> {
+    let Some(odd) = reached.iter().find(|member| member.cluster_id() != reached[0].cluster_id()) else {
+        return Ok(());
+    };
+    let message = format!(
+        "{} and {} are members of different clusters ({:x} and {:x})",
+        reached[0].client.address(),
+        odd.client.address(),
+        reached[0].cluster_id(),
+        odd.cluster_id()
+    );
+    Err(Error::new(ErrorKind::Conflict, message).with_hint("give each cluster a pipeline of its own"))
+}
+
+/// Puts the members into the order in which a backup tries them.
+fn prefer(reached: &mut [Reached]) {
+    let newest = reached.iter().map(Reached::applied).max().unwrap_or(0);
+    // Sorting is stable: among equals, the operator's order.
+    reached.sort_by_key(|member| rank(member, newest));
+}
+
+/// Lower is better.
+fn rank(member: &Reached, newest: u64) -> (bool, bool, bool, bool) {
+    let status = &member.status;
+    let is_behind = newest.saturating_sub(member.applied()) > LAG;
+    (
+        status.is_learner || status.leader == 0,
+        is_behind,
+        !status.errors.is_empty(),
+        member.is_leader(),
+    )
+}
+
+/// Fails where this member is none that a backup may be read from.
+pub(crate) fn usable(config: &Config, member: &Reached) -> Result<()> {
+    let address = member.client.address();
+    if member.status.is_learner {
+        let message = format!("the member at {address} is a learner, which serves no snapshots");
+        return Err(Error::new(ErrorKind::Unsupported, message).with_hint("name a voting member's address too"));
+    }
+    if member.status.leader == 0 && !config.accepts(Accepted::NoLeader) {
+        let message = format!("the member at {address} knows no leader: what it has may be out of date");
+        return Err(Error::new(ErrorKind::Server, message)
+            .with_retryable(true)
+            .with_setting("accept")
+            .with_hint("bring the cluster's quorum back; to save what this member has all the same, set `accept = [\"no-leader\"]`"));
+    }
+    Ok(())
+}
+
+/// The alarms of the cluster that forbid a backup, and those that are accepted.
+pub(crate) const ALARMS: [(i32, Accepted, &str, &str); 2] = [
+    (
+        1,
+        Accepted::NoSpace,
+        "no-space",
+        "NOSPACE: the store has reached its quota, and the cluster refuses writes",
+    ),
+    (2, Accepted::Corrupt, "corrupt", "CORRUPT: members disagree about the content"),
+];
+
+/// Fails where an alarm is raised that the operator does not accept.
+pub(crate) fn no_alarm(config: &Config, client: &mut Client) -> Result<()> {
+    for alarm in client.alarms()? {
+        let known = ALARMS.iter().find(|(number, ..)| *number == alarm.alarm);
+        let Some((_, accepted, name, meaning)) = known.filter(|(_, accepted, ..)| !config.accepts(*accepted)) else {
+            continue;
+        };
+        let kind = match accepted {
+            Accepted::Corrupt => ErrorKind::SourceDamaged,
+            Accepted::NoSpace | Accepted::NoLeader => ErrorKind::StorageFull,
+        };
+        let cure = match accepted {
+            Accepted::Corrupt => "find the odd member with `etcdctl endpoint hashkv --cluster`, remove it and add it anew",
+            Accepted::NoSpace | Accepted::NoLeader => "compact and defragment, then `etcdctl alarm disarm`",
+        };
+        let message = format!("the member {:x} has raised the alarm {meaning}", alarm.member_id);
+        return Err(Error::new(kind, message).with_setting("accept").with_hint(format!(
+            "{cure}; to back up what is there all the same, set `accept = [\"{name}\"]`"
+        )));
+    }
+    Ok(())
+}

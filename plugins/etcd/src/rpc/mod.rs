@@ -1,0 +1,8 @@
+//! etcd's API over gRPC: [`Client`] is one member, `messages.rs` has what is said, `explain.rs` what the server's errors mean to an operator.
+
+mod client;
+mod explain;
+pub mod messages;
+
+pub(crate) use client::{Client, ENDPOINT, Login, PASSWORD, addresses};
+pub(crate) use explain::explain;
