@@ -11,6 +11,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -45,11 +46,17 @@ impl Cache {
         self.folder.join(format!("{}-{}.compiled", digest.hex(), self.engine_hash))
     }
 
-    /// The compiled component; `None` where there is none, or where the file is damaged.
+    /// The compiled component; `None` where there is none, or where the file is damaged or cannot be read.
     pub(crate) fn load(&self, engine: &Engine, digest: &PluginDigest) -> Result<Option<Component>, RuntimeError> {
         let path = self.path(digest);
-        let Some(code) = read_checked(&path)? else {
-            return Ok(None);
+        let code = match read_checked(&path) {
+            Ok(Some(code)) => code,
+            Ok(None) => return Ok(None),
+            Err(RuntimeError::Cache { path, cause }) => {
+                tracing::warn!(path = %path.display(), cause, "a compiled plugin cannot be read: compiling anew");
+                return Ok(None);
+            }
+            Err(foreign) => return Err(foreign),
         };
         // SAFETY: the bytes are what `Component::serialize` gave to `store` of this same host: the file and its folder belong to this user and nobody
         // else can write them, and their SHA-256 was just verified. The engine checks version and configuration itself.
@@ -105,6 +112,12 @@ fn read_checked(path: &Path) -> Result<Option<Vec<u8>>, RuntimeError> {
     let mut file = match OpenOptions::new().read(true).custom_flags(no_follow).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) => {
+            return Err(RuntimeError::ForeignCache {
+                path: path.to_owned(),
+                fault: "is a symbolic link".to_owned(),
+            });
+        }
         Err(error) => return Err(failed(error)),
     };
     check_owner(path, &file.metadata().map_err(failed)?)?;

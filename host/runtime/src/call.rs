@@ -13,6 +13,7 @@ use wasmtime_wasi::I32Exit;
 
 use crate::capabilities::Budget;
 use crate::capabilities::log::PluginLog;
+use crate::capabilities::redact::Redact;
 use crate::state::LimitTrap;
 use crate::{Cancellation, LimitExceeded, LimitKind, PluginError, Trap};
 
@@ -38,9 +39,9 @@ enum Stop {
 }
 
 impl Call<'_> {
-    /// Drives `guest` to its end, or drops it when it is cancelled or hits a limit. After an error other than `PluginError::Fault` its store must not be
+    /// Drives `guest` to its end, with what it was told in secret blotted out of what it says, or drops it when it is cancelled or hits a limit. After an error other than `PluginError::Fault` its store must not be
     /// entered again.
-    pub(crate) async fn run<T>(&self, guest: impl Future<Output = wasmtime::Result<Result<T, Fault>>>) -> Result<T, PluginError> {
+    pub(crate) async fn run<T: Redact>(&self, guest: impl Future<Output = wasmtime::Result<Result<T, Fault>>>) -> Result<T, PluginError> {
         let limit = self.budget.limits().cpu;
         let metered = Metered {
             guest: Box::pin(guest),
@@ -56,8 +57,14 @@ impl Call<'_> {
         match (end, self.budget.exceeded()) {
             (Err(Stop::Cancelled), _) => Err(PluginError::Cancelled),
             (Err(Stop::Limit(limit)), _) | (Ok(_), Some(limit)) => Err(self.exceeded(limit)),
-            (Ok(Ok(Ok(value))), None) => Ok(value),
-            (Ok(Ok(Err(fault))), None) => Err(self.fault(fault)),
+            (Ok(Ok(Ok(mut value))), None) => {
+                value.redact(self.log.redactor());
+                Ok(value)
+            }
+            (Ok(Ok(Err(mut fault))), None) => {
+                fault.redact(self.log.redactor());
+                Err(self.fault(fault))
+            }
             (Ok(Err(trap)), None) => Err(self.trap(&trap)),
         }
     }
@@ -76,7 +83,10 @@ impl Call<'_> {
 
     pub(crate) fn exceeded(&self, limit: LimitKind) -> PluginError {
         let value = self.budget.limits().show(limit);
-        let hint = format!("write another `limits.{limit}` in [{}] if the plugin should have more", self.table);
+        let hint = match limit {
+            LimitKind::CallArguments => "this bound cannot be changed: report it to the plugin's author".to_owned(),
+            _ => format!("write another `limits.{limit}` in [{}] if the plugin should have more", self.table),
+        };
         PluginError::Limit(LimitExceeded {
             plugin: self.plugin.to_owned(),
             limit,
@@ -104,7 +114,7 @@ impl Call<'_> {
     }
 }
 
-/// The limit that has raised a trap. Two of the engine's own limits have no type; they are known by their words, which tests pin down.
+/// The limit that has raised a trap. Three of the engine's own limits have no type; they are known by their words, which tests pin down.
 fn hit_limit(error: &wasmtime::Error) -> Option<LimitKind> {
     if let Some(LimitTrap(limit)) = error.downcast_ref() {
         return Some(*limit);
@@ -115,6 +125,9 @@ fn hit_limit(error: &wasmtime::Error) -> Option<LimitKind> {
     let message = error.root_cause().to_string();
     if message.starts_with("resource limit exceeded") {
         return Some(LimitKind::ComponentInstances);
+    }
+    if message.contains("fuel allocated for hostcalls has been exhausted") {
+        return Some(LimitKind::CallArguments);
     }
     message.contains("store handle limit exceeded").then_some(LimitKind::Resources)
 }

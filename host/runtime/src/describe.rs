@@ -67,7 +67,7 @@ pub(crate) async fn describe(engine: &Engine, component: &Component, kind: Plugi
 }
 
 /// A host side without a single grant.
-fn nothing(limits: Limits) -> HostSide {
+pub(crate) fn nothing(limits: Limits) -> HostSide {
     let log = Arc::new(PluginLog::new("?", tracing::Span::current(), limits.log_volume));
     let budget = Arc::new(Budget::new(limits));
     let endpoints = Endpoints::new(&Granted::new("", "endpoint", "", BTreeMap::new()), budget.clone());

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::PluginKind;
 
 const MIB: u64 = 1 << 20;
+/// Bytes that one host call, or one answer, may bring out of the guest in strings and lists: one transfer and its arguments, or a page of 10,000 objects.
+pub(crate) const CALL_ARGUMENTS: usize = 16 << 20;
 
 /// Limits of one plugin: the `limits` table of a pipeline or sink. For a source they hold for each operation, for a sink for each call of one
 /// (put, get, …) where they measure a use over time (cpu, wall-clock, host-calls, bytes-written, log-volume), else for each instance.
@@ -35,7 +37,8 @@ pub struct Limits {
     pub connections: u64,
     /// `log-volume`: bytes of log records of the whole operation; what is beyond is dropped and counted.
     pub log_volume: u64,
-    /// `parts`: instances that work at the same time on one operation, the first included; never fewer than two where the source splits its work.
+    /// `parts`: parts of one operation that work at the same time, each in an instance of its own, beside the instance that started them and keeps what
+    /// they share; at least 1.
     pub parts: u64,
 }
 
@@ -84,6 +87,7 @@ impl Limits {
             LimitKind::Connections => self.connections.to_string(),
             LimitKind::LogVolume => bytes(self.log_volume),
             LimitKind::Parts => self.parts.to_string(),
+            LimitKind::CallArguments => bytes(CALL_ARGUMENTS as u64),
             // Of a component, not of a plugin at work: see `LoadLimits`.
             LimitKind::ComponentSize | LimitKind::CompileTime => String::new(),
         }
@@ -146,6 +150,8 @@ pub enum LimitKind {
     Connections,
     LogVolume,
     Parts,
+    /// Bytes that one host call or one answer of the plugin brings in strings and lists: 16 MiB, without a TOML key.
+    CallArguments,
     ComponentSize,
     CompileTime,
 }
@@ -167,6 +173,7 @@ impl LimitKind {
             Self::Connections => "connections",
             Self::LogVolume => "log-volume",
             Self::Parts => "parts",
+            Self::CallArguments => "call-arguments",
             Self::ComponentSize => "component-size",
             Self::CompileTime => "compile-time",
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::capabilities::Granted;
+use crate::capabilities::{Granted, grant_hint};
 use crate::description::{Description, Operation, Operations};
 use crate::grants::{DirectoryGrant, EndpointGrant, Grants, SecretGrant, UnusedGrant};
 use crate::v0_1::Capabilities;
@@ -115,7 +115,7 @@ impl Rights {
                 operation,
                 grant: format!("{kind}.{name}"),
                 purpose: wanted.purpose.to_owned(),
-                hint: format!("add `{kind}.{name} = {example}` to [{table}]"),
+                hint: grant_hint(kind, &name, example, table),
             }));
         }
         Ok(())

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
+use tokio::io::AsyncReadExt;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -103,8 +104,12 @@ impl Runtime {
             path: path.to_owned(),
             cause: error.to_string(),
         };
-        check_size(tokio::fs::metadata(path).await.map_err(unreadable)?.len(), limits)?;
-        let component = tokio::fs::read(path).await.map_err(unreadable)?;
+        // What a file's size says need not be what comes out of it.
+        let mut component = Vec::new();
+        let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
+        let mut bounded = file.take(limits.component_size.saturating_add(1));
+        bounded.read_to_end(&mut component).await.map_err(unreadable)?;
+        check_size(component.len() as u64, limits)?;
         let digest = PluginDigest::of(&component);
         match expected {
             Some(expected) if expected != digest => Err(LoadError::Digest {

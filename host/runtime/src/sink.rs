@@ -11,6 +11,7 @@ use wasmtime::Store;
 
 use crate::call::Call;
 use crate::capabilities::content::{ContentReader, ContentWriter};
+use crate::capabilities::redact::Redact;
 use crate::instance::{Prepared, Surroundings};
 use crate::parts::Parts;
 use crate::state::State;
@@ -27,8 +28,8 @@ const MAX_LISTED: usize = 5_000_000;
 const MAX_KEY: usize = 128;
 /// Longest mark of a next page, in bytes.
 const MAX_MARK: usize = 4096;
-/// Largest object that is fetched, whatever the traits say: repository files are of some tens of MiB, an index of a large vault more.
-const MAX_OBJECT: u64 = 1 << 30;
+/// Most bytes that one `get` takes, whatever the traits say: packs are read in ranges, and the largest index file of any restic is far smaller.
+const MAX_FETCHED: u64 = 256 << 20;
 
 /// The content of an object: parts that are never concatenated.
 #[derive(Debug, Clone)]
@@ -170,11 +171,16 @@ impl SinkPool {
     /// Fetches an object or a range of it; what comes has exactly the length asked for.
     ///
     /// # Errors
-    /// `not-found`; `corrupt` for a range beyond the end.
+    /// `not-found`; `corrupt` for a range beyond the end; `limit` above 256 MiB, and above the sink's own largest object.
     pub async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Bytes, PluginError> {
         let _place = self.place().await?;
         let expected = range.as_ref().map(|range| range.end.saturating_sub(range.start));
-        let limit = usize::try_from(expected.unwrap_or(MAX_OBJECT).min(MAX_OBJECT)).unwrap_or(usize::MAX);
+        let largest = self.traits().await?.max_object_size.min(MAX_FETCHED);
+        if expected.is_some_and(|expected| expected > largest) {
+            let message = format!("more than the {largest} bytes of `{key}` that are fetched at once were asked for");
+            return Err(PluginError::Fault(Fault::new(FaultKind::Limit, message)));
+        }
+        let limit = usize::try_from(expected.unwrap_or(largest)).unwrap_or(usize::MAX);
         let content = ContentWriter::new(limit, if expected.is_some() { limit } else { 0 });
         let into = content.clone();
         self.run("get", self.deadline(), async |sink: &mut Instance| {
@@ -277,7 +283,7 @@ impl SinkPool {
     }
 
     /// Runs one operation in an idle instance, or a new one. The instance goes back unless the operation left it in the middle of something.
-    async fn run<T>(
+    async fn run<T: Redact>(
         &self,
         function: &'static str,
         deadline: Instant,

@@ -1,9 +1,11 @@
 //! Operations of a source plugin, each in an instance of its own.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bulkhead_model::{EntryPath, Fact, Fault, FaultKind, Finding, Proof};
 use bytes::Bytes;
+use futures_util::FutureExt;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -11,13 +13,17 @@ use wasmtime::Store;
 
 use crate::call::Call;
 use crate::capabilities::entries::{Entries, MAX_CHECKPOINT};
+use crate::capabilities::redact::Redact;
 use crate::capabilities::snapshot::Snapshot;
 use crate::instance::{Prepared, Surroundings};
-use crate::parts::{MAX_WORK, Part, Parts, StartPart};
+use crate::parts::{Held, MAX_WORK, Part, Parts, Shelf, StartPart};
 use crate::ports::{EntryStore, SnapshotStore};
 use crate::state::State;
 use crate::v0_1::{SourceGuest, SourcePluginPre};
 use crate::{Cancellation, LoadError, Operation, OperationContext, Plugin, PluginError, PluginKind, PluginSetup, UnusedGrant};
+
+/// Most parts of one operation that work at once, whatever the limit says.
+const MAX_PARTS: u64 = 1024;
 
 /// What a backup gets.
 #[derive(Clone)]
@@ -237,7 +243,7 @@ struct Shared {
 
 impl Running {
     /// Makes an instance, configures it, and calls it. All its parts have ended when this returns.
-    async fn run<T>(
+    async fn run<T: Redact>(
         self,
         call: impl AsyncFnOnce(&SourceGuest, &mut Store<State>) -> wasmtime::Result<Result<T, Fault>>,
     ) -> Result<T, PluginError> {
@@ -273,7 +279,7 @@ fn function_name(operation: Operation) -> &'static str {
 }
 
 impl Shared {
-    async fn call<T>(
+    async fn call<T: Redact>(
         &self,
         function: &'static str,
         cancellation: &Cancellation,
@@ -309,30 +315,23 @@ impl Shared {
     }
 }
 
-/// What a part hands to the instance that started it.
-fn bounded_outcome(outcome: Vec<u8>) -> Result<Vec<u8>, PluginError> {
-    if outcome.len() <= MAX_WORK {
-        return Ok(outcome);
-    }
-    let message = format!("the outcome of a part has {} bytes, more than {MAX_WORK}", outcome.len());
-    Err(PluginError::Fault(Fault::new(FaultKind::Limit, message)))
-}
-
 /// The parts of an operation.
 struct Team {
     shared: Arc<Shared>,
     tasks: Mutex<JoinSet<()>>,
-    /// Instances that may work beside the first.
+    /// Parts that may work at once, beside the instance that started them.
     places: Arc<Semaphore>,
+    shelf: Shelf,
 }
 
 impl Team {
     fn new(shared: Arc<Shared>) -> Self {
-        let others = shared.source.0.prepared.limits.parts.saturating_sub(1).clamp(1, 1024);
+        let at_once = shared.source.0.prepared.limits.parts.clamp(1, MAX_PARTS);
         Self {
             shared,
             tasks: Mutex::default(),
-            places: Arc::new(Semaphore::new(usize::try_from(others).unwrap_or(1))),
+            places: Arc::new(Semaphore::new(usize::try_from(at_once).unwrap_or(1))),
+            shelf: Shelf::default(),
         }
     }
 
@@ -344,15 +343,19 @@ impl Team {
 }
 
 impl StartPart for Team {
-    fn start(&self, work: Vec<u8>) -> Part {
-        let (shared, places) = (self.shared.clone(), self.places.clone());
+    fn start(&self, work: Vec<u8>) -> Result<Part, Fault> {
+        let work = self
+            .shelf
+            .keep(work)
+            .map_err(|fault| fault.hint("the plugin has to wait for some of its parts before it starts more"))?;
+        let (shared, places, shelf) = (self.shared.clone(), self.places.clone(), self.shelf.clone());
         let (report, outcome) = oneshot::channel();
         let task = async move {
             // Closed never: it lives as long as the operation.
             let _place = places.acquire_owned().await;
-            let run = async |guest: &SourceGuest, store: &mut Store<State>| guest.run_part(store, &work).await;
-            let result = shared.call("run-part", &shared.cancellation, Parts::default(), run).await;
-            let result = result.and_then(bounded_outcome);
+            // A panic is the host's own defect. Whatever it is, the operation must not go on as if the part had never been.
+            let ended = AssertUnwindSafe(run_part(&shared, work, &shelf)).catch_unwind().await;
+            let result = ended.unwrap_or_else(|_| Err(panicked()));
             let _ = report.send(result.map_err(|error| {
                 shared.fail(error.clone());
                 error.into_fault()
@@ -362,6 +365,25 @@ impl StartPart for Team {
         while tasks.try_join_next().is_some() {}
         let task = tasks.spawn(task);
         drop(tasks);
-        Part::new(outcome, task)
+        Ok(Part::new(outcome, task))
     }
+}
+
+/// What a part hands to the instance that started it.
+async fn run_part(shared: &Shared, work: Held, shelf: &Shelf) -> Result<Held, PluginError> {
+    let run = async |guest: &SourceGuest, store: &mut Store<State>| guest.run_part(store, &work.bytes).await;
+    let outcome = shared.call("run-part", &shared.cancellation, Parts::default(), run).await?;
+    if outcome.len() > MAX_WORK {
+        let message = format!("the outcome of a part has {} bytes, more than {MAX_WORK}", outcome.len());
+        return Err(PluginError::Fault(Fault::new(FaultKind::Limit, message)));
+    }
+    drop(work);
+    shelf.keep(outcome).map_err(PluginError::Fault)
+}
+
+fn panicked() -> PluginError {
+    PluginError::Fault(Fault::new(
+        FaultKind::Internal,
+        "a part of the operation ended in a panic of the host",
+    ))
 }

@@ -6,7 +6,6 @@ use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, Result, Store, bail};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use crate::capabilities::Budget;
 use crate::capabilities::directory::Directories;
 use crate::capabilities::endpoint::Endpoints;
 use crate::capabilities::entries::Entries;
@@ -14,12 +13,12 @@ use crate::capabilities::http::HttpClient;
 use crate::capabilities::log::PluginLog;
 use crate::capabilities::secrets::Secrets;
 use crate::capabilities::snapshot::Snapshot;
+use crate::capabilities::{Budget, MAX_TRANSFER};
+use crate::limits::CALL_ARGUMENTS;
 use crate::output::LogOutput;
 use crate::parts::Parts;
 use crate::{LimitKind, Limits, ProgressObserver};
 
-/// Bytes that one host call may bring out of the guest in strings and lists: one transfer and its arguments, or a page of 10,000 objects.
-const CALL_TRANSFER: usize = 16 << 20;
 /// Bytes per element of a table, for the memory limit.
 const TABLE_ELEMENT: usize = size_of::<usize>();
 
@@ -57,6 +56,8 @@ impl State {
     pub(crate) fn store(engine: &wasmtime::Engine, host: HostSide) -> Store<Self> {
         let limits = host.budget.limits().clone();
         let mut wasi = WasiCtx::builder();
+        // They are made in one piece on the host.
+        wasi.max_random_size(MAX_TRANSFER as u64);
         wasi.stdout(LogOutput::new(host.log.clone(), false))
             .stderr(LogOutput::new(host.log.clone(), true));
         let mut table = ResourceTable::new();
@@ -75,7 +76,7 @@ impl State {
             },
         );
         store.limiter(|state| &mut state.limiter);
-        store.set_hostcall_fuel(CALL_TRANSFER);
+        store.set_hostcall_fuel(CALL_ARGUMENTS);
         // The engine counts a borrow beside the handle that it borrows from.
         store.set_max_component_handles(resources.saturating_mul(2));
         // Every tick of the engine's clock gives way to other tasks, and to whoever wants to stop this one.
@@ -174,5 +175,24 @@ impl ResourceLimiter for Limiter {
 
     fn memories(&self) -> usize {
         self.instances
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use wasmtime_wasi::p2::bindings::random::random::Host;
+    use wasmtime_wasi::random::WasiRandomView;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn random_numbers_come_a_mebibyte_at_a_time() {
+        let engine = crate::engine::engine().unwrap();
+        let limits = Limits::default_for(crate::PluginKind::Source);
+        let mut store = State::store(&engine, crate::describe::nothing(limits));
+        let random = store.data_mut().random();
+        assert_eq!(random.get_random_bytes(1 << 20).unwrap().len(), 1 << 20);
+        assert!(random.get_random_bytes((1 << 20) + 1).is_err());
     }
 }

@@ -1,12 +1,37 @@
 //! What an operation may still use of the limits that all its instances share.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bulkhead_model::{Fault, FaultKind};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{LimitKind, Limits};
+
+/// Descriptors of one operation, so that none takes those of the whole host.
+const MAX_FILES: usize = 256;
+const MAX_FOLDERS: usize = 64;
+const MAX_LISTINGS: usize = 64;
+/// Threads that one operation's calls on directories may hold at once: a file server that is dead holds up each of them for good.
+const MAX_BLOCKED: usize = 16;
+
+/// What an operation has open in directories; each kind has a bound of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Descriptor {
+    File,
+    Folder,
+    Listing,
+}
+
+/// Places for descriptors and blocked threads.
+#[derive(Debug)]
+struct Places {
+    files: Arc<Semaphore>,
+    folders: Arc<Semaphore>,
+    listings: Arc<Semaphore>,
+    blocked: Arc<Semaphore>,
+}
 
 /// Counters of one operation. The first limit that is hit is remembered: whatever the plugin makes of the refusal, its operation has failed by it.
 #[derive(Debug)]
@@ -15,6 +40,7 @@ pub struct Budget {
     bytes_written: AtomicU64,
     entries: AtomicU64,
     connections: AtomicU64,
+    places: Places,
     exceeded: OnceLock<LimitKind>,
 }
 
@@ -27,6 +53,12 @@ impl Budget {
             bytes_written: AtomicU64::new(0),
             entries: AtomicU64::new(0),
             connections: AtomicU64::new(0),
+            places: Places {
+                files: Arc::new(Semaphore::new(MAX_FILES)),
+                folders: Arc::new(Semaphore::new(MAX_FOLDERS)),
+                listings: Arc::new(Semaphore::new(MAX_LISTINGS)),
+                blocked: Arc::new(Semaphore::new(MAX_BLOCKED)),
+            },
             exceeded: OnceLock::new(),
         }
     }
@@ -90,6 +122,31 @@ impl Budget {
 
     pub(crate) fn disconnect(&self) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Takes a place for something to be opened in a directory; it is given back when the place is dropped.
+    pub(crate) fn descriptor(&self, kind: Descriptor) -> Result<OwnedSemaphorePermit, Fault> {
+        self.not_exceeded()?;
+        let (places, most, what) = match kind {
+            Descriptor::File => (&self.places.files, MAX_FILES, "files"),
+            Descriptor::Folder => (&self.places.folders, MAX_FOLDERS, "folders"),
+            Descriptor::Listing => (&self.places.listings, MAX_LISTINGS, "listings"),
+        };
+        let full = |_| Fault::new(FaultKind::Limit, format!("at most {most} {what} are open at once"));
+        places.clone().try_acquire_owned().map_err(full)
+    }
+
+    /// Runs a call that may block on the blocking pool, at most 16 of an operation at once. A call that nobody waits for any more keeps its place until
+    /// the operating system lets it go.
+    pub(crate) async fn blocking<T: Send + 'static>(&self, call: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
+        let shutting_down = || Fault::new(FaultKind::Cancelled, "the host is shutting down");
+        let place = self.places.blocked.clone().acquire_owned().await.map_err(|_| shutting_down())?;
+        let held = move || {
+            let result = call();
+            drop(place);
+            result
+        };
+        tokio::task::spawn_blocking(held).await.unwrap_or_else(|_| Err(shutting_down()))
     }
 
     /// Bounds how long a host call may wait.

@@ -75,12 +75,12 @@ impl ContentWriter {
     /// Appends.
     ///
     /// # Errors
-    /// `limit` when it gets longer than what was asked for.
+    /// `limit` when it gets longer than what is taken.
     pub fn write(&self, data: &[u8]) -> Result<(), Fault> {
         check_transfer(data.len())?;
         let mut buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
         if data.len() > self.limit - buffer.len() {
-            let message = format!("the content is longer than the {} bytes that were asked for", self.limit);
+            let message = format!("the content is longer than {} bytes, and no more is taken", self.limit);
             return Err(Fault::new(FaultKind::Limit, message));
         }
         buffer.extend_from_slice(data);

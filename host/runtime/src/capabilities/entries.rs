@@ -29,6 +29,8 @@ pub struct Entries {
 pub struct EntryWriter {
     /// `None` once finished.
     writer: Option<Box<dyn ports::EntryWriter>>,
+    /// What a write failed with: it may have been stored in part, so that nothing more can come after it.
+    broken: Option<Fault>,
     hasher: Option<Hasher>,
     budget: Arc<Budget>,
     _open: Arc<()>,
@@ -57,6 +59,7 @@ impl Entries {
         let writer = self.budget.within(self.store.create(path, metadata)).await?;
         Ok(EntryWriter {
             writer: Some(writer),
+            broken: None,
             hasher: digest.map(Hasher::new),
             budget: self.budget.clone(),
             _open: self.open.clone(),
@@ -104,11 +107,17 @@ impl EntryWriter {
     pub async fn write(&mut self, data: Bytes) -> Result<(), Fault> {
         check_transfer(data.len())?;
         self.budget.write(data.len() as u64)?;
+        self.whole()?;
         let writer = self.writer.as_mut().ok_or_else(finished)?;
         if let Some(hasher) = &mut self.hasher {
             hasher.update(&data);
         }
-        self.budget.within(writer.write(data)).await
+        let written = self.budget.within(writer.write(data)).await;
+        written.inspect_err(|fault| self.broken = Some(fault.clone()))
+    }
+
+    fn whole(&self) -> Result<(), Fault> {
+        self.broken.clone().map_or(Ok(()), Err)
     }
 
     /// Appends zero bytes.
@@ -117,6 +126,7 @@ impl EntryWriter {
     /// As [`EntryWriter::write`].
     pub async fn write_zeros(&mut self, length: u64) -> Result<(), Fault> {
         self.budget.write(length)?;
+        self.whole()?;
         let writer = self.writer.as_mut().ok_or_else(finished)?;
         // Terabytes of zeros are work as well, for the port and for a digest: give way in between, so that limits and cancellation are seen.
         let piece = if self.hasher.is_some() { HASHED_ZEROS } else { ZEROS };
@@ -126,7 +136,8 @@ impl EntryWriter {
             if let Some(hasher) = &mut self.hasher {
                 hasher.update_zeros(part);
             }
-            self.budget.within(writer.write_zeros(part)).await?;
+            let written = self.budget.within(writer.write_zeros(part)).await;
+            written.inspect_err(|fault| self.broken = Some(fault.clone()))?;
             left -= part;
             tokio::task::yield_now().await;
         }
@@ -138,6 +149,7 @@ impl EntryWriter {
     /// # Errors
     /// What the port says; `internal` when it was finished before.
     pub async fn finish(&mut self) -> Result<FinishedEntry, Fault> {
+        self.whole()?;
         let writer = self.writer.take().ok_or_else(finished)?;
         let digest = self.hasher.as_mut().map(Hasher::finish);
         let size = self.budget.within(writer.finish()).await?;
@@ -183,6 +195,7 @@ mod tests {
         for hasher in [None, Some(Hasher::new(DigestAlgorithm::Sha256))] {
             let mut writer = EntryWriter {
                 writer: Some(Box::new(Accepting)),
+                broken: None,
                 hasher,
                 budget: Arc::new(Budget::new(Limits::default_for(PluginKind::Source))),
                 _open: Arc::new(()),
@@ -200,6 +213,7 @@ mod tests {
         limits.bytes_written = 1 << 39;
         let mut writer = EntryWriter {
             writer: Some(Box::new(Accepting)),
+            broken: None,
             hasher: None,
             budget: Arc::new(Budget::new(limits)),
             _open: Arc::new(()),

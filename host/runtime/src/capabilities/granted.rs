@@ -13,6 +13,15 @@ pub struct Granted<T> {
     grants: BTreeMap<String, T>,
 }
 
+/// The line that would grant it.
+pub(crate) fn grant_hint(kind: &str, name: &str, example: &str, table: &str) -> String {
+    let more = match kind {
+        "endpoint" => "; of a Unix socket, `{ socket = \"/…\" }`",
+        _ => "",
+    };
+    format!("add `{kind}.{name} = {example}` to [{table}]{more}")
+}
+
 impl<T> Granted<T> {
     /// Grants of `kind` ("endpoint") of the TOML table `table`; `example` is how a grant's value is written.
     #[must_use]
@@ -33,7 +42,7 @@ impl<T> Granted<T> {
         self.grants.get(name).ok_or_else(|| {
             let Self { table, kind, example, .. } = self;
             Fault::new(FaultKind::NotGranted, format!("`{table}` does not grant the {kind} `{name}`"))
-                .hint(format!("add `{kind}.{name} = {example}` to [{table}]"))
+                .hint(grant_hint(kind, name, example, table))
         })
     }
 

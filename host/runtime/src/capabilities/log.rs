@@ -5,6 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use tracing::{Span, debug, error, info, trace, warn};
 
+use super::redact::Redactor;
+
 /// Longest message, in bytes.
 const MAX_MESSAGE: usize = 16 << 10;
 /// Fields of one record.
@@ -32,6 +34,7 @@ pub struct PluginLog {
     used: AtomicU64,
     dropped: AtomicU64,
     last_output: Mutex<Vec<String>>,
+    redactor: Redactor,
 }
 
 impl PluginLog {
@@ -46,17 +49,32 @@ impl PluginLog {
             used,
             dropped,
             last_output: Mutex::default(),
+            redactor: Redactor::default(),
         }
+    }
+
+    /// What must not appear in these records, nor in anything else that the operation says.
+    pub(crate) fn redactor(&self) -> &Redactor {
+        &self.redactor
+    }
+
+    /// The longest beginning of `text` of at most `max` bytes, with what was revealed blotted out.
+    fn shown(&self, text: &str, max: usize) -> String {
+        // Blotted first, so that no secret is cut in two; bounded before that, because a record may have megabytes.
+        let mut shown = cut(text, max + MAX_MESSAGE).to_owned();
+        self.redactor.blot(&mut shown);
+        shown.truncate(cut(&shown, max).len());
+        shown
     }
 
     /// Passes a record on, cut to 16 KiB, or counts it as dropped.
     pub fn write(&self, level: LogLevel, message: &str, fields: &[(&str, &str)]) {
-        let mut text = cut(message, MAX_MESSAGE).to_owned();
+        let mut text = self.shown(message, MAX_MESSAGE);
         for (name, value) in fields.iter().take(MAX_FIELDS) {
             if text.len() >= MAX_MESSAGE {
                 break;
             }
-            text.push_str(&format!(" {}={:?}", cut(name, 128), cut(value, 1024)));
+            text.push_str(&format!(" {}={:?}", self.shown(name, 128), self.shown(value, 1024)));
         }
         if !self.admit(text.len()) {
             return;
@@ -78,7 +96,7 @@ impl PluginLog {
             if lines.len() == KEPT_LINES {
                 lines.remove(0);
             }
-            lines.push(cut(line, 1024).to_owned());
+            lines.push(self.shown(line, 1024));
         }
         self.write(if is_error { LogLevel::Warn } else { LogLevel::Info }, line, &[]);
     }

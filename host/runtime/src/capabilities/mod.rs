@@ -12,11 +12,13 @@ pub mod entries;
 mod granted;
 pub mod http;
 pub mod log;
+pub(crate) mod redact;
 pub mod secrets;
 pub mod snapshot;
 
 pub use budget::Budget;
 pub use granted::Granted;
+pub(crate) use granted::grant_hint;
 
 /// Most bytes that one call moves.
 pub const MAX_TRANSFER: usize = 1 << 20;

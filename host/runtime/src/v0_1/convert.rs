@@ -253,18 +253,49 @@ impl From<types::Operations> for Operations {
     }
 }
 
+/// Longest config schema, in bytes; most requests of all kinds together; longest name. Descriptions are kept, searched and printed.
+const MAX_SCHEMA: usize = 1 << 20;
+const MAX_REQUESTS: usize = 256;
+const MAX_NAME: usize = 64;
+
+fn is_kebab(name: &str) -> bool {
+    let kebab = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(kebab)
+}
+
+/// Names end up in TOML lines that operators are told to write.
+fn check_requests(description: &types::Description) -> Result<(), String> {
+    let endpoints = description.endpoints.iter().map(|request| &request.name);
+    let directories = description.directories.iter().map(|request| &request.name);
+    let secrets = description.secrets.iter().map(|request| &request.name);
+    for (number, name) in endpoints.chain(directories).chain(secrets).enumerate() {
+        if number == MAX_REQUESTS {
+            return Err(format!("it asks for more than {MAX_REQUESTS} endpoints, directories and secrets"));
+        }
+        let stem = name.strip_suffix('*');
+        if !(stem == Some("") || is_kebab(stem.unwrap_or(name))) {
+            return Err(format!(
+                "it asks for {:?}, which is not a name in kebab-case",
+                bounded(name.clone())
+            ));
+        }
+    }
+    Ok(())
+}
+
 impl TryFrom<types::Description> for Description {
     type Error = String;
 
     fn try_from(description: types::Description) -> Result<Self, String> {
+        if description.config_schema.len() > MAX_SCHEMA {
+            return Err(format!("its config schema has more than {MAX_SCHEMA} bytes"));
+        }
         let config_schema =
             serde_json::from_str(&description.config_schema).map_err(|error| format!("its config schema is not JSON: {error}"))?;
-        let kebab = |name: &str| {
-            !name.is_empty() && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        };
-        if !kebab(&description.name) {
+        if !is_kebab(&description.name) {
             return Err(format!("its name {:?} is not kebab-case", bounded(description.name)));
         }
+        check_requests(&description)?;
         Ok(Self {
             name: description.name,
             version: bounded(description.version),
@@ -311,7 +342,44 @@ impl From<types::SecretRequest> for SecretRequest {
 
 #[cfg(test)]
 mod tests {
-    use super::bounded;
+    use super::{Description, bounded, types};
+
+    fn description(names: &[&str], schema: String) -> Result<Description, String> {
+        let request = |name: &&str| types::SecretRequest {
+            name: (*name).to_owned(),
+            purpose: String::new(),
+            required_for: types::Operations::empty(),
+        };
+        let described = types::Description {
+            name: "a-plugin".to_owned(),
+            version: String::new(),
+            summary: String::new(),
+            config_schema: schema,
+            operations: types::Operations::empty(),
+            endpoints: Vec::new(),
+            directories: Vec::new(),
+            secrets: names.iter().map(request).collect(),
+        };
+        described.try_into()
+    }
+
+    #[test]
+    fn requests_are_few_and_have_names_that_a_toml_line_can_have() {
+        let named = |names: &[&str]| description(names, "{}".to_owned());
+        assert!(named(&["password", "shard-*", "*"]).is_ok());
+        for bad in ["", "a b", "A", "a*b", "**", "a\n[vault]", &"a".repeat(65)] {
+            assert!(named(&[bad]).is_err_and(|error| error.contains("kebab-case")), "{bad:?}");
+        }
+        assert!(named(&["x"; 256]).is_ok());
+        assert!(named(&["x"; 257]).is_err_and(|error| error.contains("more than 256")));
+    }
+
+    #[test]
+    fn a_schema_is_bounded() {
+        let schema = |bytes: usize| description(&[], format!("\"{}\"", "x".repeat(bytes - 2)));
+        assert!(schema(1 << 20).is_ok());
+        assert!(schema((1 << 20) + 1).is_err_and(|error| error.contains("more than 1048576 bytes")));
+    }
 
     #[test]
     fn what_a_server_says_cannot_rewrite_the_terminal() {

@@ -11,6 +11,7 @@ use super::bindings::source_world::bulkhead::plugin::{digest, entries, metadata,
 use super::convert::{all, path};
 use super::endpoint::{Answer, answer};
 use crate::capabilities::entries::{Entries, EntryWriter};
+use crate::capabilities::redact::Redact;
 use crate::capabilities::snapshot::{Reader, Snapshot, Walk};
 use crate::ports::SnapshotEntry;
 use crate::state::State;
@@ -85,7 +86,9 @@ impl entries::Host for State {
     async fn commit(&mut self, proof: types::Proof, checkpoint: Option<Vec<u8>>) -> Answer<String> {
         self.count_call()?;
         let entries = self.entries();
-        answer(async { entries?.commit(proof.into(), checkpoint.map(Bytes::from)).await }.await)
+        let mut proof = bulkhead_model::Proof::from(proof);
+        proof.redact(self.host.log.redactor());
+        answer(async { entries?.commit(proof, checkpoint.map(Bytes::from)).await }.await)
     }
 }
 

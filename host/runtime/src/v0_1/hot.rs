@@ -85,6 +85,8 @@ fn digest(instance: &mut LinkerInstance<'_, State>) -> Result<()> {
         "[method]hasher.update",
         |mut store: StoreContextMut<'_, State>, (hasher, list): (Resource<Hasher>, WasmList<u8>)| {
             store.data_mut().count_call()?;
+            // The call has no error to return: a plugin that ignores the ABI's bound is a defective one.
+            check_transfer(list.len()).map_err(|fault| wasmtime::Error::msg(fault.message))?;
             let mut working = store.data_mut().table.get(&hasher)?.clone();
             working.update(list.as_le_slice(&store));
             *store.data_mut().table.get_mut(&hasher)? = working;

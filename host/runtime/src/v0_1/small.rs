@@ -6,6 +6,7 @@ use wasmtime::component::Resource;
 use super::bindings::source_world::bulkhead::plugin::{digest, log, parts, progress, secrets, types};
 use super::convert::bounded;
 use super::endpoint::{Answer, answer};
+use crate::capabilities::check_transfer;
 use crate::capabilities::digest::Hasher;
 use crate::capabilities::log::LogLevel;
 use crate::context::ProgressState;
@@ -34,11 +35,9 @@ impl progress::Host for State {
     async fn report(&mut self, state: progress::State) -> Result<()> {
         self.count_call()?;
         let progress::State { phase, bytes, total_bytes } = state;
-        self.host.progress.report(ProgressState {
-            phase: bounded(phase),
-            bytes,
-            total_bytes,
-        });
+        let mut phase = bounded(phase);
+        self.host.log.redactor().blot(&mut phase);
+        self.host.progress.report(ProgressState { phase, bytes, total_bytes });
         Ok(())
     }
 }
@@ -53,6 +52,7 @@ impl digest::HostHasher for State {
 
     async fn update(&mut self, hasher: Resource<Hasher>, data: Vec<u8>) -> Result<()> {
         self.count_call()?;
+        check_transfer(data.len()).map_err(|fault| wasmtime::Error::msg(fault.message))?;
         self.table.get_mut(&hasher)?.update(&data);
         Ok(())
     }
@@ -77,7 +77,10 @@ impl secrets::Host for State {
     async fn reveal(&mut self, name: String) -> Answer<Vec<u8>> {
         self.count_call()?;
         let secret = self.host.budget.within(self.host.secrets.reveal(&name)).await;
-        answer(secret.map(|secret| secret.expose().to_vec()))
+        answer(secret.map(|secret| {
+            self.host.log.redactor().remember(&name, &secret);
+            secret.expose().to_vec()
+        }))
     }
 }
 

@@ -98,3 +98,14 @@ async fn a_cache_that_cannot_be_written_costs_time_only() {
     fs::remove_dir(folder.path().join("cache")).unwrap();
     load(&runtime).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_cache_that_cannot_be_read_costs_time_only() {
+    let (runtime, folder) = fresh_runtime();
+    load(&runtime).await.unwrap();
+    let file = only_file(folder.path());
+    // Opening a folder succeeds, reading it does not: an error of input and output, for root too.
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    load(&reopen(folder.path()).unwrap()).await.unwrap();
+}

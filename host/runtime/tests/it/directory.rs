@@ -10,12 +10,18 @@ use bulkhead_model::{EntryPath, ExtendedAttribute, Fault, FaultKind, Timestamp};
 use bulkhead_runtime::capabilities::directory::{Attributes, Directories, FileType, Folder, OpenMode};
 use bulkhead_runtime::capabilities::{Budget, Granted};
 use bulkhead_runtime::{Access, DirectoryGrant, Limits, PluginKind};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 fn path(path: &str) -> EntryPath {
     EntryPath::new(path).unwrap()
 }
 
 async fn open(at: &Path, access: Access) -> Folder {
+    open_within(at, access, Limits::default_for(PluginKind::Source)).await
+}
+
+async fn open_within(at: &Path, access: Access, limits: Limits) -> Folder {
     let grants = BTreeMap::from([(
         "root".to_owned(),
         DirectoryGrant {
@@ -24,10 +30,7 @@ async fn open(at: &Path, access: Access) -> Folder {
         },
     )]);
     let granted = Granted::new("pipeline.test", "directory", "{ … }", grants);
-    Directories::new(granted, Arc::new(Budget::new(Limits::default_for(PluginKind::Source))))
-        .open("root")
-        .await
-        .unwrap()
+    Directories::new(granted, Arc::new(Budget::new(limits))).open("root").await.unwrap()
 }
 
 fn kind<T>(result: Result<T, Fault>) -> Option<FaultKind> {
@@ -289,4 +292,53 @@ async fn what_is_no_regular_file_is_not_opened() {
     );
     assert_eq!(kind(folder.remove_folder(path("missing")).await), Some(FaultKind::NotFound));
     assert!(folder.extended_attributes(path("pipe")).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_no_file_is_not_opened_to_find_that_out() {
+    let top = tempfile::tempdir().unwrap();
+    let pipe = top.path().join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    let folder = open(top.path(), Access::ReadWrite).await;
+    for mode in [OpenMode::Read, OpenMode::Modify, OpenMode::Replace] {
+        assert_eq!(kind(folder.open_file(path("pipe"), mode).await), Some(FaultKind::Conflict));
+        // A pipe that somebody has open can be written to.
+        let writer = rustix::fs::open(&pipe, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty());
+        assert_eq!(writer.err(), Some(Errno::NXIO), "{mode:?}");
+    }
+}
+
+#[tokio::test]
+async fn growth_counts_as_written() {
+    let top = tempfile::tempdir().unwrap();
+    let limits = Limits {
+        bytes_written: 1 << 20,
+        ..Limits::default_for(PluginKind::Source)
+    };
+    let folder = open_within(top.path(), Access::ReadWrite, limits).await;
+    let file = folder.open_file(path("file"), OpenMode::Create).await.unwrap();
+    file.set_size(1 << 20).await.unwrap();
+    file.set_size(10).await.unwrap();
+    assert_eq!(kind(file.set_size(1 << 20).await), Some(FaultKind::Limit));
+    assert_eq!(file.stat().await.unwrap().size, 10);
+}
+
+#[tokio::test]
+async fn descriptors_of_one_operation_are_bounded() {
+    let top = tempfile::tempdir().unwrap();
+    fs::write(top.path().join("file"), "").unwrap();
+    let folder = open(top.path(), Access::ReadOnly).await;
+    let limit = Some(FaultKind::Limit);
+    let mut files = Vec::new();
+    for _ in 0..256 {
+        files.push(folder.open_file(path("file"), OpenMode::Read).await.unwrap());
+    }
+    assert_eq!(kind(folder.open_file(path("file"), OpenMode::Read).await), limit);
+    files.pop();
+    folder.open_file(path("file"), OpenMode::Read).await.unwrap();
+    let mut listings = Vec::new();
+    for _ in 0..64 {
+        listings.push(folder.list(path("")).await.unwrap());
+    }
+    assert_eq!(kind(folder.list(path("")).await), limit);
 }

@@ -19,9 +19,13 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::setup::secret;
 
-pub(crate) fn endpoints(grant: EndpointGrant) -> Endpoints {
+fn endpoints(grant: EndpointGrant) -> Endpoints {
+    endpoints_within(grant, Limits::default_for(PluginKind::Source))
+}
+
+fn endpoints_within(grant: EndpointGrant, limits: Limits) -> Endpoints {
     let granted = Granted::new("pipeline.test", "endpoint", "{ … }", BTreeMap::from([("server".to_owned(), grant)]));
-    Endpoints::new(&granted, Arc::new(Budget::new(Limits::default_for(PluginKind::Source))))
+    Endpoints::new(&granted, Arc::new(Budget::new(limits)))
 }
 
 fn addresses(addresses: &[&str]) -> EndpointGrant {
@@ -212,11 +216,11 @@ async fn another_server_name_can_be_asked_for() {
     start_tls(grant).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_self_signed_certificate_may_be_its_own_authority() {
+/// A server with a certificate that nobody else signed, and the file of it.
+async fn self_signed(change: impl FnOnce(&mut CertificateParams)) -> (String, PathBuf, tempfile::TempDir) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    change(&mut params);
     let certificate = params.self_signed(&key).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let ca = folder.path().join("ca.pem");
@@ -228,13 +232,61 @@ async fn a_self_signed_certificate_may_be_its_own_authority() {
         .with_no_client_auth()
         .with_single_cert(vec![certificate.der().clone()], pkcs8(&key))
         .unwrap();
-    let address = serve(Arc::new(config)).await;
-    start_tls(tls(&address, TlsMode::VerifyFull, Some(&ca))).await.unwrap();
-    let number = address.replace("localhost", "127.0.0.1");
-    assert_eq!(
-        kind(start_tls(tls(&number, TlsMode::VerifyFull, Some(&ca))).await),
-        Some(FaultKind::Unreachable)
-    );
+    (serve(Arc::new(config)).await, ca, folder)
+}
+
+#[tokio::test]
+async fn a_self_signed_certificate_may_be_its_own_authority() {
+    for is_ca in [IsCa::Ca(BasicConstraints::Unconstrained), IsCa::ExplicitNoCa, IsCa::NoCa] {
+        let (address, ca, _folder) = self_signed(|params| params.is_ca = is_ca).await;
+        start_tls(tls(&address, TlsMode::VerifyFull, Some(&ca))).await.unwrap();
+        let number = address.replace("localhost", "127.0.0.1");
+        assert_eq!(
+            kind(start_tls(tls(&number, TlsMode::VerifyFull, Some(&ca))).await),
+            Some(FaultKind::Unreachable)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_has_expired_is_not_trusted_wherever_it_stands() {
+    for is_ca in [IsCa::Ca(BasicConstraints::Unconstrained), IsCa::ExplicitNoCa, IsCa::NoCa] {
+        let (address, ca, _folder) = self_signed(|params| {
+            params.is_ca = is_ca;
+            params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        })
+        .await;
+        for mode in [TlsMode::VerifyCa, TlsMode::VerifyFull] {
+            let fault = start_tls(tls(&address, mode, Some(&ca))).await.unwrap_err();
+            assert_eq!(fault.hint.as_deref(), Some("renew the server's certificate"), "{fault}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_was_cut_off_leaves_no_connection_behind() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let limits = Limits {
+        call_timeout: Duration::from_millis(200),
+        ..Limits::default_for(PluginKind::Source)
+    };
+    let mut grant = addresses(&[&listener.local_addr().unwrap().to_string()]);
+    grant.tls.mode = TlsMode::Disable;
+    let mut connection = endpoints_within(grant, limits).open("server").await.unwrap();
+    let (mut server, _) = listener.accept().await.unwrap();
+    // Nobody reads, until the buffers of both ends are full.
+    let fault = loop {
+        if let Err(fault) = connection.write(vec![7; 1 << 20].into()).await {
+            break fault;
+        }
+    };
+    assert_eq!(fault.kind, FaultKind::TimedOut);
+    assert_eq!(kind(connection.write("more".into()).await), Some(FaultKind::ConnectionLost));
+    assert_eq!(kind(connection.read(1, None).await), Some(FaultKind::ConnectionLost));
+    // The server sees the end, though the plugin still holds the connection.
+    let mut received = Vec::new();
+    server.read_to_end(&mut received).await.unwrap();
+    assert!(!received.ends_with(b"more"));
 }
 
 #[tokio::test]

@@ -171,22 +171,86 @@ async fn a_body_that_ends_early_is_a_lost_connection() {
     assert_eq!((fault.kind, fault.retryable), (FaultKind::ConnectionLost, true));
 }
 
+/// Reads from `stream` until `end` has come, or the stream ends.
+async fn received(stream: &mut (impl AsyncRead + Unpin), end: &str) -> String {
+    let mut text = String::new();
+    while !text.ends_with(end) {
+        let mut piece = [0; 4096];
+        match stream.read(&mut piece).await {
+            Ok(read @ 1..) => text.push_str(&String::from_utf8_lossy(&piece[..read])),
+            _ => break,
+        }
+    }
+    text
+}
+
+/// A client, and the first connection that it makes.
+async fn one_connection(length: Option<u64>, body: &'static str) -> (Exchange, tokio::net::TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let client = client(EndpointGrant::new(Destination::Url(url)));
+    let mut exchange = client.send(request("PUT", "/a", length)).await.unwrap();
+    exchange.write(body.into()).await.unwrap();
+    (exchange, listener.accept().await.unwrap().0)
+}
+
 #[tokio::test]
 async fn an_abandoned_upload_never_looks_complete() {
-    let (url, log, _) = server().await;
-    let client = client(EndpointGrant::new(Destination::Url(url)));
-    let mut exchange = client.send(request("PUT", "/half", None)).await.unwrap();
-    exchange.write("half".into()).await.unwrap();
-    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    let (exchange, mut stream) = one_connection(None, "half").await;
+    let sent = received(&mut stream, "half\r\n").await;
+    assert!(sent.ends_with("4\r\nhalf\r\n"), "{sent}");
     drop(exchange);
-    tokio::time::timeout(std::time::Duration::from_secs(5), async {
-        while log.lock().unwrap().is_empty() {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    })
-    .await
-    .unwrap();
-    assert_eq!(*log.lock().unwrap(), ["closed"]);
+    assert_eq!(received(&mut stream, "never").await, "");
+}
+
+#[tokio::test]
+async fn a_body_has_the_length_that_was_announced() {
+    let (mut exchange, mut stream) = one_connection(Some(8), "12345").await;
+    let fault = exchange.write("6789".into()).await.unwrap_err();
+    assert_eq!(
+        (fault.kind, fault.to_string().contains("longer")),
+        (FaultKind::Internal, true),
+        "{fault}"
+    );
+    assert!(exchange.write("678".into()).await.is_err(), "what was refused is missing");
+    assert!(exchange.respond().await.is_err());
+    let sent = received(&mut stream, "never").await;
+    assert!(sent.ends_with("12345") || sent.is_empty(), "{sent}");
+
+    let (mut exchange, mut stream) = one_connection(Some(8), "12345").await;
+    let fault = exchange.respond().await.unwrap_err();
+    assert_eq!(
+        (fault.kind, fault.to_string().contains("shorter")),
+        (FaultKind::Internal, true),
+        "{fault}"
+    );
+    assert!(!received(&mut stream, "never").await.contains("123456"));
+}
+
+#[tokio::test]
+async fn idle_connections_make_room_for_others() {
+    let (servers, limit) = ((server().await, server().await), 1);
+    let budget = Arc::new(Budget::new(Limits {
+        connections: limit,
+        ..Limits::default_for(PluginKind::Source)
+    }));
+    let grant = |url: &str| EndpointGrant::new(Destination::Url(url.to_owned()));
+    let grants = BTreeMap::from([("api".to_owned(), grant(&servers.0.0)), ("other".to_owned(), grant(&servers.1.0))]);
+    let granted = Granted::new("pipeline.test", "endpoint", "{ … }", grants);
+    let client = HttpClient::new(Endpoints::new(&granted, budget.clone()), budget);
+    for endpoint in ["api", "other", "api"] {
+        let request = Request {
+            endpoint: endpoint.to_owned(),
+            ..request("GET", "/", Some(0))
+        };
+        let mut exchange = client.send(request.clone()).await.unwrap();
+        // One that is at work does not make room.
+        let full = client.send(request).await.err().map(|fault| fault.kind);
+        assert_eq!(full, Some(FaultKind::Limit));
+        exchange.respond().await.unwrap();
+        body(&mut exchange).await.unwrap();
+    }
+    assert_eq!((*servers.0.2.lock().unwrap(), *servers.1.2.lock().unwrap()), (2, 1));
 }
 
 #[tokio::test]

@@ -68,16 +68,19 @@ async fn an_endless_loop_gives_way_to_other_tasks() {
         ..OperationContext::default()
     };
     let source = source_with(json!({ "behaviour": "loop-forever" }), server_grant("127.0.0.1:1"), |_| ()).await;
+    let memory = Memory::default();
     let run = async {
         let input = BackupInput {
-            entries: Arc::new(Memory::default()),
+            entries: Arc::new(memory.clone()),
             parent: None,
         };
         source.backup(&context, input).await.unwrap_err()
     };
-    // One thread: this second branch runs only if the loop lets it.
+    // One thread: this second branch runs only if the loop, which begins after the last of three entries, lets it.
     let stop = async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        while memory.files.lock().unwrap().len() < 3 {
+            tokio::task::yield_now().await;
+        }
         cancellation.cancel();
         Instant::now()
     };
@@ -142,6 +145,14 @@ async fn open_entries_of_the_abi() {
 async fn host_calls() {
     let error = failure("flood-log", |limits| limits.host_calls = 10_000).await;
     assert_limit(&error, LimitKind::HostCalls, "10000");
+}
+
+#[tokio::test]
+async fn arguments_of_one_call() {
+    let error = failure("huge-error", |_| ()).await;
+    let PluginError::Limit(limit) = &error else { panic!("{error}") };
+    assert_eq!((limit.limit, limit.value.as_str()), (LimitKind::CallArguments, "16 MiB"));
+    assert!(!error.hint().unwrap().contains("limits."), "there is no such line in the TOML");
 }
 
 #[tokio::test]

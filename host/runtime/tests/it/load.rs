@@ -75,6 +75,9 @@ async fn size_and_digest_are_checked_before_anything_else() {
     };
     let error = runtime.load(&[0; 1001], &limits).await.err().unwrap();
     assert_eq!(error.to_string(), "the component exceeds the limit `component-size` of 1000 B");
+    let endless = std::path::Path::new("/dev/zero");
+    let error = runtime.load_file(endless, None, &limits).await.err().unwrap();
+    assert!(matches!(error, LoadError::Limit { .. }), "{error}");
     let other = PluginDigest::of(b"something else");
     let error = runtime
         .load_file(&components()[0], Some(other), &LoadLimits::default())

@@ -10,12 +10,12 @@ use bulkhead_runtime::{
 };
 use serde_json::{Value, json};
 
-/// The compiled test plugins: source, sink.
+/// The compiled test plugins: source, sink, and a source that uses what it does not ask for.
 pub(crate) fn components() -> &'static [PathBuf] {
     static BUILT: OnceLock<Vec<PathBuf>> = OnceLock::new();
     BUILT.get_or_init(|| {
         let workspace = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
-        GuestBuild::new(workspace, &["misbehaving-source", "misbehaving-sink"])
+        GuestBuild::new(workspace, &["misbehaving-source", "misbehaving-sink", "misbehaving-import"])
             .build()
             .unwrap()
             .components

@@ -129,6 +129,15 @@ async fn what_a_get_returns_has_the_length_that_was_asked_for() {
 }
 
 #[tokio::test]
+async fn no_get_takes_more_memory_than_there_is() {
+    let root = tempfile::tempdir().unwrap();
+    let pool = sink(json!({}), root.path(), |_| ()).await;
+    put(&pool, "data/00/a").await.unwrap();
+    let error = pool.get("data/00/a", Some(0..1 << 40)).await.unwrap_err();
+    assert_eq!(fault_kind(error), FaultKind::Limit);
+}
+
+#[tokio::test]
 async fn a_listing_that_never_ends_ends() {
     let root = tempfile::tempdir().unwrap();
     let pool = sink(json!({ "behaviour": "list-forever" }), root.path(), |limits| {

@@ -1,13 +1,18 @@
 //! A source from end to end: backup with entries, incremental runs, restore into a directory, verify, browse, parts.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use bulkhead_model::{FaultKind, Severity};
+use async_trait::async_trait;
+use bulkhead_model::{EntryMetadata, EntryPath, Fault, FaultKind, FinishedEntry, Proof, Severity};
+use bulkhead_runtime::ports::{EntryStore, EntryWriter};
 use bulkhead_runtime::{Access, BackupInput, BackupOutcome, BrowseRequest, Grants, OperationContext, PluginError, RestoreRequest, Source};
+use bytes::Bytes;
 use serde_json::json;
 
 use crate::memory::Memory;
-use crate::setup::{directory_grant, source, source_with};
+use crate::setup::{directory_grant, server_grant, source, source_with};
 
 async fn backup(source: &Source, memory: &Memory, parent: Option<&Memory>) -> Result<BackupOutcome, PluginError> {
     let parent = parent.map(|parent| Arc::new(parent.clone()) as _);
@@ -91,6 +96,107 @@ async fn parts_write_into_the_same_snapshot() {
     let outcome = backup(&source, &memory, None).await.unwrap();
     assert_eq!((outcome.proof.entries, outcome.proof.bytes), (20, 2_000_000));
     assert_eq!(memory.bytes(), 2_000_000);
+}
+
+/// Counts how many entries are being written at once; panics where the test wants it.
+#[derive(Clone, Default)]
+struct Counting {
+    memory: Memory,
+    open: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
+    panics: bool,
+}
+
+struct CountingWriter(Box<dyn EntryWriter>, Arc<AtomicUsize>);
+
+#[async_trait]
+impl EntryStore for Counting {
+    async fn create(&self, path: EntryPath, metadata: EntryMetadata) -> Result<Box<dyn EntryWriter>, Fault> {
+        assert!(!self.panics, "told to panic");
+        let open = self.open.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(open, Ordering::SeqCst);
+        let inner = self.memory.create(path, metadata).await?;
+        Ok(Box::new(CountingWriter(inner, self.open.clone())))
+    }
+
+    async fn add(&self, path: EntryPath, metadata: EntryMetadata) -> Result<(), Fault> {
+        self.memory.add(path, metadata).await
+    }
+
+    async fn keep(&self, path: EntryPath) -> Result<FinishedEntry, Fault> {
+        self.memory.keep(path).await
+    }
+
+    async fn commit(&self, proof: Proof, checkpoint: Option<Bytes>) -> Result<String, Fault> {
+        self.memory.commit(proof, checkpoint).await
+    }
+}
+
+#[async_trait]
+impl EntryWriter for CountingWriter {
+    async fn write(&mut self, data: Bytes) -> Result<(), Fault> {
+        self.0.write(data).await
+    }
+
+    async fn write_zeros(&mut self, length: u64) -> Result<(), Fault> {
+        self.0.write_zeros(length).await
+    }
+
+    async fn finish(self: Box<Self>) -> Result<u64, Fault> {
+        self.1.fetch_sub(1, Ordering::SeqCst);
+        self.0.finish().await
+    }
+}
+
+async fn backup_in_parts(limit: u64, store: &Counting) -> Result<BackupOutcome, PluginError> {
+    let source = source_with(json!({ "entries": 16, "parts": 8 }), Grants::default(), |limits| {
+        limits.parts = limit
+    })
+    .await;
+    let input = BackupInput {
+        entries: Arc::new(store.clone()),
+        parent: None,
+    };
+    source.backup(&OperationContext::default(), input).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_many_parts_work_at_once_and_no_more() {
+    for limit in [1, 3] {
+        let mut store = Counting::default();
+        store.memory.delay = Duration::from_millis(20);
+        let outcome = backup_in_parts(limit, &store).await.unwrap();
+        assert_eq!(outcome.proof.entries, 16);
+        assert_eq!(store.most.load(Ordering::SeqCst) as u64, limit);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_in_a_part_fails_the_whole() {
+    let store = Counting {
+        panics: true,
+        ..Counting::default()
+    };
+    let error = backup_in_parts(2, &store).await.unwrap_err();
+    assert_eq!(error.to_string(), "a part of the operation ended in a panic of the host");
+}
+
+#[tokio::test]
+async fn of_several_connections_those_are_told_that_can_be_read() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let echo = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let (mut read, mut write) = stream.split();
+                tokio::io::copy(&mut read, &mut write).await
+            });
+        }
+    });
+    let source = source_with(json!({ "behaviour": "wait-any" }), server_grant(&address), |_| ()).await;
+    backup(&source, &Memory::default(), None).await.unwrap();
+    echo.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]

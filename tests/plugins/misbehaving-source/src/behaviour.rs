@@ -2,7 +2,7 @@
 
 use std::{hint::black_box, time::Duration};
 
-use bulkhead_sdk::{parts, prelude::*};
+use bulkhead_sdk::{directory::OpenMode, endpoint::Connection, parts, prelude::*, progress};
 
 use crate::Config;
 
@@ -18,6 +18,8 @@ pub enum Behaviour {
     RetryableError,
     /// An error whose message has 8 MiB.
     LongError,
+    /// An error whose message has 24 MiB.
+    HugeError,
     /// A panic.
     Panic,
     /// A recursion without end.
@@ -58,6 +60,12 @@ pub enum Behaviour {
     NotGranted,
     /// Puts the secret `password` into the log and into its error.
     LeakSecret,
+    /// Succeeds, with the secret `password` in a fact, a finding, the progress and on standard output.
+    LeakQuietly,
+    /// Writes into the directory `source`, which it asked to read only.
+    WriteReadOnly,
+    /// Waits for any of three connections to `server`, which sends back what it gets. Nothing goes wrong, unless the host does.
+    WaitAny,
     /// Fails in a part, and claims success all the same. Needs `parts`.
     FailInPart,
     /// Starts parts without end.
@@ -80,6 +88,7 @@ impl Behaviour {
             Self::Error => return Err(refused()),
             Self::RetryableError => return Err(refused().with_retryable(true)),
             Self::LongError => return Err(Error::new(ErrorKind::Server, "long ".repeat(8 << 18))),
+            Self::HugeError => return Err(Error::new(ErrorKind::Server, "huge ".repeat(5 << 20))),
             Self::Panic => told_to_panic(),
             Self::OverflowStack => _ = black_box(recurse(1)),
             Self::LoopForever => loop {
@@ -102,6 +111,9 @@ impl Behaviour {
             Self::TooManyConnections => open_without_end(|_| endpoint::open("server"))?,
             Self::NotGranted => _ = endpoint::open("elsewhere")?,
             Self::LeakSecret => return Err(leak()?),
+            Self::LeakQuietly => leak_quietly(proof)?,
+            Self::WriteReadOnly => _ = directory::open("source")?.open_file("new", OpenMode::Create)?,
+            Self::WaitAny => wait_any()?,
             Self::TooManyParts => open_without_end(|_| parts::start(b"[]"))?,
         }
         Ok(())
@@ -169,4 +181,31 @@ fn leak() -> Result<Error> {
     let text = secret.as_str().unwrap_or_default();
     bulkhead_sdk::warn!("the password is {text}");
     Ok(Error::new(ErrorKind::Server, format!("the server refused the password {text}")))
+}
+
+#[expect(clippy::print_stdout, reason = "it was told to")]
+fn leak_quietly(proof: &mut Proof) -> Result<()> {
+    let secret = secrets::reveal("password")?;
+    let text = secret.as_str().unwrap_or_default();
+    println!("the password is {text}");
+    progress::report(&format!("with {text}"), 0, None);
+    proof.fact("password", text);
+    Ok(())
+}
+
+fn wait_any() -> Result<()> {
+    let mut connections = (0..3).map(|_| endpoint::open("server")).collect::<Result<Vec<_>>>()?;
+    expect_readable(&connections, Some(Duration::from_millis(20)), &[])?;
+    connections[1].write_bytes(b"hello")?;
+    expect_readable(&connections, None, &[1])?;
+    // What was not read can still be read.
+    expect_readable(&connections, None, &[1])
+}
+
+fn expect_readable(connections: &[Connection], deadline: Option<Duration>, expected: &[usize]) -> Result<()> {
+    let found = endpoint::wait_any(&connections.iter().collect::<Vec<_>>(), deadline)?;
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Internal, format!("{found:?} can be read, not {expected:?}")))
 }

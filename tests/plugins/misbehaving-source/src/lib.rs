@@ -64,6 +64,7 @@ impl Source for MisbehavingSource {
         )
         .endpoint("server", "Something to block on", Operations::none())
         .directory("target", "Where a restore writes", Access::ReadWrite, Operations::RESTORE)
+        .directory("source", "Something to read only", Access::ReadOnly, Operations::none())
         .secret("password", "Something not to leak", Operations::none())
     }
 

@@ -12,6 +12,8 @@ use super::{Attributes, FileType, Stat};
 
 /// Most bytes of one attribute's value, and of all names: the kernel's own bounds.
 const MAX_XATTR: usize = 64 << 10;
+/// Most bytes of all attributes of a node together, names and values: some file systems take gigabytes of them.
+const MAX_XATTRS: usize = 1 << 20;
 
 pub(super) fn file_type(kind: Kind) -> FileType {
     match kind {
@@ -154,30 +156,57 @@ fn open_for_attributes(parent: BorrowedFd<'_>, name: &OsStr) -> Result<Option<Ow
 }
 
 /// All extended attributes; empty where the file system has none.
-pub(super) fn extended_attributes(parent: BorrowedFd<'_>, name: &OsStr) -> Result<Vec<ExtendedAttribute>> {
+pub(super) fn extended_attributes(parent: BorrowedFd<'_>, name: &OsStr) -> std::io::Result<Vec<ExtendedAttribute>> {
     let Some(node) = open_for_attributes(parent, name)? else {
         return Ok(Vec::new());
     };
-    let mut names = vec![0; MAX_XATTR];
-    let length = match rustix::fs::flistxattr(&node, &mut names[..]) {
-        Ok(length) => length,
-        Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut value = vec![0; MAX_XATTR];
-    let mut attributes = Vec::new();
-    for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+    let names = attribute_names(node.as_fd())?;
+    let mut collected = Collected::default();
+    let mut value = vec![0; if names.is_empty() { 0 } else { MAX_XATTR }];
+    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
         match rustix::fs::fgetxattr(node.as_fd(), OsStr::from_bytes(name), &mut value[..]) {
-            Ok(length) => attributes.push(ExtendedAttribute {
-                name: name.to_vec(),
-                value: value[..length].to_vec(),
-            }),
+            Ok(length) => collected.add(name, &value[..length])?,
             // Removed meanwhile.
             Err(Errno::NODATA) => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
     }
-    Ok(attributes)
+    Ok(collected.attributes)
+}
+
+/// All names, each with a zero behind it. Most files have none, and none costs no buffer.
+fn attribute_names(node: BorrowedFd<'_>) -> Result<Vec<u8>> {
+    match rustix::fs::flistxattr_query(node) {
+        Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+        Ok(_) => {}
+        Err(error) => return Err(error),
+    }
+    let mut names = vec![0; MAX_XATTR];
+    let length = rustix::fs::flistxattr(node, &mut names[..])?;
+    names.truncate(length);
+    Ok(names)
+}
+
+/// The attributes of one node so far, bounded in all.
+#[derive(Debug, Default)]
+struct Collected {
+    attributes: Vec<ExtendedAttribute>,
+    bytes: usize,
+}
+
+impl Collected {
+    fn add(&mut self, name: &[u8], value: &[u8]) -> std::io::Result<()> {
+        self.bytes += name.len() + value.len();
+        if self.bytes > MAX_XATTRS {
+            let message = format!("they have more than {MAX_XATTRS} bytes in all");
+            return Err(std::io::Error::new(std::io::ErrorKind::ArgumentListTooLong, message));
+        }
+        self.attributes.push(ExtendedAttribute {
+            name: name.to_vec(),
+            value: value.to_vec(),
+        });
+        Ok(())
+    }
 }
 
 pub(super) fn set_extended_attribute(parent: BorrowedFd<'_>, name: &OsStr, attribute: &ExtendedAttribute) -> Result<()> {
@@ -187,7 +216,18 @@ pub(super) fn set_extended_attribute(parent: BorrowedFd<'_>, name: &OsStr, attri
 
 #[cfg(test)]
 mod tests {
-    use super::{FileType, refuse_privileged_namespace, refuse_set_id};
+    use std::io::ErrorKind;
+
+    use super::{Collected, FileType, MAX_XATTR, refuse_privileged_namespace, refuse_set_id};
+
+    #[test]
+    fn attributes_of_a_node_are_bounded_in_all() {
+        let mut collected = Collected::default();
+        let value = vec![0; MAX_XATTR - 4];
+        assert!((0..16).all(|_| collected.add(b"user", &value).is_ok()));
+        let refused = collected.add(b"user", b"").map_err(|error| error.kind());
+        assert_eq!(refused, Err(ErrorKind::ArgumentListTooLong));
+    }
 
     #[test]
     fn what_would_lend_the_hosts_rights_is_refused() {

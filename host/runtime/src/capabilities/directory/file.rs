@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use bulkhead_model::{Fault, FaultKind};
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Attributes, FileType, Stat, attributes, blocking, io_fault, shown};
+use super::{Attributes, FileType, Stat, attributes, io_fault, shown};
 use crate::capabilities::{Budget, check_transfer, transfer_size};
 
 /// An open regular file. Clones are the same open file.
@@ -22,6 +23,7 @@ struct Inner {
     grant: String,
     path: PathBuf,
     budget: Arc<Budget>,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Inner {
@@ -31,19 +33,28 @@ impl Inner {
 }
 
 impl File {
-    pub(super) fn new(file: std::fs::File, writable: bool, grant: String, path: PathBuf, budget: Arc<Budget>) -> Self {
+    pub(super) fn new(
+        file: std::fs::File,
+        writable: bool,
+        grant: String,
+        path: PathBuf,
+        place: OwnedSemaphorePermit,
+        budget: Arc<Budget>,
+    ) -> Self {
         Self(Arc::new(Inner {
             file,
             writable,
             grant,
             path,
             budget,
+            _place: place,
         }))
     }
 
     async fn call<T: Send + 'static>(&self, call: impl FnOnce(&Inner) -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
         let inner = self.0.clone();
-        self.0.budget.within(blocking(move || call(&inner))).await
+        let called = self.0.budget.blocking(move || call(&inner));
+        self.0.budget.within(called).await
     }
 
     async fn change<T: Send + 'static>(
@@ -51,15 +62,18 @@ impl File {
         action: &'static str,
         call: impl FnOnce(&std::fs::File) -> std::io::Result<T> + Send + 'static,
     ) -> Result<T, Fault> {
-        if !self.0.writable {
-            let path = shown(&self.0.grant, &self.0.path);
-            return Err(Fault::new(
-                FaultKind::PermissionDenied,
-                format!("cannot {action} `{path}`: it was opened for reading"),
-            ));
-        }
+        self.check_writable(action)?;
         self.call(move |inner| call(&inner.file).map_err(|error| inner.fault(action, &error)))
             .await
+    }
+
+    fn check_writable(&self, action: &str) -> Result<(), Fault> {
+        if self.0.writable {
+            return Ok(());
+        }
+        let path = shown(&self.0.grant, &self.0.path);
+        let message = format!("cannot {action} `{path}`: it was opened for reading");
+        Err(Fault::new(FaultKind::PermissionDenied, message))
     }
 
     /// Up to `max` bytes at `offset`; fewer only at the end, `None` beyond it.
@@ -83,12 +97,19 @@ impl File {
         self.change("write", move |file| file.write_all_at(&data, offset)).await
     }
 
-    /// Cuts or extends it; what is added reads as zeros.
+    /// Cuts or extends it; what is added reads as zeros, and counts as written: not every file system has holes.
     ///
     /// # Errors
     /// As [`File::write_at`].
     pub async fn set_size(&self, size: u64) -> Result<(), Fault> {
-        self.change("resize", move |file| file.set_len(size)).await
+        self.check_writable("resize")?;
+        let resize = move |inner: &Inner| {
+            let failed = |error: std::io::Error| inner.fault("resize", &error);
+            let now = inner.file.metadata().map_err(failed)?.len();
+            inner.budget.write(size.saturating_sub(now))?;
+            inner.file.set_len(size).map_err(failed)
+        };
+        self.call(resize).await
     }
 
     /// Its attributes.

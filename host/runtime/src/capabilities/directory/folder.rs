@@ -1,7 +1,7 @@
 //! A granted folder and what can be done below it.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,10 +10,12 @@ use bulkhead_model::{EntryPath, ExtendedAttribute, Fault, FaultKind};
 use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt};
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 use rustix::fs::{AtFlags, Mode, OFlags};
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Attributes, File, FileType, Listing, OpenMode, Stat, attributes, blocking, io_fault, shown};
+use super::{Attributes, File, FileType, Listing, OpenMode, Stat, attributes, io_fault, shown};
 use crate::Access;
 use crate::capabilities::Budget;
+use crate::capabilities::budget::Descriptor;
 
 /// A granted folder. Clones are the same folder.
 #[derive(Debug, Clone)]
@@ -25,6 +27,7 @@ struct Inner {
     access: Access,
     grant: String,
     budget: Arc<Budget>,
+    _place: OwnedSemaphorePermit,
 }
 
 /// Space of the file system that a folder is on, in bytes.
@@ -60,12 +63,13 @@ fn to_path(bytes: &[u8]) -> &Path {
 }
 
 impl Folder {
-    pub(super) fn new(root: Dir, access: Access, grant: String, budget: Arc<Budget>) -> Self {
+    pub(super) fn new(root: Dir, access: Access, grant: String, place: OwnedSemaphorePermit, budget: Arc<Budget>) -> Self {
         Self(Arc::new(Inner {
             root,
             access,
             grant,
             budget,
+            _place: place,
         }))
     }
 
@@ -76,7 +80,10 @@ impl Folder {
         call: impl FnOnce(&Inner, &EntryPath) -> std::io::Result<T> + Send + 'static,
     ) -> Result<T, Fault> {
         let inner = self.0.clone();
-        let run = blocking(move || call(&inner, &path).map_err(|error| inner.fault(action, &path, &error)));
+        let run = self
+            .0
+            .budget
+            .blocking(move || call(&inner, &path).map_err(|error| inner.fault(action, &path, &error)));
         self.0.budget.within(run).await
     }
 
@@ -97,21 +104,22 @@ impl Folder {
         }
         let grant = &self.0.grant;
         let message = format!(
-            "cannot {action} `{}`: the directory `{grant}` is granted read-only",
+            "cannot {action} `{}`: the plugin may only read the directory `{grant}`",
             shown(grant, to_path(path.as_bytes()))
         );
-        let hint = format!("write `access = \"read-write\"` in `directory.{grant}` if the plugin may change it");
+        let hint = format!("`access = \"read-write\"` in `directory.{grant}` allows changes, where the plugin's `describe` asks for them");
         Err(Fault::new(FaultKind::PermissionDenied, message).hint(hint))
     }
 
     /// Opens a regular file.
     ///
     /// # Errors
-    /// `not-found`, `already-exists`, `permission-denied`, `conflict` where it is no regular file.
+    /// `not-found`, `already-exists`, `permission-denied`, `conflict` where it is no regular file, `limit` (256 files are open).
     pub async fn open_file(&self, path: EntryPath, mode: OpenMode) -> Result<File, Fault> {
         if mode != OpenMode::Read {
             self.check_writable("open for writing", &path)?;
         }
+        let place = self.0.budget.descriptor(Descriptor::File)?;
         let opened = self
             .call("open", path.clone(), move |inner, path| open(&inner.root, path, mode))
             .await?;
@@ -125,6 +133,7 @@ impl Folder {
             mode != OpenMode::Read,
             self.0.grant.clone(),
             path,
+            place,
             self.0.budget.clone(),
         ))
     }
@@ -151,14 +160,15 @@ impl Folder {
     /// Lists a folder.
     ///
     /// # Errors
-    /// `not-found`, `conflict` where it is no folder.
+    /// `not-found`, `conflict` where it is no folder, `limit` (64 listings are in progress).
     pub async fn list(&self, path: EntryPath) -> Result<Listing, Fault> {
         let name = shown(&self.0.grant, to_path(path.as_bytes()));
+        let place = self.0.budget.descriptor(Descriptor::Listing)?;
         let dir = self.call("list", path, |inner, path| {
             let dir = inner.root.open_dir(to_path(path.as_bytes()))?;
             Ok(rustix::fs::Dir::new(readable(&dir)?)?)
         });
-        Ok(Listing::new(dir.await?, name, self.0.budget.clone()))
+        Ok(Listing::new(dir.await?, name, place, self.0.budget.clone()))
     }
 
     /// Attributes, of a symbolic link its own.
@@ -265,7 +275,7 @@ impl Folder {
     /// # Errors
     /// `not-found`, `permission-denied`.
     pub async fn extended_attributes(&self, path: EntryPath) -> Result<Vec<ExtendedAttribute>, Fault> {
-        let read = |inner: &Inner, path: &EntryPath| inner.at(path, |parent, name| Ok(attributes::extended_attributes(parent, name)?));
+        let read = |inner: &Inner, path: &EntryPath| inner.at(path, attributes::extended_attributes);
         self.call("read the extended attributes of", path, read).await
     }
 
@@ -329,22 +339,40 @@ fn readable(folder: &Dir) -> rustix::io::Result<OwnedFd> {
     rustix::fs::openat(folder, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Opens a regular file below `root`; `None` for another node. A pipe without writer must not hold the thread: `O_NONBLOCK`.
+/// Opens a regular file below `root`; `None` for another node.
 fn open(root: &Dir, path: &EntryPath, mode: OpenMode) -> std::io::Result<Option<std::fs::File>> {
-    let mut options = OpenOptions::new();
-    options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).mode(0o600);
+    let path = to_path(path.as_bytes());
     match mode {
-        OpenMode::Read => {}
-        OpenMode::Modify => {
-            options.write(true);
-        }
-        OpenMode::Create => {
-            options.write(true).create_new(true);
-        }
-        OpenMode::Replace => {
-            options.write(true).create(true).truncate(true).follow(FollowSymlinks::No);
-        }
+        OpenMode::Read | OpenMode::Modify => open_existing(root, path, mode),
+        OpenMode::Create => create(root, path).map(Some),
+        OpenMode::Replace => match open_existing(root, path, mode) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => create(root, path).map(Some),
+            opened => opened,
+        },
     }
-    let file = root.open_with(to_path(path.as_bytes()), &options)?.into_std();
-    Ok(file.metadata()?.is_file().then_some(file))
+}
+
+fn create(root: &Dir, path: &Path) -> std::io::Result<std::fs::File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true).mode(0o600);
+    Ok(root.open_with(path, &options)?.into_std())
+}
+
+/// Opening a device or pipe does something to it, and may wait. So the node is found first, without being opened, and what is opened then is that very
+/// node, by its handle's own name, whatever is at the path by then.
+fn open_existing(root: &Dir, path: &Path, mode: OpenMode) -> std::io::Result<Option<std::fs::File>> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(OFlags::PATH.bits().cast_signed());
+    if mode == OpenMode::Replace {
+        options.follow(FollowSymlinks::No);
+    }
+    let node = root.open_with(path, &options)?;
+    let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&node)?.st_mode);
+    if kind != rustix::fs::FileType::RegularFile {
+        return Ok(None);
+    }
+    let writable = mode != OpenMode::Read;
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).write(writable).truncate(mode == OpenMode::Replace);
+    options.open(format!("/proc/self/fd/{}", node.as_raw_fd())).map(Some)
 }

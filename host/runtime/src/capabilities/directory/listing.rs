@@ -7,8 +7,9 @@ use std::sync::Arc;
 use bulkhead_model::Fault;
 use rustix::fs::{AtFlags, Dir, FileType as Kind};
 use rustix::io::{Errno, Result};
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::{FileType, attributes, blocking, io_fault};
+use super::{FileType, attributes, io_fault};
 use crate::capabilities::Budget;
 
 /// Entries that one step returns at most.
@@ -30,14 +31,16 @@ pub struct Listing {
     dir: Option<Dir>,
     path: String,
     budget: Arc<Budget>,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Listing {
-    pub(super) fn new(dir: Dir, path: String, budget: Arc<Budget>) -> Self {
+    pub(super) fn new(dir: Dir, path: String, place: OwnedSemaphorePermit, budget: Arc<Budget>) -> Self {
         Self {
             dir: Some(dir),
             path,
             budget,
+            _place: place,
         }
     }
 
@@ -50,7 +53,7 @@ impl Listing {
             return Ok(Vec::new());
         };
         let path = self.path.clone();
-        let step = blocking(move || match read_batch(&mut dir) {
+        let step = self.budget.blocking(move || match read_batch(&mut dir) {
             Ok(entries) => Ok((dir, entries)),
             Err(error) => Err(io_fault("list", &path, &error.into())),
         });

@@ -20,6 +20,7 @@ pub use file::File;
 pub use folder::{Folder, Space};
 pub use listing::{DirectoryEntry, Listing};
 
+use super::budget::Descriptor;
 use super::{Budget, Granted};
 use crate::{Access, DirectoryGrant};
 
@@ -115,26 +116,19 @@ impl Directories {
     /// Opens a granted folder.
     ///
     /// # Errors
-    /// `not-granted`, `not-found`.
+    /// `not-granted`, `not-found`, `limit` (64 folders are open).
     pub async fn open(&self, name: &str) -> Result<Folder, Fault> {
         let grant = self.granted.get(name)?.clone();
         let path = grant.path.clone();
-        let opened = self.budget.within(blocking(move || {
+        let place = self.budget.descriptor(Descriptor::Folder)?;
+        let opened = self.budget.within(self.budget.blocking(move || {
             Dir::open_ambient_dir(&path, ambient_authority()).map_err(|error| io_fault("open", &path.display().to_string(), &error))
         }));
         let root = opened.await.map_err(|fault| match fault.kind {
             FaultKind::NotFound => fault.hint(format!("create the folder, or correct `directory.{name}`")),
             _ => fault,
         })?;
-        Ok(Folder::new(root, grant.access, name.to_owned(), self.budget.clone()))
-    }
-}
-
-/// Runs a call that may block on the blocking pool.
-async fn blocking<T: Send + 'static>(call: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
-    match tokio::task::spawn_blocking(call).await {
-        Ok(result) => result,
-        Err(_) => Err(Fault::new(FaultKind::Cancelled, "the host is shutting down")),
+        Ok(Folder::new(root, grant.access, name.to_owned(), place, self.budget.clone()))
     }
 }
 
@@ -147,6 +141,7 @@ fn io_fault(action: &str, path: &str, error: &std::io::Error) -> Fault {
         (ErrorKind::AlreadyExists, _) => FaultKind::AlreadyExists,
         (ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem, _) => FaultKind::PermissionDenied,
         (ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge, _) => FaultKind::StorageFull,
+        (ErrorKind::ArgumentListTooLong, _) => FaultKind::Limit,
         (ErrorKind::DirectoryNotEmpty | ErrorKind::NotADirectory | ErrorKind::IsADirectory, _) => FaultKind::Conflict,
         (_, Some(Errno::LOOP | Errno::MLINK | Errno::XDEV)) => FaultKind::Conflict,
         (ErrorKind::Unsupported, _) | (_, Some(Errno::OPNOTSUPP)) => FaultKind::Unsupported,

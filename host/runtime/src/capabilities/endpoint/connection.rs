@@ -50,8 +50,9 @@ pub struct TlsSession {
 /// An open connection.
 #[derive(Debug)]
 pub struct Connection {
-    /// `None` once a TLS handshake has failed or was cut off.
+    /// `None` once it cannot be used any more, for the reason in `broken`.
     stream: Option<Stream>,
+    broken: &'static str,
     buffer: BytesMut,
     ended: Option<Result<(), String>>,
     clear_read: u64,
@@ -66,6 +67,7 @@ impl Connection {
         let (buffer, ended) = (BytesMut::new(), None);
         Self {
             stream: Some(stream),
+            broken: "the TLS handshake has failed",
             buffer,
             ended,
             clear_read: 0,
@@ -128,7 +130,7 @@ impl Connection {
 
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(stream) = &mut self.stream else {
-            return Poll::Ready(Err(io::Error::other("the TLS handshake has failed")));
+            return Poll::Ready(Err(io::Error::other(self.broken)));
         };
         if self.buffer.capacity() - self.buffer.len() < LEAST_SPACE {
             self.buffer.reserve(READ_BUFFER);
@@ -157,18 +159,22 @@ impl Connection {
     /// Writes all of it.
     ///
     /// # Errors
-    /// `connection-lost`, `limit`.
+    /// `connection-lost`, `limit`; `timed-out`, and the connection is closed: half a message may be on its way.
     pub async fn write(&mut self, data: Bytes) -> Result<(), Fault> {
         check_transfer(data.len())?;
         self.place.0.write(data.len() as u64)?;
         self.check_clear_written(data.len())?;
         let budget = self.place.0.clone();
-        budget.within(self.write_all(&data)).await
+        let written = budget.within(self.write_all(&data)).await;
+        if matches!(&written, Err(fault) if fault.kind == FaultKind::TimedOut) {
+            (self.stream, self.broken) = (None, "a write to it took too long and was cut off");
+        }
+        written
     }
 
     async fn write_all(&mut self, data: &[u8]) -> Result<(), Fault> {
         let Some(stream) = &mut self.stream else {
-            return Err(self.lost("writing to", "the TLS handshake has failed"));
+            return Err(self.lost("writing to", self.broken));
         };
         let written = async {
             stream.write_all(data).await?;

@@ -1,16 +1,19 @@
 //! Resolving and dialling addresses, and the patterns of those that a source may discover.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
 use bulkhead_model::{Fault, FaultKind};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
 
 use super::Stream;
 
-/// How long one address may take to answer before the next is tried.
+/// How long a name may take to resolve, and one address to answer before the next is tried.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Addresses that are tried of those that one name has.
+const MAX_RESOLVED: usize = 16;
 
 /// An address that was dialled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,8 +52,8 @@ pub(crate) async fn connect_any(addresses: &[String]) -> Result<(Stream, Address
             causes.push(format!("{address}: not an address of the form `host:port`"));
             continue;
         };
-        match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect((host, port))).await {
-            Ok(Ok(stream)) => {
+        match connect_name(host, port).await {
+            Ok(stream) => {
                 // Protocols of question and answer would wait for Nagle's timer; what is large fills its segments anyway.
                 stream.set_nodelay(true).map_err(|error| unreachable(address, &error.to_string()))?;
                 return Ok((
@@ -61,8 +64,7 @@ pub(crate) async fn connect_any(addresses: &[String]) -> Result<(Stream, Address
                     },
                 ));
             }
-            Ok(Err(error)) => causes.push(format!("{address}: {error}")),
-            Err(_) => causes.push(format!("{address}: no answer within {} s", CONNECT_TIMEOUT.as_secs())),
+            Err(error) => causes.push(format!("{address}: {error}")),
         }
     }
     let mut fault = unreachable(&addresses.join(", "), "");
@@ -70,11 +72,42 @@ pub(crate) async fn connect_any(addresses: &[String]) -> Result<(Stream, Address
     Err(fault)
 }
 
-pub(super) async fn connect_socket(path: &Path) -> Result<Stream, Fault> {
-    match UnixStream::connect(path).await {
-        Ok(stream) => Ok(Stream::Unix(stream)),
-        Err(error) => Err(unreachable(&path.display().to_string(), &error.to_string())),
+/// All that a name stands for, one after the other: a host that is down in one of its networks answers in another.
+async fn connect_name(host: &str, port: u16) -> io::Result<TcpStream> {
+    let resolved = tokio::time::timeout(CONNECT_TIMEOUT, lookup_host((host, port))).await;
+    let resolved = resolved.unwrap_or_else(|_| Err(no_answer("the name was not resolved", CONNECT_TIMEOUT)))?;
+    connect_first(resolved.take(MAX_RESOLVED), CONNECT_TIMEOUT).await
+}
+
+async fn connect_first(addresses: impl IntoIterator<Item = SocketAddr>, each: Duration) -> io::Result<TcpStream> {
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in addresses {
+        match tokio::time::timeout(each, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => failure = error,
+            Err(_) => failure = no_answer("no answer", each),
+        }
     }
+    Err(failure)
+}
+
+fn no_answer(what: &str, within: Duration) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("{what} within {} s", within.as_secs_f32()))
+}
+
+pub(super) async fn connect_socket(path: &Path) -> Result<Stream, Fault> {
+    let error = match UnixStream::connect(path).await {
+        Ok(stream) => return Ok(Stream::Unix(stream)),
+        Err(error) => error,
+    };
+    let hint = match error.kind() {
+        io::ErrorKind::NotFound => {
+            "check that the server runs, and that its socket is where `socket` in the TOML says (the file itself, not its folder)"
+        }
+        io::ErrorKind::PermissionDenied => "let the user that bulkhead runs as write to the socket, or its group",
+        _ => "check that the server runs and listens on the `socket` in the TOML",
+    };
+    Err(unreachable(&path.display().to_string(), &error.to_string()).hint(hint))
 }
 
 fn unreachable(what: &str, cause: &str) -> Fault {
@@ -142,8 +175,36 @@ fn fits(pattern: &str, text: &str) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use tokio::net::{TcpListener, TcpSocket};
+
     use super::*;
+
+    /// A socket that no longer answers: its queue is full.
+    async fn black_hole() -> (SocketAddr, Vec<TcpStream>, TcpListener) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut queued = Vec::new();
+        while let Ok(stream) = tokio::time::timeout(Duration::from_millis(300), TcpStream::connect(address)).await {
+            queued.push(stream.unwrap());
+        }
+        (address, queued, listener)
+    }
+
+    #[tokio::test]
+    async fn an_address_that_never_answers_does_not_take_the_time_of_the_next() {
+        let (dead, _queued, _listener) = black_hole().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let alive = listener.local_addr().unwrap();
+        let each = Duration::from_millis(300);
+        let connected = connect_first([dead, alive], each).await.unwrap();
+        assert_eq!(connected.peer_addr().unwrap(), alive);
+        let error = connect_first([dead], each).await.unwrap_err();
+        assert_eq!(error.to_string(), "no answer within 0.3 s");
+    }
 
     #[test]
     fn addresses_are_split_at_the_port() {

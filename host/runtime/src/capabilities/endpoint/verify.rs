@@ -1,7 +1,8 @@
 //! Whether a server's certificate is trusted: anything, a chain to an authority, or a chain and the server's name.
 //!
 //! In clusters of one's own, servers often present a self-signed certificate that clients are given as `ca`. OpenSSL, and so libpq, takes that; webpki
-//! refuses an authority's certificate at the end of a chain. A certificate that is itself in the operator's `ca` file is therefore trusted as it is.
+//! refuses an authority's certificate at the end of a chain. A certificate that is itself in the operator's `ca` file is therefore trusted as it is, while
+//! it is valid.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_na
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 /// What a certificate is checked against.
 #[derive(Debug)]
@@ -33,6 +34,18 @@ impl Trust {
         }
         Ok(Self::Authorities { roots, pinned, check_name })
     }
+}
+
+fn is_pinned(pinned: &[CertificateDer<'static>], certificate: &CertificateDer<'_>) -> bool {
+    pinned.iter().any(|pinned| pinned == certificate)
+}
+
+fn is_out_of_time(error: &Error) -> bool {
+    use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
+    matches!(
+        error,
+        Error::InvalidCertificate(Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. })
+    )
 }
 
 #[derive(Debug)]
@@ -60,9 +73,12 @@ impl ServerCertVerifier for Verifier {
             return Ok(ServerCertVerified::assertion());
         };
         let certificate = ParsedCertificate::try_from(end_entity)?;
-        if !pinned.iter().any(|pinned| pinned == end_entity) {
-            let algorithms = self.provider.signature_verification_algorithms.all;
-            verify_server_cert_signed_by_trust_anchor(&certificate, roots, intermediates, now, algorithms)?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        let verified = verify_server_cert_signed_by_trust_anchor(&certificate, roots, intermediates, now, algorithms);
+        match verified {
+            // Of a certificate that is trusted as it is, all that counts is its time; the verifier looks at that first.
+            Err(error) if !is_pinned(pinned, end_entity) || is_out_of_time(&error) => return Err(error),
+            _ => {}
         }
         if *check_name {
             verify_server_name(&certificate, server_name)?;

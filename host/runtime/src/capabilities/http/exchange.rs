@@ -35,6 +35,8 @@ pub struct Exchange {
 enum State {
     Sending {
         body: Option<mpsc::Sender<Part>>,
+        /// Bytes of the body that were announced and are still to come; `None` where it goes in chunks.
+        left: Option<u64>,
         response: Responding,
         lease: Lease,
     },
@@ -50,11 +52,23 @@ enum State {
 }
 
 impl Exchange {
-    pub(super) fn begin(mut lease: Lease, request: Request<RequestBody>, body: Option<mpsc::Sender<Part>>, budget: Arc<Budget>) -> Self {
+    /// Sends the head; `body` takes the parts of a body of `length` bytes, or of any length.
+    pub(super) fn begin(
+        mut lease: Lease,
+        request: Request<RequestBody>,
+        body: Option<mpsc::Sender<Part>>,
+        length: Option<u64>,
+        budget: Arc<Budget>,
+    ) -> Self {
         let address = lease.address().to_owned();
         let response = Box::pin(lease.sender().send_request(request));
         Self {
-            state: State::Sending { body, response, lease },
+            state: State::Sending {
+                body,
+                left: length,
+                response,
+                lease,
+            },
             address,
             budget,
         }
@@ -63,13 +77,31 @@ impl Exchange {
     /// Sends the next part of the body. A server that has answered already does not hear it; [`Exchange::respond`] tells what it said.
     ///
     /// # Errors
-    /// `limit`, `timed-out`, `internal` after `respond`.
+    /// `limit`, `timed-out`, `internal` after `respond` and where the body gets longer than was announced. After any of them but `limit` the request
+    /// is broken off: part of its body is missing.
     pub async fn write(&mut self, data: Bytes) -> Result<(), Fault> {
         check_transfer(data.len())?;
         self.budget.write(data.len() as u64)?;
-        let State::Sending { body: Some(body), .. } = &mut self.state else {
-            return Err(Fault::new(FaultKind::Internal, "the request has no body, or it was ended"));
+        let sent = self.send(data).await;
+        if let Err(fault) = &sent {
+            self.state = State::Broken(fault.clone());
+        }
+        sent
+    }
+
+    async fn send(&mut self, data: Bytes) -> Result<(), Fault> {
+        let (body, left) = match &mut self.state {
+            State::Sending {
+                body: Some(body), left, ..
+            } => (body, left),
+            State::Broken(fault) => return Err(fault.clone()),
+            _ => return Err(Fault::new(FaultKind::Internal, "the request has no body, or it was ended")),
         };
+        if let Some(left) = left {
+            let length = data.len() as u64;
+            let too_long = || Fault::new(FaultKind::Internal, "the request's body is longer than its `content-length`");
+            *left = left.checked_sub(length).ok_or_else(too_long)?;
+        }
         let send = async {
             let _ = body.send(Part::Data(data)).await;
             Ok(())
@@ -80,11 +112,20 @@ impl Exchange {
     /// Ends the body and waits for the response's head.
     ///
     /// # Errors
-    /// `connection-lost`, `timed-out`, `internal` when called again.
+    /// `connection-lost`, `timed-out`, `internal` when called again and where the body is shorter than was announced.
     pub async fn respond(&mut self) -> Result<ResponseHead, Fault> {
         let repeated = Fault::new(FaultKind::Internal, "`respond` was called before");
         let (body, response, lease) = match std::mem::replace(&mut self.state, State::Broken(repeated.clone())) {
-            State::Sending { body, response, lease } => (body, response, lease),
+            State::Sending { left: Some(1..), .. } => {
+                let fault = Fault::new(FaultKind::Internal, "the request's body is shorter than its `content-length`");
+                self.state = State::Broken(fault.clone());
+                return Err(fault);
+            }
+            State::Sending { body, response, lease, .. } => (body, response, lease),
+            State::Broken(fault) => {
+                self.state = State::Broken(fault.clone());
+                return Err(fault);
+            }
             other => {
                 self.state = other;
                 return Err(repeated);

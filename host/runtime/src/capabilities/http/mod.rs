@@ -64,6 +64,7 @@ impl HttpClient {
             .within(self.pool.take(&request.endpoint, endpoint, &url, &self.budget))
             .await?;
         let (sender, body) = RequestBody::channel(request.content_length);
-        Ok(Exchange::begin(lease, head.map(|()| body), sender, self.budget.clone()))
+        let length = request.content_length;
+        Ok(Exchange::begin(lease, head.map(|()| body), sender, length, self.budget.clone()))
     }
 }

@@ -27,11 +27,12 @@ struct Idle {
     since: Instant,
 }
 
-/// A connection with the task that drives it, which ends with it.
+/// A connection with the task that drives it, which ends with it, and its place among those that the limit allows.
 #[derive(Debug)]
 struct Connection {
     sender: SendRequest<RequestBody>,
     _driver: Driver,
+    _place: Place,
 }
 
 #[derive(Debug)]
@@ -85,7 +86,7 @@ impl Pool {
         let address = format!("{host}:{port}");
         let connection = match self.idle(name).await {
             Some(connection) => connection,
-            None => connect(endpoint, url, &address, budget).await?,
+            None => connect(endpoint, url, &address, self.place(budget)?).await?,
         };
         Ok(Lease {
             connection,
@@ -93,6 +94,27 @@ impl Pool {
             address,
             pool: self.clone(),
         })
+    }
+
+    /// A place for a new connection. Those that only lie idle, whatever they are connected to, make room for it.
+    fn place(&self, budget: &Arc<Budget>) -> Result<Place, Fault> {
+        loop {
+            match Place::take(budget) {
+                Err(full) if !self.evict() => return Err(full),
+                Err(_) => {}
+                taken => return taken,
+            }
+        }
+    }
+
+    /// Closes the connection that has been idle for longest; `false` where none is.
+    fn evict(&self) -> bool {
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let oldest = idle
+            .values_mut()
+            .filter(|connections| !connections.is_empty())
+            .min_by_key(|connections| connections[0].since);
+        oldest.map(|connections| connections.remove(0)).is_some()
     }
 
     async fn idle(&self, name: &str) -> Option<Connection> {
@@ -105,8 +127,7 @@ impl Pool {
     }
 }
 
-async fn connect(endpoint: &Endpoint, url: &Uri, address: &str, budget: &Arc<Budget>) -> Result<Connection, Fault> {
-    let place = Place::take(budget)?;
+async fn connect(endpoint: &Endpoint, url: &Uri, address: &str, place: Place) -> Result<Connection, Fault> {
     let (stream, dialled) = connect_any(&[address.to_owned()]).await?;
     let stream = match (url.scheme_str(), stream) {
         (Some("https"), Stream::Tcp(tcp)) => {
@@ -122,12 +143,12 @@ async fn connect(endpoint: &Endpoint, url: &Uri, address: &str, budget: &Arc<Bud
     };
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
     let driver = tokio::spawn(async move {
-        let _place = place;
         // Its failure reaches the exchange by the request's own future.
         let _ = connection.await;
     });
     Ok(Connection {
         sender,
         _driver: Driver(driver.abort_handle()),
+        _place: place,
     })
 }

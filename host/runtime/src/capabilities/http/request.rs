@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use bulkhead_model::{Fault, FaultKind};
+use bytes::Bytes;
 use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request as HttpRequest, Uri};
 use zeroize::Zeroizing;
@@ -115,17 +116,17 @@ async fn add_auth(headers: &mut HeaderMap, auth: Option<&Auth>) -> Result<(), Fa
         None => return Ok(()),
         Some(Auth::Basic { user, password }) => {
             let password = password.read().await?;
-            let mut pair = Zeroizing::new(format!("{user}:").into_bytes());
-            pair.extend_from_slice(line(password.expose()));
-            Zeroizing::new(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(&pair)).into_bytes())
+            let pair = erased(&[user.as_bytes(), b":", line(password.expose())]);
+            let encoded = Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(&*pair));
+            erased(&[b"Basic ", encoded.as_bytes()])
         }
         Some(Auth::Bearer { token }) => {
             let token = token.read().await?;
-            Zeroizing::new([b"Bearer ", line(token.expose())].concat())
+            erased(&[b"Bearer ", line(token.expose())])
         }
     };
-    // The cause is left out: it could quote the secret.
-    let mut value = HeaderValue::from_bytes(&value).map_err(|_| {
+    // The header keeps these very bytes, and erases them when it is dropped. The cause is left out: it could quote the secret.
+    let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(value)).map_err(|_| {
         Fault::new(
             FaultKind::Config,
             "the secret of the endpoint's `auth` has characters that no HTTP header may have",
@@ -134,6 +135,13 @@ async fn add_auth(headers: &mut HeaderMap, auth: Option<&Auth>) -> Result<(), Fa
     value.set_sensitive(true);
     headers.insert(AUTHORIZATION, value);
     Ok(())
+}
+
+/// The parts in one piece that is erased when it is dropped; of its full size from the beginning, so that no copy is left behind by growing.
+fn erased(parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
+    let mut whole = Zeroizing::new(Vec::with_capacity(parts.iter().map(|part| part.len()).sum()));
+    parts.iter().for_each(|part| whole.extend_from_slice(part));
+    whole
 }
 
 /// Without one trailing newline, as files have it.
