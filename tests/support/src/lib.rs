@@ -1,7 +1,7 @@
 //! Real servers and tools for Bulkhead's tests, its demo and its benchmarks.
 //!
-//! Main types: [`postgres::Cluster`] and [`etcd::Cluster`] (servers of one's own), [`restic::Restic`], [`Scratch`] (a folder that goes away), and
-//! [`Bulkhead`] (the built binary with a configuration). Everything listens on 127.0.0.1 only, lives in scratch folders, and is stopped when its
+//! Main types: [`postgres::Cluster`], [`redis::Server`] and [`etcd::Cluster`] (servers of one's own), [`restic::Restic`], [`Scratch`] (a folder that goes
+//! away), and [`Bulkhead`] (the built binary with a configuration). Everything listens on 127.0.0.1 only, lives in scratch folders, and is stopped when its
 //! value is dropped, and also when the test process is killed: see [`guardian`](mod@guardian).
 //!
 //! Nothing here skips: a tool that is missing is an [`Error`] that names the package to install.
@@ -13,6 +13,7 @@ pub mod etcd;
 pub mod guardian;
 pub mod plugins;
 pub mod postgres;
+pub mod redis;
 pub mod restic;
 mod scratch;
 pub mod signal;

@@ -1,0 +1,78 @@
+//! What `check` finds, and what it changes: nothing.
+
+use bulkhead_sdk::{
+    ErrorKind,
+    testing::{Endpoint, Harness},
+    types::Severity,
+};
+use bulkhead_test_support::redis::Server;
+
+use crate::setup::{Operations, assert_says, codes, filled, over_tcp};
+
+#[test]
+fn a_server_that_is_fit_and_nothing_is_started_on_it() {
+    let server = filled(Server::builder());
+    assert_eq!(codes(&over_tcp(&server).check_with("{}").unwrap()), ["server-reached"]);
+    let stats = server.call(&["INFO", "all"]).unwrap();
+    assert!(stats.contains("sync_full:0\r\n") && stats.contains("total_forks:0\r\n"), "{stats}");
+}
+
+#[test]
+fn what_would_make_a_backup_fail_is_an_error() {
+    let server = Server::builder().setting("rdbchecksum", "no").start().unwrap();
+    assert_eq!(
+        codes(&over_tcp(&server).check_with("{}").unwrap()),
+        ["server-reached", "no-keys", "checksum-off"]
+    );
+    assert_eq!(
+        codes(&over_tcp(&server).check_with(r#"{"allow-empty":true}"#).unwrap()),
+        ["server-reached", "checksum-off"]
+    );
+
+    server.call(&["SET", "a", "b"]).unwrap();
+    server
+        .call(&["ACL", "SETUSER", "reader", "on", ">pw", "allkeys", "+@all", "-psync"])
+        .unwrap();
+    server
+        .call(&["ACL", "SETUSER", "backup", "on", ">pw", "+psync", "+replconf", "+info", "+ping"])
+        .unwrap();
+    let harness = |user: &str| {
+        let harness = over_tcp(&server).secret("password", "pw");
+        harness.check_with(&format!(r#"{{"user":"{user}"}}"#)).unwrap()
+    };
+    let findings = harness("reader");
+    let denied = findings.iter().find(|finding| finding.code == "replication-denied").unwrap();
+    assert_eq!(denied.severity, Severity::Error);
+    // A user with the bare rights cannot be told that it has them.
+    assert_eq!(codes(&harness("backup")), ["server-reached", "replication-right-unknown"]);
+
+    server.call(&["REPLICAOF", "127.0.0.1", "1"]).unwrap();
+    let findings = over_tcp(&server).check_with("{}").unwrap();
+    assert!(codes(&findings).contains(&"replica-disconnected"), "{findings:?}");
+}
+
+#[test]
+fn who_is_refused_learns_what_to_change() {
+    let server = Server::builder().password("sesame").start().unwrap();
+    server.call(&["SET", "a", "b"]).unwrap();
+    let refused = |harness: Harness, config: &str| harness.check_with(config).unwrap_err();
+
+    let none = refused(over_tcp(&server), "{}");
+    assert_eq!((none.kind, none.retryable), (ErrorKind::Unauthenticated, false));
+    assert_says(&none, "NOAUTH", "reveal = true");
+
+    let wrong = refused(over_tcp(&server).secret("password", "wrong secret"), "{}");
+    assert_eq!(wrong.kind, ErrorKind::Unauthenticated);
+    assert_says(&wrong, "WRONGPASS", "secret.password");
+    assert!(!format!("{wrong:?}").contains("wrong secret"));
+
+    let nobody = refused(over_tcp(&server), r#"{"user":"backup"}"#);
+    assert_eq!((nobody.kind, nobody.setting.as_deref()), (ErrorKind::Unauthenticated, Some("user")));
+
+    let open = Server::start_default().unwrap();
+    let needless = refused(over_tcp(&open).secret("password", "x"), "{}");
+    assert_says(&needless, "without any password configured", "remove `secret.password`");
+
+    let gone = refused(Harness::new().endpoint("server", Endpoint::unreachable()), "{}");
+    assert_eq!((gone.kind, gone.retryable), (ErrorKind::Unreachable, true));
+}

@@ -1,0 +1,9 @@
+//! The plugin against real servers and against servers that misbehave, run natively: the same code that the sandbox runs.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod browse;
+mod check;
+mod failures;
+mod live;
+mod round_trip;
+mod setup;

@@ -1,0 +1,99 @@
+//! A dataset goes into a snapshot and comes back the same, whichever way it goes.
+
+use bulkhead_sdk::testing::{Endpoint, Harness};
+use bulkhead_test_support::{
+    Scratch,
+    redis::{Server, check_rdb},
+};
+
+use crate::setup::{Operations, assert_same, codes, content, fact, filled, into_folder, into_server, over_tcp};
+
+/// Backs up, verifies, checks with Redis' own tool, and loads the file into a fresh server.
+fn round_trip(server: &Server, harness: &Harness, config: &str) -> Vec<String> {
+    let before = content(server);
+    let result = harness.backup_with(config).unwrap();
+    assert_eq!(codes(&harness.verified()), ["rdb-verified"]);
+    let snapshot = harness.last().unwrap();
+    let folder = Scratch::new().unwrap();
+    let restored = into_folder(&snapshot, &folder, "{}").unwrap();
+    let keys = before.len() - usize::from(before.contains_key(&(u32::MAX, Vec::new())));
+    assert_eq!(fact(&restored.facts, "keys"), keys.to_string());
+    assert_eq!(fact(&result.proof.facts, "keys"), keys.to_string());
+    check_rdb(&folder.join("dump.rdb")).unwrap();
+    let fresh = Server::builder().rdb(folder.join("dump.rdb")).start().unwrap();
+    assert_same(&before, &content(&fresh));
+    let codes = codes(&result.findings).into_iter().map(str::to_owned).collect();
+    assert_eq!(fact(&result.proof.facts, "counts-compared"), "exact");
+    codes
+}
+
+#[test]
+fn a_diskless_transfer() {
+    let server = filled(
+        Server::builder()
+            .setting("repl-diskless-sync", "yes")
+            .setting("repl-diskless-sync-delay", 0),
+    );
+    assert_eq!(
+        round_trip(&server, &over_tcp(&server), r#"{"mode":"replica"}"#),
+        Vec::<String>::new()
+    );
+    assert!(
+        server.log().contains("sent to replicas sockets") || server.log().contains("replicas sockets"),
+        "{}",
+        server.log()
+    );
+}
+
+#[test]
+fn a_transfer_from_a_file() {
+    let server = filled(Server::builder().setting("repl-diskless-sync", "no"));
+    assert_eq!(round_trip(&server, &over_tcp(&server), "{}"), Vec::<String>::new());
+    assert!(server.log().contains("target: disk"), "{}", server.log());
+}
+
+#[test]
+fn a_transfer_that_waits_for_other_replicas_and_a_password_over_a_unix_socket() {
+    let server = filled(Server::builder().password("sesame").setting("repl-diskless-sync-delay", 2));
+    let harness = Harness::new()
+        .endpoint("server", Endpoint::unix(server.socket()))
+        .secret("password", "sesame");
+    assert_eq!(round_trip(&server, &harness, "{}"), Vec::<String>::new());
+    let snapshot = harness.last().unwrap();
+    let text = |path: &str| String::from_utf8(snapshot.entries[path.as_bytes()].content.clone()).unwrap();
+    assert!(text("acl.txt").starts_with("user default on #"), "{}", text("acl.txt"));
+    assert!(text("config.json").contains("\"maxmemory\""));
+    for (path, entry) in &snapshot.entries {
+        let found = entry.content.windows(6).any(|window| window == b"sesame");
+        assert!(!found, "the password is in {}", path.escape_ascii());
+    }
+}
+
+#[test]
+fn key_by_key() {
+    let server = filled(Server::builder());
+    let codes = round_trip(&server, &over_tcp(&server), r#"{"mode":"scan"}"#);
+    assert_eq!(codes, ["no-point-in-time"]);
+}
+
+#[test]
+fn key_by_key_where_the_server_hides_replication() {
+    let server = filled(
+        Server::builder()
+            .words("rename-command", &["PSYNC", ""])
+            .words("rename-command", &["SYNC", ""]),
+    );
+    assert_eq!(round_trip(&server, &over_tcp(&server), "{}"), ["no-point-in-time"]);
+}
+
+#[test]
+fn into_a_live_server() {
+    let server = filled(Server::builder());
+    let before = content(&server);
+    let harness = over_tcp(&server);
+    harness.backup_with("{}").unwrap();
+    let fresh = Server::start_default().unwrap();
+    let restored = into_server(&harness.last().unwrap(), &fresh, "{}").unwrap();
+    assert_eq!(fact(&restored.facts, "functions-restored"), "1");
+    assert_same(&before, &content(&fresh));
+}
