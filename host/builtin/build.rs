@@ -5,7 +5,11 @@ use std::{env, error::Error, fmt::Write as _, fs, path::PathBuf};
 use bulkhead_guest_build::GuestBuild;
 
 /// The first-party plugins: their names in TOML, and their packages.
-const PLUGINS: &[(&str, &str)] = &[("local", "bulkhead-plugin-local"), ("postgres", "bulkhead-plugin-postgres")];
+const PLUGINS: &[(&str, &str)] = &[
+    ("local", "bulkhead-plugin-local"),
+    ("postgres", "bulkhead-plugin-postgres"),
+    ("redis", "bulkhead-plugin-redis"),
+];
 
 /// What a plugin is made of, from the root of the workspace. Not `Cargo.toml` itself: a new member changes no plugin.
 const INPUTS: &[&str] = &["plugins", "sdk/rust", "wit", "Cargo.lock"];

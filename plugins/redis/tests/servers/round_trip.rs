@@ -3,7 +3,7 @@
 use bulkhead_sdk::testing::{Endpoint, Harness};
 use bulkhead_test_support::{
     Scratch,
-    redis::{Server, check_rdb},
+    redis::{Program, Server},
 };
 
 use crate::setup::{Operations, assert_same, codes, content, fact, filled, into_folder, into_server, over_tcp};
@@ -19,8 +19,12 @@ fn round_trip(server: &Server, harness: &Harness, config: &str) -> Vec<String> {
     let keys = before.len() - usize::from(before.contains_key(&(u32::MAX, Vec::new())));
     assert_eq!(fact(&restored.facts, "keys"), keys.to_string());
     assert_eq!(fact(&result.proof.facts, "keys"), keys.to_string());
-    check_rdb(&folder.join("dump.rdb")).unwrap();
-    let fresh = Server::builder().rdb(folder.join("dump.rdb")).start().unwrap();
+    server.program().check_rdb(&folder.join("dump.rdb")).unwrap();
+    let fresh = Server::builder()
+        .program(server.program().clone())
+        .rdb(folder.join("dump.rdb"))
+        .start()
+        .unwrap();
     assert_same(&before, &content(&fresh));
     let codes = codes(&result.findings).into_iter().map(str::to_owned).collect();
     assert_eq!(fact(&result.proof.facts, "counts-compared"), "exact");
@@ -96,4 +100,40 @@ fn into_a_live_server() {
     let restored = into_server(&harness.last().unwrap(), &fresh, "{}").unwrap();
     assert_eq!(fact(&restored.facts, "functions-restored"), "1");
     assert_same(&before, &content(&fresh));
+}
+
+#[test]
+fn other_versions_every_way() {
+    for program in Program::others().unwrap() {
+        let builder = || Server::builder().program(program.clone());
+        let server = filled(builder());
+        let harness = over_tcp(&server);
+        assert_eq!(
+            round_trip(&server, &harness, r#"{"mode":"replica"}"#),
+            Vec::<String>::new(),
+            "{}",
+            program.line
+        );
+        let fresh = builder().start().unwrap();
+        into_server(&harness.last().unwrap(), &fresh, "{}").unwrap();
+        assert_same(&content(&server), &content(&fresh));
+        assert_eq!(
+            round_trip(&server, &harness, r#"{"mode":"scan"}"#),
+            ["no-point-in-time"],
+            "{}",
+            program.line
+        );
+    }
+}
+
+#[test]
+fn a_file_for_a_newer_server_is_refused_by_an_older_one_with_advice() {
+    let others = Program::others().unwrap();
+    let newer = others.iter().find(|program| program.line == "Redis 8.2").unwrap();
+    let server = filled(Server::builder().program(newer.clone()));
+    let harness = over_tcp(&server);
+    harness.backup_with("{}").unwrap();
+    let older = Server::start_default().unwrap();
+    let error = into_server(&harness.last().unwrap(), &older, "{}").unwrap_err();
+    assert_eq!(error.kind, bulkhead_sdk::ErrorKind::Unsupported, "{error}");
 }

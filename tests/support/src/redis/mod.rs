@@ -13,4 +13,4 @@ pub use client::{Client, Reply};
 pub use cluster::cluster;
 pub use sample::{Frozen, fill, frozen};
 pub use sentinel::Sentinel;
-pub use server::{Builder, Program, Server, check_rdb};
+pub use server::{Builder, Program, Server};

