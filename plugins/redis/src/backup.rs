@@ -108,6 +108,7 @@ impl Reader<'_> {
         for shard in before.shards(self.config.prefer)? {
             let (mut control, address) = self.login.open(Some(&shard.address))?;
             let info = ready(&mut control, &address)?;
+            before.agrees(&Topology::ask(&mut control, &address)?, &address)?;
             let place = Place {
                 dial: Some(shard.address),
                 address,

@@ -124,16 +124,29 @@ impl Topology {
         Ok(self.masters().map(shard).collect())
     }
 
+    /// Whether a node that is about to be read, at `address`, sees the slots where this node sees them: nodes learn of slots that are taken over, not
+    /// of slots that are given up.
+    pub(crate) fn agrees(&self, theirs: &Self, address: &str) -> Result<()> {
+        theirs.shards(Prefer::Master).context(|| format!("the node at {address} says"))?;
+        if self.places() == theirs.places() {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Conflict,
+            format!("the node at {address} sees slots elsewhere than the node that was asked first"),
+        )
+        .with_retryable(true)
+        .with_hint("`redis-cli --cluster check HOST:PORT` says what is wrong; `--cluster fix` repairs it"))
+    }
+
+    /// The id of each slot's master.
+    fn places(&self) -> Vec<Option<String>> {
+        self.owners().iter().map(|owner| owner.map(|node| node.id.clone())).collect()
+    }
+
     /// Whether every slot is still where it was.
     pub(crate) fn unchanged(&self, later: &Self) -> Result<()> {
-        let places = |topology: &Self| {
-            topology
-                .owners()
-                .iter()
-                .map(|owner| owner.map(|node| node.id.clone()))
-                .collect::<Vec<_>>()
-        };
-        if places(self) == places(later) && !later.masters().any(|node| node.moving) {
+        if self.places() == later.places() && !later.masters().any(|node| node.moving) {
             return Ok(());
         }
         Err(Error::new(
@@ -266,6 +279,9 @@ eee 10.0.0.5:7000@17000 slave,fail bbb 0 1 1 disconnected
         let whole = Topology::parse(NODES, "seed:1").unwrap();
         whole.unchanged(&whole).unwrap();
         let moved = Topology::parse(&NODES.replace("0-5460", "0-5459").replace("5461-", "5460-"), "seed:1").unwrap();
+        whole.agrees(&whole, "other:1").unwrap();
+        assert!(whole.agrees(&moved, "other:1").unwrap_err().message.contains("other:1"));
+        assert!(whole.agrees(&holed, "other:1").unwrap_err().retryable);
         assert!(whole.unchanged(&moved).unwrap_err().retryable);
         for damaged in [
             "",

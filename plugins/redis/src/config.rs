@@ -108,7 +108,7 @@ pub struct RestoreOptions {
     pub existing: Existing,
     /// Restore libraries of functions too. Without it, they are restored unless `keys` or `databases` choose.
     pub functions: Option<bool>,
-    /// The ACL user of the server to restore into.
+    /// The ACL user of the server to restore into. Without it, the target's `secret.password` is that of the user `default`.
     pub user: Option<String>,
     /// Replace a `dump.rdb` that is in the directory.
     pub overwrite: bool,

@@ -94,7 +94,7 @@ impl Source for Redis {
     }
 
     fn restore(&mut self, request: RestoreRequest) -> Result<RestoreResult> {
-        restore::restore(&self.config, &request)
+        restore::restore(&request)
     }
 
     fn verify(&mut self) -> Result<Vec<Finding>> {

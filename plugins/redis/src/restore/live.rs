@@ -23,7 +23,7 @@ use super::{
     window::{Answered, Purpose, Sent},
 };
 use crate::{
-    config::{Config, Existing, RestoreOptions},
+    config::{Existing, RestoreOptions},
     connection::Login,
     failure::{self, Failure},
     glob,
@@ -42,9 +42,8 @@ const FUNCTION: u8 = 245;
 const MAX_ATTEMPTS: u32 = 8;
 
 /// Restores into the server, or the cluster, that is granted.
-pub(super) fn restore(config: &Config, request: &RestoreRequest, options: &RestoreOptions) -> Result<RestoreResult> {
-    let user = options.user.as_deref().or(config.user.as_deref());
-    let routes = Routes::open(Login::server(user))?;
+pub(super) fn restore(request: &RestoreRequest, options: &RestoreOptions) -> Result<RestoreResult> {
+    let routes = Routes::open(Login::server(options.user.as_deref()))?;
     let paths = datasets(request)?;
     let mut restorer = Restorer {
         options,

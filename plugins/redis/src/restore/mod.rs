@@ -11,22 +11,18 @@ use bulkhead_sdk::{
     source::{RestoreRequest, RestoreResult},
 };
 
-use crate::{
-    backup::DUMP,
-    config::{Config, RestoreOptions},
-    connection::SERVER,
-};
+use crate::{backup::DUMP, config::RestoreOptions, connection::SERVER};
 
 pub(crate) use directory::DIRECTORY;
 
 /// Restores what the request asks for.
-pub(crate) fn restore(config: &Config, request: &RestoreRequest) -> Result<RestoreResult> {
+pub(crate) fn restore(request: &RestoreRequest) -> Result<RestoreResult> {
     let options: RestoreOptions = request.options()?;
     let folder = folders::grants().iter().any(|grant| grant.name == DIRECTORY);
     let server = endpoint::settings(SERVER).is_ok();
     match (folder, server) {
         (true, false) => directory::restore(request, &options),
-        (false, true) => live::restore(config, request, &options),
+        (false, true) => live::restore(request, &options),
         (true, true) => Err(Error::new(
             ErrorKind::Config,
             "the restore target grants a directory and a server: which of them is meant?",

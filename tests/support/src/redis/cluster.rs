@@ -8,13 +8,7 @@ const SLOTS: usize = 16_384;
 
 /// Starts `masters` servers that share the slots, and waits until all of them agree.
 pub fn cluster(masters: usize, builder: impl Fn() -> Builder) -> Result<Vec<Server>> {
-    let start = || {
-        builder()
-            .setting("cluster-enabled", "yes")
-            .setting("cluster-config-file", "nodes.conf")
-            .setting("cluster-node-timeout", 2000)
-            .start()
-    };
+    let start = || builder().cluster().start();
     let servers: Vec<Server> = (0..masters).map(|_| start()).collect::<Result<_>>()?;
     for (position, server) in servers.iter().enumerate() {
         let (first, last) = (SLOTS * position / masters, SLOTS * (position + 1) / masters - 1);
@@ -24,8 +18,9 @@ pub fn cluster(masters: usize, builder: impl Fn() -> Builder) -> Result<Vec<Serv
             .chain(slots.iter().map(String::as_str))
             .collect();
         server.call(&words)?;
-        if let Some(seed) = servers.first().filter(|_| position > 0) {
-            server.call(&["CLUSTER", "MEET", "127.0.0.1", &seed.port().to_string()])?;
+        // Everybody meets everybody: gossip would tell, but takes its time.
+        for other in servers.iter().take(position) {
+            server.call(&["CLUSTER", "MEET", "127.0.0.1", &other.port().to_string()])?;
         }
     }
     for server in &servers {

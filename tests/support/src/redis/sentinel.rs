@@ -11,7 +11,7 @@ impl Sentinel {
     /// Watches `master` under this name; returns when it knows so many replicas to be well.
     pub fn watch(master: &Server, name: &str, replicas: usize) -> Result<Self> {
         let configuration = format!(
-            "sentinel monitor {name} 127.0.0.1 {} 1\nsentinel down-after-milliseconds {name} 5000\n",
+            "sentinel monitor {name} 127.0.0.1 {} 1\nsentinel down-after-milliseconds {name} 60000\n",
             master.port()
         );
         let server = Server::builder().sentinel(configuration).start()?;

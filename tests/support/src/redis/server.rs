@@ -1,5 +1,6 @@
 //! A server: [`Server`].
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -13,6 +14,9 @@ use crate::{Error, Result, Scratch, Tool, free_port, run};
 const HINT: &str = "apt-get install redis-tools (or `cargo xtask setup`)";
 const PATIENCE: Duration = Duration::from_secs(60);
 const PORT_ATTEMPTS: u32 = 5;
+
+/// From a node's port to that of its cluster bus.
+const BUS_DISTANCE: u16 = 10_000;
 
 /// Where `cargo xtask setup` puts servers out of Python packages, below Cargo's target folder: the line of versions, and the program.
 const UNPACKED: [(&str, &str); 3] = [
@@ -90,6 +94,7 @@ pub struct Builder {
     tls: bool,
     rdb: Option<PathBuf>,
     debug: bool,
+    cluster: bool,
     sentinel: Option<String>,
 }
 
@@ -144,6 +149,14 @@ impl Builder {
         self
     }
 
+    /// A node of a cluster, which has a second port for the other nodes.
+    pub(super) fn cluster(mut self) -> Self {
+        self.cluster = true;
+        self.setting("cluster-enabled", "yes")
+            .setting("cluster-config-file", "nodes.conf")
+            .setting("cluster-node-timeout", 15_000)
+    }
+
     /// A Sentinel with this configuration, which it will rewrite.
     pub(super) fn sentinel(mut self, configuration: String) -> Self {
         self.sentinel = Some(configuration);
@@ -183,7 +196,8 @@ impl Builder {
         };
         let mut attempt = 1;
         loop {
-            (server.port, server.tls_port) = (free_port()?, free_port()?);
+            server.port = if self.cluster { free_port_with_bus()? } else { free_port()? };
+            server.tls_port = free_port()?;
             match server.start() {
                 Err(Error::TimedOut { log, .. }) if attempt < PORT_ATTEMPTS && log.contains("Address already in use") => attempt += 1,
                 other => return other.map(|()| server),
@@ -373,6 +387,17 @@ impl Server {
                 });
             }
             std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// A free port whose cluster bus is free too: Redis puts that 10,000 above, and there is nothing above 65,535.
+fn free_port_with_bus() -> Result<u16> {
+    loop {
+        let port = free_port()?;
+        let bus = port.checked_add(BUS_DISTANCE);
+        if bus.is_some_and(|bus| TcpListener::bind((Ipv4Addr::LOCALHOST, bus)).is_ok()) {
+            return Ok(port);
         }
     }
 }
