@@ -13,6 +13,7 @@ mod interruption;
 mod json;
 mod plugins;
 mod postgres;
+mod redis;
 mod restic;
 mod sinks;
 mod world;

@@ -1,0 +1,238 @@
+//! Redis datasets into a vault and back, through the sandbox.
+
+use bulkhead_test_support::redis::{Client, Frozen, Program, Sentinel, Server, cluster, fill, frozen};
+use bulkhead_test_support::{Bulkhead, Outcome};
+
+use crate::world::assert_told;
+
+/// An installation with a vault, and a pipeline `cache`.
+struct Shop(Bulkhead);
+
+impl Shop {
+    /// `lines` of the pipeline's table, and targets.
+    fn open(lines: &str) -> Self {
+        let shop = Self(Bulkhead::new().unwrap());
+        shop.configure(lines);
+        shop.succeed(&["init", "main"]);
+        shop
+    }
+
+    fn configure(&self, lines: &str) {
+        let text = format!("[pipeline.cache]\nplugin = \"redis\"\nvault = \"main\"\n{lines}\n");
+        self.0.configure(&text).unwrap();
+    }
+
+    fn run(&self, arguments: &[&str]) -> Outcome {
+        self.0.run(arguments).unwrap()
+    }
+
+    fn succeed(&self, arguments: &[&str]) -> String {
+        let outcome = self.run(arguments);
+        assert_eq!(
+            outcome.code,
+            Some(0),
+            "bulkhead {}\n{}{}",
+            arguments.join(" "),
+            outcome.stdout,
+            outcome.stderr
+        );
+        outcome.stdout
+    }
+}
+
+/// A line of TOML that grants these addresses without TLS.
+fn endpoint(name: &str, addresses: &[String]) -> String {
+    format!("endpoint.{name} = {{ addresses = {addresses:?}, tls = {{ mode = \"disable\" }} }}\n")
+}
+
+/// The sample, as a server has it that has loaded it.
+fn filled(server: &Server) -> Frozen {
+    let mut client = server.client().unwrap();
+    fill(&mut client).unwrap();
+    client.call(&["DEBUG", "RELOAD"]).unwrap();
+    frozen(&mut client).unwrap()
+}
+
+fn content(server: &Server) -> Frozen {
+    frozen(&mut server.client().unwrap()).unwrap()
+}
+
+#[track_caller]
+fn assert_same(before: &Frozen, after: &Frozen) {
+    let different = before.iter().find(|(key, value)| after.get(key) != Some(value));
+    let name = different.map(|((database, key), _)| format!("{database}/{}", key.escape_ascii()));
+    assert_eq!(name, None, "differs");
+    assert_eq!(before.len(), after.len());
+}
+
+#[test]
+fn a_dataset_over_tls_with_a_client_certificate_comes_back_as_a_file_and_into_a_live_server() {
+    let server = Server::builder().debug().tls().password("sesame").start().unwrap();
+    let before = filled(&server);
+    server
+        .call(&[
+            "ACL",
+            "SETUSER",
+            "backup",
+            "on",
+            ">open",
+            "+psync",
+            "+replconf",
+            "+info",
+            "+ping",
+            "+acl|list",
+            "+config|get",
+        ])
+        .unwrap();
+    let fresh = Server::start_default().unwrap();
+    let certificates = server.certificates().unwrap();
+    let client = certificates.issue_client("backup").unwrap();
+    let shop = Shop::open(&format!(
+        "config = {{ mode = \"replica\", user = \"backup\" }}\nlimits = {{ memory = \"64 MiB\" }}\n\
+         endpoint.server = {{ address = \"{}\", tls = {{ mode = \"verify-full\", ca = {:?}, certificate = {:?}, key = {{ file = {:?} }} }} }}\n\
+         secret.password = {{ file = \"redis-password\", reveal = true }}\n\
+         [pipeline.cache.target.file]\ndirectory.data = {{ path = \"restored\", access = \"read-write\" }}\n\
+         [pipeline.cache.target.live]\n{}",
+        server.tls_address(),
+        certificates.authority_certificate().display().to_string(),
+        client.certificate.display().to_string(),
+        client.key.display().to_string(),
+        endpoint("server", &[fresh.address()]),
+    ));
+    shop.0.scratch().private_file("redis-password", "open\n").unwrap();
+    let restored = shop.0.scratch().folder("restored").unwrap();
+
+    shop.succeed(&["check"]);
+    shop.succeed(&["run", "cache"]);
+    shop.succeed(&["verify", "--read-data"]);
+    shop.succeed(&["restore", "cache", "--target", "file"]);
+    Program::debian().unwrap().check_rdb(&restored.join("dump.rdb")).unwrap();
+    let loaded = Server::builder().rdb(restored.join("dump.rdb")).start().unwrap();
+    assert_same(&before, &content(&loaded));
+
+    shop.succeed(&["restore", "cache", "--target", "live"]);
+    assert_same(&before, &content(&fresh));
+    let again = shop.run(&["restore", "cache", "--target", "live"]);
+    assert_eq!(again.code, Some(12), "{}", again.stderr);
+    assert!(again.stderr.contains("is on the server already"), "{}", again.stderr);
+}
+
+#[test]
+fn values_far_larger_than_the_plugin_may_hold() {
+    let server = Server::start_default().unwrap();
+    let large: Vec<u8> = (0..128_u32 << 20)
+        .map(|byte| byte.wrapping_mul(2_654_435_761).to_le_bytes()[3])
+        .collect();
+    server.client().unwrap().call(&[&b"SET"[..], b"large", &large]).unwrap();
+    server.call(&["SET", "small", "x"]).unwrap();
+    let fresh = Server::start_default().unwrap();
+    let pipeline = |mode: &str| {
+        format!(
+            "config = {{ mode = \"{mode}\" }}\nlimits = {{ memory = \"48 MiB\" }}\n{}[pipeline.cache.target.live]\nlimits = {{ memory = \"48 MiB\" }}\n\
+             config = {{ existing = \"replace\" }}\n{}",
+            endpoint("server", &[server.address()]),
+            endpoint("server", &[fresh.address()])
+        )
+    };
+    let shop = Shop::open(&pipeline("replica"));
+    for mode in ["replica", "scan"] {
+        shop.configure(&pipeline(mode));
+        shop.succeed(&["run", "cache"]);
+        shop.succeed(&["restore", "cache", "--target", "live"]);
+        assert!(fresh.client().unwrap().call(&["GET", "large"]).unwrap().bytes() == large, "{mode}");
+        fresh.call(&["FLUSHALL"]).unwrap();
+    }
+}
+
+#[test]
+fn a_cluster_of_three_into_another_cluster_by_slot() {
+    let masters = cluster(3, Server::builder).unwrap();
+    let others = cluster(3, Server::builder).unwrap();
+    let addresses = |servers: &[Server]| servers.iter().map(Server::address).collect::<Vec<_>>();
+    let mut client = Client::connect(&masters[0].address()).unwrap();
+    for number in 0..3000 {
+        set_in_cluster(&mut client, &format!("key:{number}"), &number.to_string());
+    }
+    let sizes = |servers: &[Server]| servers.iter().map(|server| server.call(&["DBSIZE"]).unwrap()).collect::<Vec<_>>();
+    let shop = Shop::open(&format!(
+        "{}[pipeline.cache.target.live]\n{}",
+        endpoint("server", &addresses(&masters)),
+        endpoint("server", &addresses(&others))
+    ));
+    shop.succeed(&["check"]);
+    shop.succeed(&["run", "cache"]);
+    let listed = shop.succeed(&["ls", "cache"]);
+    assert!(
+        listed.contains("topology.json") && listed.matches("dump.rdb").count() == 3,
+        "{listed}"
+    );
+    shop.succeed(&["verify"]);
+    shop.succeed(&["restore", "cache", "--target", "live"]);
+    assert_eq!(sizes(&others), sizes(&masters));
+    for (original, restored) in masters.iter().zip(&others) {
+        assert_same(&content(original), &content(restored));
+    }
+
+    // A slot that nobody has: its keys would be missing.
+    masters[2].call(&["CLUSTER", "DELSLOTS", "16383"]).unwrap();
+    let outcome = shop.run(&["run", "cache"]);
+    assert_ne!(outcome.code, Some(0));
+    assert!(outcome.stderr.contains("1 of the cluster's 16384 slots"), "{}", outcome.stderr);
+}
+
+/// Follows the cluster's redirections.
+fn set_in_cluster(client: &mut Client, key: &str, value: &str) {
+    let answer = client.ask(&["SET", key, value]).unwrap().text();
+    if let Some(address) = answer.strip_prefix("MOVED ").and_then(|rest| rest.split(' ').nth(1)) {
+        *client = Client::connect(address).unwrap();
+        client.call(&["SET", key, value]).unwrap();
+    }
+}
+
+#[test]
+fn sentinels_say_which_server_it_is() {
+    let master = Server::start_default().unwrap();
+    master.call(&["SET", "a", "b"]).unwrap();
+    let replica = Server::builder()
+        .setting("replicaof", format!("127.0.0.1 {}", master.port()))
+        .start()
+        .unwrap();
+    let sentinel = Sentinel::watch(&master, "cache", 1).unwrap();
+    let pipeline = |config: &str| {
+        // The servers themselves are found, not listed.
+        format!(
+            "config = {{ sentinel = {{ master = \"cache\" }}{config} }}\n{}endpoint.server = {{ address = \"127.0.0.1:1\", tls = {{ mode = \"disable\" }}, \
+             discovered = [\"127.0.0.*:*\"] }}\n",
+            endpoint("sentinel", &["127.0.0.1:1".to_owned(), sentinel.address()])
+        )
+    };
+    let shop = Shop::open(&pipeline(""));
+    let syncs = |server: &Server| {
+        let stats = server.call(&["INFO", "stats"]).unwrap();
+        let line = stats.lines().find_map(|line| line.strip_prefix("sync_full:")).unwrap().to_owned();
+        line.parse::<u32>().unwrap()
+    };
+    let (of_master, of_replica) = (syncs(&master), syncs(&replica));
+    shop.succeed(&["run", "cache"]);
+    assert_eq!((syncs(&master), syncs(&replica)), (of_master + 1, of_replica));
+    shop.configure(&pipeline(", prefer = \"replica\""));
+    shop.succeed(&["run", "cache"]);
+    assert_eq!((syncs(&master), syncs(&replica)), (of_master + 1, of_replica + 1));
+
+    shop.configure(&pipeline("").replace("master = \"cache\"", "master = \"nobody\""));
+    assert_told!(shop.run(&["run", "cache"]));
+}
+
+#[test]
+fn a_run_that_fails_says_why_and_leaves_no_snapshot() {
+    let server = Server::builder().password("sesame").start().unwrap();
+    server.call(&["SET", "a", "b"]).unwrap();
+    let pipeline = |more: &str| format!("{}{more}", endpoint("server", &[server.address()]));
+    let shop = Shop::open(&pipeline(""));
+    assert_told!("redis_without_password", shop.run(&["run", "cache"]));
+    shop.0.scratch().private_file("redis-password", "wrong\n").unwrap();
+    shop.configure(&pipeline("secret.password = { file = \"redis-password\", reveal = true }\n"));
+    assert_told!("redis_with_wrong_password", shop.run(&["run", "cache"]));
+    let listed = shop.run(&["snapshots", "--json"]);
+    assert!(!listed.stdout.contains("\"id\""), "{}", listed.stdout);
+}
