@@ -1,6 +1,6 @@
 //! Configurations that are right, and what becomes of them.
 
-#![expect(clippy::expect_used, reason = "tests")]
+#![expect(clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::path::Path;
 
@@ -39,6 +39,23 @@ fn the_example_is_right() {
     let server = &config.pipelines[0].grants.endpoints[0];
     assert_eq!(server.tls.mode, TlsMode::VerifyFull);
     assert_eq!(config.pipelines[0].config["databases"][0], "*");
+}
+
+#[test]
+fn so_are_all_others() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let mut read = 0;
+    for entry in std::fs::read_dir(folder).expect("the folder is there") {
+        let path = entry.expect("it is readable").path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let text = std::fs::read_to_string(&path).expect("it is readable");
+            let config = parse(&path.display().to_string(), &text);
+            let config = config.unwrap_or_else(|diagnostics| panic!("{}: {diagnostics:?}", path.display()));
+            assert!(!config.pipelines.is_empty(), "{}", path.display());
+            read += 1;
+        }
+    }
+    assert!(read >= 2);
 }
 
 #[test]

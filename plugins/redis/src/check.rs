@@ -246,20 +246,22 @@ fn checksum(session: &mut Connection) -> Result<Option<Finding>> {
 
 /// Every shard, reached and fit.
 fn shards(session: &mut Connection, place: &str, config: &Config, login: &Login<'_>) -> Vec<Finding> {
-    let shards = match Topology::ask(session, place).and_then(|topology| topology.shards(config.prefer)) {
-        Ok(shards) => shards,
+    let asked = Topology::ask(session, place).and_then(|topology| Ok((topology.shards(config.prefer)?, topology)));
+    let (shards, topology) = match asked {
+        Ok(asked) => asked,
         Err(error) => return vec![from_error("cluster-not-whole", &error)],
     };
     let mut findings = Vec::new();
     for shard in &shards {
-        let looked = login
-            .open(Some(&shard.address))
-            .and_then(|(mut session, _)| Info::ask(&mut session));
+        let looked = login.open(Some(&shard.address)).and_then(|(mut session, address)| {
+            topology.agrees(&Topology::ask(&mut session, &address)?, &address)?;
+            Info::ask(&mut session)
+        });
         match looked {
             Ok(info) if info.is_loading() || !info.is_linked() => findings.extend(state(&info, config)),
             Ok(_) => {}
             Err(error) => findings.push(from_error(
-                "shard-not-reached",
+                "shard-not-fit",
                 &error.context(format!("the shard at {}", shard.address)),
             )),
         }

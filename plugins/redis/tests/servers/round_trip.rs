@@ -1,5 +1,6 @@
 //! A dataset goes into a snapshot and comes back the same, whichever way it goes.
 
+use bulkhead_plugin_redis::Redis;
 use bulkhead_sdk::testing::{Endpoint, Harness};
 use bulkhead_test_support::{
     Scratch,
@@ -100,6 +101,37 @@ fn into_a_live_server() {
     let restored = into_server(&harness.last().unwrap(), &fresh, "{}").unwrap();
     assert_eq!(fact(&restored.facts, "functions-restored"), "1");
     assert_same(&before, &content(&fresh));
+}
+
+/// What docs/configuration.md says that users need.
+#[test]
+fn users_with_no_more_rights_than_documented() {
+    const REPLICA: &str = "+psync +replconf +info +ping";
+    const SCAN: &str = "~* +scan +dump +pttl +pexpiretime +randomkey +select +info +ping +function|dump";
+    const BESIDE: &str = "+acl|list +config|get";
+    const RESTORE: &str = "~* +restore +exists +select +info +ping +function|restore";
+    let allow = |server: &Server, rights: &str| {
+        let words = ["ACL", "SETUSER", "backup", "reset", "on", ">pw"]
+            .into_iter()
+            .chain(rights.split(' '));
+        server.call(&words.collect::<Vec<_>>()).unwrap();
+    };
+    let server = filled(Server::builder());
+    let before = content(&server);
+    let harness = over_tcp(&server).secret("password", "pw");
+    for (mode, rights, finding) in [("replica", REPLICA, &[][..]), ("scan", SCAN, &["no-point-in-time"])] {
+        allow(&server, &format!("{rights} {BESIDE}"));
+        let config = format!(r#"{{"mode":"{mode}","user":"backup"}}"#);
+        harness.check_with(&config).unwrap();
+        let result = harness.backup_with(&config).unwrap();
+        assert_eq!(codes(&result.findings), finding, "{mode}");
+
+        let fresh = Server::start_default().unwrap();
+        allow(&fresh, RESTORE);
+        let target = over_tcp(&fresh).secret("password", "pw").snapshot(harness.last().unwrap());
+        target.restore::<Redis>("{}", r#"{"user":"backup"}"#).unwrap();
+        assert_same(&before, &content(&fresh));
+    }
 }
 
 #[test]
