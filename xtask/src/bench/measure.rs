@@ -27,6 +27,17 @@ pub(super) struct Cost {
     pub(super) memory_bytes: u64,
 }
 
+impl Cost {
+    /// The cost of this, and of `next` after it.
+    pub(super) fn then(self, next: Self) -> Self {
+        Self {
+            wall: self.wall + next.wall,
+            cpu: self.cpu + next.cpu,
+            memory_bytes: self.memory_bytes.max(next.memory_bytes),
+        }
+    }
+}
+
 /// One command, or several connected by pipes.
 pub(super) struct Job {
     commands: Vec<Command>,

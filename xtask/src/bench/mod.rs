@@ -7,6 +7,7 @@ mod cluster;
 mod measure;
 mod peer;
 mod postgres;
+mod redis;
 mod report;
 mod sandbox_tax;
 mod startup;
@@ -39,6 +40,7 @@ pub(crate) struct Arguments {
 #[derive(clap::Subcommand)]
 enum Benchmark {
     Postgres(postgres::Arguments),
+    Redis(redis::Arguments),
     SandboxTax(sandbox_tax::Arguments),
     Startup(startup::Arguments),
 }
@@ -65,6 +67,7 @@ pub(crate) fn run(console: &Console, arguments: &Arguments) -> Result<()> {
     };
     let report = match &arguments.benchmark {
         Benchmark::Postgres(arguments) => postgres::run(&context, arguments)?,
+        Benchmark::Redis(arguments) => redis::run(&context, arguments)?,
         Benchmark::SandboxTax(arguments) => sandbox_tax::run(&context, arguments)?,
         Benchmark::Startup(arguments) => startup::run(&context, arguments)?,
     };

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::Client;
@@ -75,9 +75,15 @@ impl Program {
 
     /// Runs this version's `redis-check-rdb` on a file; its objections are the error.
     pub fn check_rdb(&self, path: &Path) -> Result<String> {
-        let mut command = self.tool()?.command([path]);
-        let output = run(command.arg0(CHECK))?;
+        let output = run(&mut self.checker(path)?)?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// The command that does it.
+    pub fn checker(&self, path: &Path) -> Result<Command> {
+        let mut command = self.tool()?.command([path]);
+        command.arg0(CHECK);
+        Ok(command)
     }
 
     fn tool(&self) -> Result<Tool> {
