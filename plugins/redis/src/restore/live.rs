@@ -162,7 +162,10 @@ impl Restorer<'_> {
 
     fn send(&mut self, position: usize, sent: Sent) -> Result<()> {
         self.routes.lane(position)?.send(sent)?;
-        while self.routes.lane(position)?.is_full() {
+        if !self.routes.lane(position)?.is_full() {
+            return Ok(());
+        }
+        while !self.routes.lane(position)?.is_roomy() {
             match self.routes.answer(position)? {
                 Some(answered) => self.answered(answered)?,
                 None => break,

@@ -1,7 +1,8 @@
 //! One connection of a restore, with commands ahead of their replies: [`Lane`].
 //!
 //! What was sent is kept until it is answered, because a cluster may answer that the key has moved. A bound in bytes and in commands keeps both sides'
-//! memory small; replies are a few bytes each, so the server never waits for them to be read before it reads on.
+//! memory small; replies are a few bytes each, so the server never waits for them to be read before it reads on. A window that is full is emptied by half:
+//! one answer for each command would be one write for each command.
 
 use std::collections::VecDeque;
 
@@ -11,7 +12,7 @@ use bulkhead_sdk::{Result, host::BEST_TRANSFER};
 use crate::connection::Connection;
 
 /// Commands ahead of their replies.
-const MAX_COMMANDS: usize = 512;
+const MAX_COMMANDS: usize = 2048;
 
 /// What a command is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +106,11 @@ impl Lane {
     /// Whether replies must be read before more is sent.
     pub(super) fn is_full(&self) -> bool {
         self.bytes > self.window || self.in_flight.len() >= MAX_COMMANDS
+    }
+
+    /// Whether enough replies have been read since it was full.
+    pub(super) fn is_roomy(&self) -> bool {
+        self.bytes <= self.window / 2 && self.in_flight.len() <= MAX_COMMANDS / 2
     }
 
     pub(super) fn is_idle(&self) -> bool {
