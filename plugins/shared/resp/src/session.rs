@@ -189,16 +189,27 @@ impl<T: Transport> Session<T> {
         match line.as_slice() {
             [b'$', length @ ..] => match number(length)? {
                 -1 => Ok(None),
-                length => Ok(Some(Bulk {
-                    left: u64::try_from(length).map_err(|_| Violation::Number(length.to_string()))?,
-                    session: self,
-                })),
+                length => {
+                    let left = u64::try_from(length).map_err(|_| Violation::Number(length.to_string()))?;
+                    if left == 0 {
+                        self.terminator()?;
+                    }
+                    Ok(Some(Bulk { left, session: self }))
+                }
             },
             [b'_', ..] => Ok(None),
             [b'-', error @ ..] => Err(crate::ServerError::parse(error).into()),
             [first, ..] => Err(Violation::Type(*first).into()),
             [] => Err(Violation::Type(b'\n').into()),
         }
+    }
+
+    /// The end of the line that a string ends with.
+    fn terminator(&mut self) -> Result<(), RespError> {
+        if self.line()?.is_empty() {
+            return Ok(());
+        }
+        Err(Violation::Terminator.into())
     }
 }
 
@@ -227,9 +238,57 @@ impl<T: Transport> Bulk<'_, T> {
         let max = usize::try_from(self.left).unwrap_or(usize::MAX);
         let piece = self.session.raw(max)?;
         self.left -= piece.len() as u64;
-        if self.left == 0 && !self.session.line()?.is_empty() {
-            return Err(Violation::Terminator.into());
+        if self.left == 0 {
+            self.session.terminator()?;
         }
         Ok(Some(piece))
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use bulkhead_sdk::Result;
+
+    use super::*;
+
+    /// What a server says, in pieces of one size.
+    struct Played(Vec<u8>, usize);
+
+    impl Transport for Played {
+        fn read(&mut self, max: usize, _: Option<Duration>) -> Result<Option<Vec<u8>>> {
+            let rest = self.0.split_off(self.1.min(max).min(self.0.len()));
+            let piece = std::mem::replace(&mut self.0, rest);
+            Ok((!piece.is_empty()).then_some(piece))
+        }
+
+        fn write(&mut self, _: &[u8]) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    fn string<T: Transport>(session: &mut Session<T>) -> Result<Option<Vec<u8>>, RespError> {
+        let Some(mut bulk) = session.bulk()? else { return Ok(None) };
+        let mut string = Vec::new();
+        while let Some(piece) = bulk.next_piece()? {
+            string.extend_from_slice(&piece);
+        }
+        Ok(Some(string))
+    }
+
+    #[test]
+    fn strings_in_pieces_end_where_they_end() {
+        for size in [1, 2, 3, 7, 100] {
+            let said = b"$5\r\na\r\nbc\r\n$0\r\n\r\n$-1\r\n_\r\n-ERR no\r\n$1\r\nx\r\n:7\r\n$2\r\nabc\r\n";
+            let mut session = Session::new(Played(said.to_vec(), size));
+            assert_eq!(string(&mut session).unwrap().unwrap(), b"a\r\nbc");
+            assert_eq!(string(&mut session).unwrap().unwrap(), b"");
+            assert_eq!(string(&mut session).unwrap(), None);
+            assert_eq!(string(&mut session).unwrap(), None);
+            assert!(matches!(string(&mut session), Err(RespError::Server(error)) if error.message.contains("no")));
+            assert_eq!(string(&mut session).unwrap().unwrap(), b"x");
+            assert_eq!(session.receive().unwrap(), Value::Integer(7));
+            assert!(matches!(string(&mut session), Err(RespError::Protocol(_))), "in pieces of {size}");
+        }
     }
 }

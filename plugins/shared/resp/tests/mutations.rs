@@ -1,0 +1,221 @@
+//! Replies of a real server, damaged at random: the decoder always comes to an end, keeps to its limits, and says the same in whatever pieces the bytes come.
+//!
+//! The damage is the same in each run. `BULKHEAD_MUTATIONS` says how many streams are made of each seed, for a run that looks further.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use bulkhead_resp::{Command, Decoder, RespError, Session, Transport, Value, Violation};
+use bulkhead_sdk::Result;
+use bulkhead_test_support::redis::{Server, fill};
+
+/// Streams that are made of each seed.
+const MUTATIONS: u32 = 400;
+
+/// What a stream of replies is made of.
+const MEANINGFUL: &[u8] = b"+-:$*_,#!=(%~>|\r\n0123456789-.tfx";
+
+/// Where a reply to something else ends and the next one begins.
+const MARK: &[u8] = b"$8\r\nthe mark\r\n";
+
+/// Numbers that come at random, and are the same in each run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from((self.0 >> 11) % bound.max(1) as u64).unwrap()
+    }
+
+    /// A part of `length` bytes, short as a rule.
+    fn part(&mut self, length: usize) -> std::ops::Range<usize> {
+        let longest = [8, 64, 4096][self.below(3)];
+        let start = self.below(length);
+        start..(start + 1 + self.below(longest)).min(length)
+    }
+
+    fn damage(&mut self, stream: &mut Vec<u8>) {
+        if stream.is_empty() {
+            return;
+        }
+        let place = self.below(stream.len());
+        match self.below(7) {
+            0 => stream[place] ^= 1 << self.below(8),
+            1 | 2 => stream[place] = MEANINGFUL[self.below(MEANINGFUL.len())],
+            3 => stream.truncate(place),
+            4 => drop(stream.drain(self.part(stream.len()))),
+            5 => {
+                let copy = stream[self.part(stream.len())].to_vec();
+                drop(stream.splice(place..place, copy));
+            }
+            _ => {
+                let heads: [&[u8]; 6] = [
+                    b"*1\r\n",
+                    b"%2\r\n",
+                    b"$-1\r\n",
+                    b"*2147483647\r\n",
+                    b"$9223372036854775807\r\n",
+                    b"|1\r\n",
+                ];
+                drop(stream.splice(place..place, heads[self.below(heads.len())].iter().copied()));
+            }
+        }
+    }
+}
+
+/// A connection over which a server has said all that it will say.
+struct Played<'d> {
+    rest: Vec<u8>,
+    dice: &'d mut Dice,
+}
+
+impl Transport for Played<'_> {
+    fn read(&mut self, max: usize, _: Option<Duration>) -> Result<Option<Vec<u8>>> {
+        let length = self.dice.part(self.rest.len()).len().min(max);
+        let rest = self.rest.split_off(length);
+        let piece = std::mem::replace(&mut self.rest, rest);
+        Ok((!piece.is_empty()).then_some(piece))
+    }
+
+    fn write(&mut self, _: &[u8]) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// What a server answers to this, byte by byte.
+fn recorded(socket: &mut TcpStream, words: &[&str]) -> Vec<u8> {
+    let mut command = Command::new(words).as_bytes().to_vec();
+    command.extend_from_slice(Command::new(&["ECHO", "the mark"]).as_bytes());
+    socket.write_all(&command).unwrap();
+    let mut answer = Vec::new();
+    let mut piece = [0; 65_536];
+    while !answer.ends_with(MARK) {
+        let read = socket.read(&mut piece).unwrap();
+        assert!(read > 0, "the server hung up");
+        answer.extend_from_slice(&piece[..read]);
+    }
+    answer
+}
+
+/// What the plugin asks for and more, in both versions of the protocol.
+fn seeds() -> Vec<Vec<u8>> {
+    let server = Server::builder().debug().start().unwrap();
+    fill(&mut server.client().unwrap()).unwrap();
+    let mut socket = TcpStream::connect(server.address()).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut seeds = Vec::new();
+    for version in ["2", "3"] {
+        seeds.push(recorded(&mut socket, &["HELLO", version]));
+        for command in [
+            &["INFO"][..],
+            &["CONFIG", "GET", "*"],
+            &["ACL", "LIST"],
+            &["ACL", "GETUSER", "default"],
+            &["COMMAND", "INFO", "PSYNC", "GET", "XADD", "NONE"],
+            &["CLIENT", "LIST"],
+            &["CLUSTER", "NODES"],
+            &["SCAN", "0", "COUNT", "1000"],
+            &["XINFO", "STREAM", "stream", "FULL", "COUNT", "3"],
+            &["ZRANGE", "zset:small", "0", "-1", "WITHSCORES"],
+            &["HGETALL", "hash:small"],
+            &["DUMP", "stream"],
+            &["DUMP", "nothing"],
+            &["FUNCTION", "LIST", "WITHCODE"],
+            &["EVAL", "return {1, {2, {3, 'x', false}}, {err = 'ERR no'}}", "0"],
+        ] {
+            seeds.push(recorded(&mut socket, command));
+        }
+    }
+    for kind in [
+        "string", "integer", "double", "null", "array", "set", "map", "attrib", "push", "verbatim", "true", "false", "bignum",
+    ] {
+        seeds.push(recorded(&mut socket, &["DEBUG", "PROTOCOL", kind]));
+    }
+    seeds
+}
+
+/// All replies until the end or until what cannot be one.
+fn decode<'b>(pieces: impl Iterator<Item = &'b [u8]>) -> (Vec<Value>, Option<Violation>) {
+    let mut decoder = Decoder::default();
+    let mut replies = Vec::new();
+    for piece in pieces {
+        decoder.add(piece.to_vec());
+        loop {
+            match decoder.next_reply() {
+                Ok(Some(reply)) => replies.push(reply),
+                Ok(None) => break,
+                Err(violation) => return (replies, Some(violation)),
+            }
+        }
+    }
+    (replies, None)
+}
+
+fn cut<'b>(stream: &'b [u8], dice: &mut Dice) -> Vec<&'b [u8]> {
+    let mut rest = stream;
+    let mut pieces = Vec::new();
+    while !rest.is_empty() {
+        let (piece, behind) = rest.split_at(dice.part(rest.len()).len());
+        pieces.push(piece);
+        rest = behind;
+    }
+    pieces
+}
+
+/// Reads a stream as a session does that expects one large string after the other.
+fn stream_through(stream: &[u8], dice: &mut Dice) -> u64 {
+    let mut session = Session::new(Played {
+        rest: stream.to_vec(),
+        dice,
+    });
+    let mut bytes = 0;
+    loop {
+        match session.bulk() {
+            Ok(Some(mut bulk)) => loop {
+                match bulk.next_piece() {
+                    Ok(Some(piece)) => bytes += piece.len() as u64,
+                    Ok(None) => break,
+                    Err(_) => return bytes,
+                }
+            },
+            Ok(None) | Err(RespError::Server(_)) => {}
+            Err(_) => return bytes,
+        }
+    }
+}
+
+fn count() -> u32 {
+    let asked = std::env::var("BULKHEAD_MUTATIONS").ok().and_then(|text| text.parse().ok());
+    asked.unwrap_or(MUTATIONS)
+}
+
+#[test]
+fn damaged_replies_of_a_real_server() {
+    let seeds = seeds();
+    let mut dice = Dice(0x5eed_fa11);
+    let mut refused = 0;
+    for (position, seed) in seeds.iter().enumerate() {
+        let (replies, violation) = decode(std::iter::once(seed.as_slice()));
+        let text = seed.escape_ascii();
+        assert_eq!(violation, None, "seed {position}: {text}");
+        assert_eq!(replies.last().and_then(Value::as_str), Some("the mark"), "seed {position}: {text}");
+        // A reply with a push before it is two.
+        assert!((2..=3).contains(&replies.len()), "seed {position}: {text}");
+        for number in 0..count() {
+            let mut stream = seed.clone();
+            for _ in 0..=dice.below(3) {
+                dice.damage(&mut stream);
+            }
+            let whole = decode(std::iter::once(stream.as_slice()));
+            let pieces = cut(&stream, &mut dice);
+            assert_eq!(whole, decode(pieces.into_iter()), "seed {position}, mutation {number}: in pieces");
+            refused += u32::from(whole.1.is_some());
+            assert!(stream_through(&stream, &mut dice) <= stream.len() as u64);
+        }
+    }
+    assert!(refused > 0, "no damage was noticed: the mutations are too gentle");
+}
