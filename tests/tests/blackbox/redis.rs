@@ -154,11 +154,17 @@ fn a_cluster_of_three_into_another_cluster_by_slot() {
         set_in_cluster(&mut client, &format!("key:{number}"), &number.to_string());
     }
     let sizes = |servers: &[Server]| servers.iter().map(|server| server.call(&["DBSIZE"]).unwrap()).collect::<Vec<_>>();
-    let shop = Shop::open(&format!(
-        "{}[pipeline.cache.target.live]\n{}",
-        endpoint("server", &addresses(&masters)),
-        endpoint("server", &addresses(&others))
-    ));
+    let replica = Server::builder().replica_of(&masters[0]).unwrap();
+    let mut granted = addresses(&masters);
+    granted.push(replica.address());
+    let pipeline = |config: &str| {
+        format!(
+            "{config}{}[pipeline.cache.target.live]\n{}",
+            endpoint("server", &granted),
+            endpoint("server", &addresses(&others))
+        )
+    };
+    let shop = Shop::open(&pipeline(""));
     shop.succeed(&["check"]);
     shop.succeed(&["run", "cache"]);
     let listed = shop.succeed(&["ls", "cache"]);
@@ -173,11 +179,25 @@ fn a_cluster_of_three_into_another_cluster_by_slot() {
         assert_same(&content(original), &content(restored));
     }
 
+    shop.configure(&pipeline("config = { prefer = \"replica\" }\n"));
+    replica
+        .wait_until("the replica did not follow", |client| {
+            let linked = client.call(&["ROLE"]).unwrap().text().contains("connected");
+            linked && client.call(&["DBSIZE"]).unwrap().text() == sizes(&masters)[0]
+        })
+        .unwrap();
+    let before = syncs(&replica);
+    shop.succeed(&["run", "cache"]);
+    assert_eq!(syncs(&replica), before + 1, "the replica was not read");
+
     // A slot that nobody has: its keys would be missing.
     masters[2].call(&["CLUSTER", "DELSLOTS", "16383"]).unwrap();
-    let outcome = shop.run(&["run", "cache"]);
-    assert_ne!(outcome.code, Some(0));
-    assert!(outcome.stderr.contains("1 of the cluster's 16384 slots"), "{}", outcome.stderr);
+    for command in [&["run", "cache"][..], &["check"]] {
+        let outcome = shop.run(command);
+        assert_ne!(outcome.code, Some(0));
+        let said = format!("{}{}", outcome.stdout, outcome.stderr);
+        assert!(said.contains("1 of the cluster's 16384 slots"), "{said}");
+    }
 }
 
 /// Follows the cluster's redirections.
@@ -189,6 +209,13 @@ fn set_in_cluster(client: &mut Client, key: &str, value: &str) {
     }
 }
 
+/// Full resynchronizations that it has given.
+fn syncs(server: &Server) -> u32 {
+    let stats = server.call(&["INFO", "stats"]).unwrap();
+    let count = stats.lines().find_map(|line| line.strip_prefix("sync_full:"));
+    count.unwrap().parse().unwrap()
+}
+
 #[test]
 fn sentinels_say_which_server_it_is() {
     let master = Server::start_default().unwrap();
@@ -197,21 +224,17 @@ fn sentinels_say_which_server_it_is() {
         .setting("replicaof", format!("127.0.0.1 {}", master.port()))
         .start()
         .unwrap();
-    let sentinel = Sentinel::watch(&master, "cache", 1).unwrap();
+    let sentinel = Sentinel::watch(&master, "cache", 1, Some("sentry")).unwrap();
     let pipeline = |config: &str| {
         // The servers themselves are found, not listed.
         format!(
-            "config = {{ sentinel = {{ master = \"cache\" }}{config} }}\n{}endpoint.server = {{ address = \"127.0.0.1:1\", tls = {{ mode = \"disable\" }}, \
+            "secret.sentinel-password = {{ file = \"sentinel-password\", reveal = true }}\nconfig = {{ sentinel = {{ master = \"cache\" }}{config} }}\n{}endpoint.server = {{ address = \"127.0.0.1:1\", tls = {{ mode = \"disable\" }}, \
              discovered = [\"127.0.0.*:*\"] }}\n",
             endpoint("sentinel", &["127.0.0.1:1".to_owned(), sentinel.address()])
         )
     };
     let shop = Shop::open(&pipeline(""));
-    let syncs = |server: &Server| {
-        let stats = server.call(&["INFO", "stats"]).unwrap();
-        let line = stats.lines().find_map(|line| line.strip_prefix("sync_full:")).unwrap().to_owned();
-        line.parse::<u32>().unwrap()
-    };
+    shop.0.scratch().private_file("sentinel-password", "sentry\n").unwrap();
     let (of_master, of_replica) = (syncs(&master), syncs(&replica));
     shop.succeed(&["run", "cache"]);
     assert_eq!((syncs(&master), syncs(&replica)), (of_master + 1, of_replica));
@@ -221,6 +244,37 @@ fn sentinels_say_which_server_it_is() {
 
     shop.configure(&pipeline("").replace("master = \"cache\"", "master = \"nobody\""));
     assert_told!(shop.run(&["run", "cache"]));
+}
+
+#[test]
+fn a_server_that_dies_in_the_middle_of_its_dataset() {
+    let mut server = slow_server();
+    let shop = Shop::open(&endpoint("server", &[server.address()]));
+    let outcome = std::thread::scope(|scope| {
+        let run = scope.spawn(|| shop.run(&["run", "cache"]));
+        server.wait_until("the transfer did not begin", is_sending).unwrap();
+        server.kill().unwrap();
+        run.join().unwrap()
+    });
+    assert_eq!(outcome.code, Some(5), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("stopped sending its dataset"), "{}", outcome.stderr);
+    let listed = shop.run(&["snapshots", "--json"]);
+    assert!(!listed.stdout.contains("\"id\""), "{}", listed.stdout);
+}
+
+/// A server that takes half a minute to send its dataset.
+fn slow_server() -> Server {
+    let server = Server::builder().debug().setting("repl-diskless-sync", "yes").start().unwrap();
+    server.call(&["DEBUG", "POPULATE", "30000", "key", "500"]).unwrap();
+    server.call(&["CONFIG", "SET", "rdb-key-save-delay", "1000"]).unwrap();
+    server
+}
+
+/// Whether a part of the dataset is on its way.
+fn is_sending(client: &mut Client) -> bool {
+    let stats = client.call(&["INFO", "stats"]).unwrap().text();
+    let sent = stats.lines().find_map(|line| line.strip_prefix("total_net_repl_output_bytes:"));
+    sent.and_then(|bytes| bytes.parse::<u64>().ok()).unwrap() > 20_000
 }
 
 #[test]

@@ -76,3 +76,21 @@ fn who_is_refused_learns_what_to_change() {
     let gone = refused(Harness::new().endpoint("server", Endpoint::unreachable()), "{}");
     assert_eq!((gone.kind, gone.retryable), (ErrorKind::Unreachable, true));
 }
+
+#[test]
+fn a_buffer_that_would_cut_a_large_dataset_off() {
+    let server = Server::builder().debug().start().unwrap();
+    server.call(&["DEBUG", "POPULATE", "1000", "key", "100"]).unwrap();
+    server
+        .call(&["CONFIG", "SET", "client-output-buffer-limit", "replica 1000 1000 60"])
+        .unwrap();
+    let findings = over_tcp(&server).check_with("{}").unwrap();
+    assert_eq!(codes(&findings), ["server-reached", "output-buffer-limit"]);
+}
+
+#[test]
+fn a_replica_that_lags() {
+    let lagging = "role:slave\r\nmaster_link_status:up\r\nmaster_last_io_seconds_ago:45\r\ndb0:keys=1,expires=0\r\n";
+    let findings = crate::failures::played_with(lagging, Vec::new()).check_with("{}").unwrap();
+    assert!(codes(&findings).contains(&"replica-lags"), "{findings:?}");
+}

@@ -28,12 +28,12 @@ fn rdb() -> Vec<u8> {
     file
 }
 
-/// A server that answers as Redis does, and to `PSYNC` with these bytes; then it hangs up.
 fn played(answer: Vec<u8>) -> Harness {
     played_with(INFO, answer)
 }
 
-fn played_with(info: &'static str, answer: Vec<u8>) -> Harness {
+/// A server that answers as Redis does, and to `PSYNC` with these bytes; then it hangs up.
+pub(crate) fn played_with(info: &'static str, answer: Vec<u8>) -> Harness {
     let answer = Arc::new(answer);
     Harness::new().endpoint(
         "server",

@@ -5,5 +5,6 @@ mod browse;
 mod check;
 mod failures;
 mod live;
+mod meanwhile;
 mod round_trip;
 mod setup;

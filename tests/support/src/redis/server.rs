@@ -163,6 +163,22 @@ impl Builder {
             .setting("cluster-node-timeout", 15_000)
     }
 
+    /// Starts it as a cluster's node, and makes it a replica of one that is in the cluster.
+    pub fn replica_of(self, master: &Server) -> Result<Server> {
+        let server = self.cluster().start()?;
+        let id = master.call(&["CLUSTER", "MYID"])?;
+        server.call(&["CLUSTER", "MEET", "127.0.0.1", &master.port().to_string()])?;
+        // Answers with an error until the nodes have met.
+        server.wait_until("the nodes did not meet", |client| {
+            client.call(&["CLUSTER", "REPLICATE", &id]).is_ok()
+        })?;
+        master.wait_until("the master did not hear of its replica", |client| {
+            let replicas = client.call(&["CLUSTER", "REPLICAS", &id]);
+            replicas.is_ok_and(|replicas| replicas.list().len() == 1)
+        })?;
+        Ok(server)
+    }
+
     /// A Sentinel with this configuration, which it will rewrite.
     pub(super) fn sentinel(mut self, configuration: String) -> Self {
         self.sentinel = Some(configuration);
