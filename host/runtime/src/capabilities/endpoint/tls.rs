@@ -139,10 +139,31 @@ fn handshake_fault(address: &str, error: &std::io::Error) -> Fault {
         Some(Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. })) => {
             fault.hint("renew the server's certificate")
         }
-        Some(Error::AlertReceived(_)) => fault.hint("the server refused: check `tls.certificate` and `tls.key`"),
+        Some(Error::AlertReceived(alert)) => {
+            if is_about_certificate(*alert) {
+                fault.kind = FaultKind::Unauthenticated;
+            }
+            fault.hint("the server refused: check `tls.certificate` and `tls.key`, and that the certificate has not expired")
+        }
         Some(_) => fault,
         None => fault.retryable(),
     }
+}
+
+/// Whether a server says so of a client whose certificate it does not want, or that has none (RFC 8446, 6.2).
+fn is_about_certificate(alert: rustls::AlertDescription) -> bool {
+    use rustls::AlertDescription as Alert;
+    matches!(
+        alert,
+        Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::CertificateRequired
+            | Alert::UnknownCA
+            | Alert::AccessDenied
+    )
 }
 
 /// What the mode trusts. As with libpq, `require` with an authority verifies against it, `verify-ca` needs one, and `prefer` protects against nothing.
