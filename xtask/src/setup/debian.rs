@@ -11,6 +11,12 @@ use crate::process;
 /// Where postgresql-common reads further defaults for new clusters.
 const CLUSTER_DEFAULTS: &str = "/etc/postgresql-common/createcluster.d";
 
+/// Whose packages start a server when they are installed, and at each boot from then on.
+const SERVICES: [(&str, &str); 1] = [("etcd-server", "etcd")];
+
+/// What maintainer scripts ask before they start a service (`invoke-rc.d`); 101 forbids it.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
 /// Installs packages with apt, without recommended ones. What it runs as root is printed first.
 ///
 /// Debian's `postgresql-15` makes and starts a cluster when it is installed for the first time. Nobody asked for one here, so a drop-in file says no for
@@ -26,6 +32,19 @@ pub(super) fn install(console: &Console, packages: &[&str]) -> Result<()> {
             remedy,
         });
     }
+    let services: Vec<&str> = SERVICES
+        .iter()
+        .filter(|(package, _)| packages.contains(package))
+        .map(|(_, service)| *service)
+        .collect();
+    if !services.is_empty() {
+        let (servers, others): (Vec<&str>, Vec<&str>) = packages
+            .iter()
+            .partition(|package| SERVICES.iter().any(|(server, _)| server == *package));
+        let script = without_services(&servers, &services);
+        as_root(console, &format!("export DEBIAN_FRONTEND=noninteractive\napt-get update\n{script}"))?;
+        return if others.is_empty() { Ok(()) } else { install(console, &others) };
+    }
     let install = format!("apt-get install --yes --no-install-recommends {}", packages.join(" "));
     let script = if packages.contains(&"postgresql-15") {
         without_cluster(&install)
@@ -33,6 +52,17 @@ pub(super) fn install(console: &Console, packages: &[&str]) -> Result<()> {
         install
     };
     as_root(console, &format!("export DEBIAN_FRONTEND=noninteractive\napt-get update\n{script}"))
+}
+
+/// Installs servers without starting them, now or at the next boot. Nobody asked for a service here: the tests start servers of their own.
+fn without_services(packages: &[&str], services: &[&str]) -> String {
+    let (packages, services) = (packages.join(" "), services.join(" "));
+    format!(
+        "policy={POLICY}\n\
+         [ -e \"$policy\" ] || {{ trap 'rm -f \"$policy\"' EXIT; printf '#!/bin/sh\\nexit 101\\n' > \"$policy\"; chmod 755 \"$policy\"; }}\n\
+         apt-get install --yes --no-install-recommends {packages}\n\
+         [ ! -d /run/systemd/system ] || systemctl disable {services}"
+    )
 }
 
 /// `install`, with a drop-in that keeps the package from making a cluster; it goes again however the installation ends.

