@@ -81,7 +81,10 @@ struct Stream {
 /// Makes sure of the member, and waits for the first bytes: until then another one can take its place.
 fn begin(config: &Config, member: &mut Reached) -> Result<Stream> {
     usable(config, member)?;
-    no_alarm(config, &mut member.client)?;
+    // Alarms are asked for through the cluster's log: without a leader, there is no answer.
+    if member.status.leader != 0 {
+        no_alarm(config, &mut member.client)?;
+    }
     member.status = member.client.status()?;
     let revision = member.status.header.unwrap_or_default().revision;
     progress::report("waiting for the member", 0, u64::try_from(member.status.db_size).ok());

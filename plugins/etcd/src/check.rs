@@ -37,7 +37,9 @@ pub(crate) fn check(config: &Config) -> Result<Vec<Finding>> {
         findings.push(from_error("no-usable-member", &error));
     }
     if let Some(member) = survey.reached.first_mut() {
-        findings.extend(alarms(config, member)?);
+        if member.status.leader != 0 {
+            findings.extend(alarms(config, member)?);
+        }
         findings.extend(unnamed(member));
         findings.extend(may_snapshot(config, member));
     }

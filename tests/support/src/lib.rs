@@ -11,6 +11,7 @@ mod command;
 mod error;
 pub mod etcd;
 pub mod guardian;
+pub mod mutation;
 pub mod plugins;
 pub mod postgres;
 pub mod redis;

@@ -11,7 +11,7 @@ use bulkhead_sdk::{
 use prost::Message;
 
 use super::{
-    explain,
+    explain, hung_up,
     messages::{
         AlarmMember, AlarmRequest, AlarmResponse, AuthenticateRequest, AuthenticateResponse, Empty, HashKvRequest, HashKvResponse,
         LeaseGrantRequest, LeaseGrantResponse, Member, MemberListResponse, RangeRequest, RangeResponse, SnapshotResponse, StatusResponse,
@@ -46,6 +46,8 @@ pub(crate) struct Client {
     channel: Channel<Connection>,
     address: String,
     pub(crate) encrypted: bool,
+    /// Whether it has ever answered.
+    answered: bool,
 }
 
 impl std::fmt::Debug for Client {
@@ -92,6 +94,7 @@ impl Client {
             channel,
             address: address.to_owned(),
             encrypted,
+            answered: false,
         };
         if let Some(user) = login.0 {
             client
@@ -126,7 +129,12 @@ impl Client {
 
     fn ask<R: Message + Default>(&mut self, path: &'static str, request: &impl Message) -> Result<R> {
         let answer = self.channel.unary(path, request, ANSWER);
-        answer.map_err(|error| explain(error, &self.address))
+        let answer = answer.map_err(|error| {
+            let error = explain(error, &self.address);
+            if self.answered { error } else { hung_up(error) }
+        })?;
+        self.answered = true;
+        Ok(answer)
     }
 
     pub(crate) fn status(&mut self) -> Result<StatusResponse> {

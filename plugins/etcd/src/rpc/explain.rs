@@ -38,6 +38,14 @@ pub(crate) fn explain(error: GrpcError, address: &str) -> Error {
     error.context(format!("etcd at {address} failed"))
 }
 
+/// The error of a server that has never answered anything: how the connection ends says less than that it does.
+pub(crate) fn hung_up(error: Error) -> Error {
+    if error.kind == ErrorKind::ConnectionLost && error.hint.is_none() {
+        return error.with_hint(WRONG_PORT);
+    }
+    error
+}
+
 /// What fails below etcd itself.
 fn below(error: Error, is_foreign: bool, is_closed: bool) -> Error {
     let text = error.to_string();

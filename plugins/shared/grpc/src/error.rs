@@ -106,10 +106,12 @@ fn of_status(status: &Status, message: String) -> Error {
 
 fn of_http2(error: h2::Error, message: String) -> Error {
     if error.is_io() {
-        let text = error.to_string();
-        return error
-            .into_io()
-            .map_or_else(|| Error::new(ErrorKind::ConnectionLost, text), Error::from);
+        // Either the transport's own error on its way through h2, or h2's word for a stream that ended within a frame.
+        let inner = error.into_io().map(Error::from);
+        return match inner {
+            Some(error) if error.kind != ErrorKind::Io => error,
+            cut => Error::new(ErrorKind::ConnectionLost, "the connection broke off").with_cause(cut.map_or(message, |error| error.message)),
+        };
     }
     // A connection or stream that the peer gave up is its own decision, and passes; one that we gave up is its violation.
     if error.is_remote() {

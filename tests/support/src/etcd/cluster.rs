@@ -16,7 +16,7 @@ use crate::{Error, Result, Scratch, free_port, run};
 const ATTEMPTS: u32 = 5;
 
 /// How long anything that a cluster does may take.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How a cluster should be.
 #[derive(Debug, Clone)]
@@ -26,6 +26,7 @@ pub struct Builder {
     tls: bool,
     arguments: Vec<String>,
     snapshot: Option<PathBuf>,
+    login: Option<String>,
 }
 
 impl Builder {
@@ -54,6 +55,13 @@ impl Builder {
     #[must_use]
     pub fn from_snapshot(mut self, file: impl Into<PathBuf>) -> Self {
         self.snapshot = Some(file.into());
+        self
+    }
+
+    /// Who asks it: a cluster that was restored from one with authentication wants to know from the beginning.
+    #[must_use]
+    pub fn login(mut self, user: &str, password: &str) -> Self {
+        self.login = Some(format!("{user}:{password}"));
         self
     }
 
@@ -91,6 +99,7 @@ impl Cluster {
             tls: false,
             arguments: Vec::new(),
             snapshot: None,
+            login: None,
         }
     }
 
@@ -109,9 +118,9 @@ impl Cluster {
         };
         let cluster = Self {
             members,
+            login: builder.login.clone(),
             builder,
             certificates,
-            login: None,
             _scratch: scratch,
         };
         for number in 0..cluster.members.len() {
@@ -272,10 +281,11 @@ impl Cluster {
             .output()
             .is_ok_and(|output| output.status.success())
         {
-            if begin.elapsed() > PATIENCE {
+            let ended = self.members.iter().any(Member::has_ended);
+            if ended || begin.elapsed() > PATIENCE {
                 return Err(Error::TimedOut {
                     what: "the etcd cluster was not healthy".to_owned(),
-                    seconds: PATIENCE.as_secs(),
+                    seconds: begin.elapsed().as_secs(),
                     log: self.members.iter().map(Member::log).collect(),
                 });
             }

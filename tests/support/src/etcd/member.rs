@@ -72,6 +72,12 @@ impl Member {
         running.as_ref().map(|(_, child)| child.id())
     }
 
+    /// Whether it ended although nobody asked it to.
+    pub(super) fn has_ended(&self) -> bool {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.as_mut().is_some_and(|(_, child)| matches!(child.try_wait(), Ok(Some(_))))
+    }
+
     pub(super) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
