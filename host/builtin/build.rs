@@ -6,6 +6,7 @@ use bulkhead_guest_build::GuestBuild;
 
 /// The first-party plugins: their names in TOML, and their packages.
 const PLUGINS: &[(&str, &str)] = &[
+    ("etcd", "bulkhead-plugin-etcd"),
     ("local", "bulkhead-plugin-local"),
     ("postgres", "bulkhead-plugin-postgres"),
     ("redis", "bulkhead-plugin-redis"),

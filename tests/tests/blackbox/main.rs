@@ -8,6 +8,7 @@ mod configuration;
 mod credentials;
 mod damage;
 mod demo;
+mod etcd;
 mod help;
 mod interruption;
 mod json;
