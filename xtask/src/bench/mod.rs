@@ -4,6 +4,7 @@
 //! [`report::Report`], which shows minimum, median and maximum, the ratio of the medians, and the versions and the machine beside them.
 
 mod cluster;
+mod etcd;
 mod measure;
 mod peer;
 mod postgres;
@@ -39,6 +40,7 @@ pub(crate) struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Benchmark {
+    Etcd(etcd::Arguments),
     Postgres(postgres::Arguments),
     Redis(redis::Arguments),
     SandboxTax(sandbox_tax::Arguments),
@@ -66,6 +68,7 @@ pub(crate) fn run(console: &Console, arguments: &Arguments) -> Result<()> {
         repetitions: arguments.repetitions,
     };
     let report = match &arguments.benchmark {
+        Benchmark::Etcd(arguments) => etcd::run(&context, arguments)?,
         Benchmark::Postgres(arguments) => postgres::run(&context, arguments)?,
         Benchmark::Redis(arguments) => redis::run(&context, arguments)?,
         Benchmark::SandboxTax(arguments) => sandbox_tax::run(&context, arguments)?,
