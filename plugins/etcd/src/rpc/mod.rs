@@ -1,4 +1,4 @@
-//! etcd's API over gRPC: [`Client`] is one member, `messages.rs` has what is said, `explain.rs` what the server's errors mean to an operator.
+//! etcd's API over gRPC: `client.rs` is one member, `messages.rs` has what is said, `explain.rs` what the server's errors mean to an operator.
 
 mod client;
 mod explain;
