@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     config::{Existing, RestoreOptions},
-    connection::Login,
+    connection::{Connection, Login},
     failure::{self, Failure},
     glob,
     manifest::Manifest,
@@ -37,6 +37,9 @@ const BUFFER: usize = 4 << 20;
 
 /// The opcode that a library of functions has, in a file as in a payload.
 const FUNCTION: u8 = 245;
+
+/// What bounds an argument, and the servers' own values of that, in bytes.
+const LIMITS: [(&str, u64); 2] = [("proto-max-bulk-len", 512 << 20), ("client-query-buffer-limit", 1 << 30)];
 
 /// How often a large value is sent to another node.
 const MAX_ATTEMPTS: u32 = 8;
@@ -330,6 +333,7 @@ impl Restorer<'_> {
     fn large_key(&mut self, key: &Key, length: u64, purpose: Purpose) -> Result<()> {
         self.drain()?;
         let mut position = self.routes.of(&key.name);
+        accepts(self.routes.lane(position)?.session(), key, 1 + length + DUMP_FOOTER as u64)?;
         let mut asking = false;
         for _ in 0..MAX_ATTEMPTS {
             let answer = self
@@ -426,6 +430,27 @@ impl Restorer<'_> {
             findings,
         }
     }
+}
+
+/// Whether the server takes an argument of so many bytes: it would hang up instead of saying so.
+fn accepts(session: &mut Connection, key: &Key, bytes: u64) -> Result<()> {
+    for (setting, default) in LIMITS {
+        let told = sidecar::readable(session.call(&["CONFIG", "GET", setting]))?.ok();
+        let told = told.and_then(|answer| answer.get(setting)?.as_str()?.parse().ok());
+        let limit: u64 = told.unwrap_or(default);
+        if bytes > limit {
+            let name = shown(&key.name);
+            return Err(Error::new(
+                ErrorKind::Limit,
+                format!("the key `{name}` has a value of {bytes} bytes, and the server takes {limit} at once (`{setting}`)"),
+            )
+            .with_hint(format!(
+                "CONFIG SET {setting} {} on the server, until the restore is done; or leave the key out with `keys` in the target's config",
+                bytes.next_power_of_two()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// A key, as messages show it.

@@ -90,6 +90,25 @@ fn values_larger_than_what_is_kept_and_lru_and_expired_keys() {
 }
 
 #[test]
+fn a_value_that_the_server_does_not_take_at_once() {
+    let server = Server::start_default().unwrap();
+    let large = vec![b'x'; 8 << 20];
+    let mut client = server.client().unwrap();
+    client.call(&["CONFIG", "SET", "rdbcompression", "no"]).unwrap();
+    client.call(&[&b"SET"[..], b"large", &large]).unwrap();
+    let snapshot = snapshot_of(&server);
+    for (setting, enough) in [("proto-max-bulk-len", 9 << 20), ("client-query-buffer-limit", 10 << 20)] {
+        let target = Server::builder().setting(setting, 2 << 20).start().unwrap();
+        let error = into_server(&snapshot, &target, "{}").unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Limit, "{error}");
+        assert_says(&error, setting, "CONFIG SET");
+        target.call(&["CONFIG", "SET", setting, &enough.to_string()]).unwrap();
+        into_server(&snapshot, &target, "{}").unwrap();
+        assert_eq!(target.call(&["STRLEN", "large"]).unwrap(), large.len().to_string());
+    }
+}
+
+#[test]
 fn many_keys_through_the_window() {
     let server = Server::builder().debug().start().unwrap();
     server.call(&["DEBUG", "POPULATE", "50000", "key", "20"]).unwrap();
