@@ -1,7 +1,7 @@
 //! Backups that must fail, and say why.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufReader, Write},
     os::unix::net::UnixStream,
     sync::Arc,
 };
@@ -12,7 +12,7 @@ use bulkhead_sdk::{
 };
 use bulkhead_test_support::redis::Server;
 
-use crate::setup::{Operations, assert_says, filled, over_tcp};
+use crate::setup::{Operations, assert_says, command, filled, over_tcp};
 
 /// Keys that the played server says it has.
 const INFO: &str = "redis_version:7.0.15\r\nrole:master\r\nmaster_repl_offset:14\r\ndb0:keys=1,expires=0\r\n";
@@ -40,11 +40,11 @@ pub(crate) fn played_with(info: &'static str, answer: Vec<u8>) -> Harness {
         Endpoint::scripted(move |mut client: UnixStream| {
             let mut reader = BufReader::new(client.try_clone().unwrap());
             while let Some(words) = command(&mut reader) {
-                let reply = match words[0].as_str() {
-                    "PING" => b"+PONG\r\n".to_vec(),
-                    "INFO" => format!("${}\r\n{info}\r\n", info.len()).into_bytes(),
-                    "REPLCONF" => b"+OK\r\n".to_vec(),
-                    "PSYNC" => {
+                let reply = match words[0].as_slice() {
+                    b"PING" => b"+PONG\r\n".to_vec(),
+                    b"INFO" => format!("${}\r\n{info}\r\n", info.len()).into_bytes(),
+                    b"REPLCONF" => b"+OK\r\n".to_vec(),
+                    b"PSYNC" => {
                         let _ = client.write_all(&answer);
                         return;
                     }
@@ -56,20 +56,6 @@ pub(crate) fn played_with(info: &'static str, answer: Vec<u8>) -> Harness {
             }
         }),
     )
-}
-
-fn command(reader: &mut impl BufRead) -> Option<Vec<String>> {
-    let mut line = || {
-        let mut line = String::new();
-        (reader.read_line(&mut line).ok()? > 0).then(|| line.trim_end().to_owned())
-    };
-    let count: usize = line()?.strip_prefix('*')?.parse().ok()?;
-    (0..count)
-        .map(|_| {
-            line()?;
-            line()
-        })
-        .collect()
 }
 
 /// A transfer from a file.

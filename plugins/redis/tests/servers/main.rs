@@ -6,5 +6,7 @@ mod check;
 mod failures;
 mod live;
 mod meanwhile;
+mod redirections;
 mod round_trip;
+mod scan;
 mod setup;

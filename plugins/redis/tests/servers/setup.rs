@@ -1,5 +1,7 @@
 //! What the tests share: harnesses with grants, and restored servers.
 
+use std::io::BufRead;
+
 use bulkhead_plugin_redis::Redis;
 use bulkhead_sdk::{
     Error, Result,
@@ -99,4 +101,21 @@ pub(crate) fn assert_says(error: &Error, message: &str, hint: &str) {
     assert!(error.to_string().contains(message), "`{message}` is not in: {error}");
     let found = error.hint.as_deref().unwrap_or("no hint");
     assert!(found.contains(hint), "`{hint}` is not in: {found}");
+}
+
+/// The next command that a client sends to a server that is played; `None` where it hangs up.
+pub(crate) fn command(reader: &mut impl BufRead) -> Option<Vec<Vec<u8>>> {
+    let mut line = String::new();
+    reader.read_line(&mut line).ok()?;
+    let count: usize = line.trim_end().strip_prefix('*')?.parse().ok()?;
+    let mut word = || {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        let length: usize = line.trim_end().strip_prefix('$')?.parse().ok()?;
+        let mut word = vec![0; length + 2];
+        reader.read_exact(&mut word).ok()?;
+        word.truncate(length);
+        Some(word)
+    };
+    (0..count).map(|_| word()).collect()
 }
