@@ -156,10 +156,10 @@ fn state(proof: &mut Proof, received: &Received, member: &Reached) {
     proof.fact("cluster-id", format!("{:x}", header.cluster_id));
     proof.fact("member-id", format!("{:x}", header.member_id));
     proof.fact("member", member.client.address());
-    proof.fact("member-role", if member.is_leader() { "leader" } else { "follower" });
+    proof.fact("member-role", if member.status.is_led_by_itself() { "leader" } else { "follower" });
     proof.fact("raft-term", member.status.raft_term);
     proof.fact("raft-index", member.status.raft_index);
-    proof.fact("raft-applied-index", member.applied());
+    proof.fact("raft-applied-index", member.status.applied());
     proof.fact("bbolt-transaction", received.meta.transaction);
     proof.fact("db-size", member.status.db_size);
     proof.fact("db-size-in-use", member.status.db_size_in_use);

@@ -9,8 +9,8 @@ use crate::{
     backup::unreached,
     config::Config,
     files,
-    members::{ALARMS, LAG, Reached, survey, usable},
-    rpc::ENDPOINT,
+    members::{ALARMS, LAG, Reached, newest, survey, usable},
+    rpc::{ENDPOINT, messages::StatusResponse},
 };
 
 /// From this size on, unused space is worth a word.
@@ -23,11 +23,11 @@ const DEFAULT_QUOTA: i64 = 2 << 30;
 pub(crate) fn check(config: &Config) -> Result<Vec<Finding>> {
     let mut survey = survey(config.user.as_deref())?;
     let mut findings: Vec<Finding> = survey.unreached.iter().map(unreached).collect();
-    let newest = survey.reached.iter().map(Reached::applied).max().unwrap_or(0);
+    let newest = newest(&survey.reached);
     let mut refused = None;
     let mut is_usable = false;
     for member in &survey.reached {
-        findings.extend(state(member, newest));
+        findings.extend(state(member.client.address(), &member.status, newest));
         match usable(config, member) {
             Ok(()) => is_usable = true,
             Err(error) => _ = refused.get_or_insert(error),
@@ -63,10 +63,8 @@ fn from_error(code: &str, error: &Error) -> Finding {
 }
 
 /// What one member says of itself.
-fn state(member: &Reached, newest: u64) -> Vec<Finding> {
-    let status = &member.status;
-    let address = member.client.address();
-    let role = match (member.is_leader(), status.is_learner) {
+fn state(address: &str, status: &StatusResponse, newest: u64) -> Vec<Finding> {
+    let role = match (status.is_led_by_itself(), status.is_learner) {
         (true, _) => "leader",
         (_, true) => "learner",
         _ => "follower",
@@ -84,7 +82,7 @@ fn state(member: &Reached, newest: u64) -> Vec<Finding> {
         findings
             .push(Finding::warning("no-leader", message).with_hint("look at `etcdctl endpoint status --cluster` and the members' logs"));
     }
-    let lag = newest.saturating_sub(member.applied());
+    let lag = newest.saturating_sub(status.applied());
     if lag > LAG {
         let message = format!("{address} is {lag} changes behind the others");
         findings.push(
@@ -203,4 +201,59 @@ fn granted(config: &Config) -> Vec<Finding> {
             .map(|error| from_error("file-not-there", &error.context(format!("`{file}` of the config's `files`"))))
     });
     looked.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(status: StatusResponse) -> Vec<String> {
+        let status = StatusResponse {
+            leader: 1,
+            raft_applied_index: 10_000,
+            ..status
+        };
+        state("a:2379", &status, 10_000).into_iter().map(|finding| finding.code).collect()
+    }
+
+    #[test]
+    fn space_that_travels_for_nothing_and_a_quota_that_is_near_are_told() {
+        let sized = |db_size, db_size_in_use| {
+            told(StatusResponse {
+                db_size,
+                db_size_in_use,
+                ..StatusResponse::default()
+            })
+        };
+        assert_eq!(sized(200 << 20, 150 << 20), ["member-reached"]);
+        assert_eq!(sized(200 << 20, 99 << 20), ["member-reached", "defragment"]);
+        assert_eq!(sized(60 << 20, 1 << 20), ["member-reached"], "too little to care for");
+        assert_eq!(sized(200 << 20, 0), ["member-reached"], "a server that does not say what is in use");
+        assert_eq!(sized(DEFAULT_QUOTA - 1, DEFAULT_QUOTA / 2 + 1), ["member-reached", "quota-near"]);
+    }
+
+    #[test]
+    fn a_member_that_lags_or_knows_no_leader_is_told() {
+        let lagging = StatusResponse {
+            leader: 1,
+            raft_applied_index: 10_000 - LAG - 1,
+            ..StatusResponse::default()
+        };
+        let codes = |status: &StatusResponse| -> Vec<String> {
+            let findings = state("a:2379", status, 10_000);
+            assert!(
+                findings[1..]
+                    .iter()
+                    .all(|finding| finding.severity == Severity::Warning && finding.hint.is_some())
+            );
+            findings.into_iter().map(|finding| finding.code).collect()
+        };
+        assert_eq!(codes(&lagging), ["member-reached", "member-lags"]);
+        let alone = StatusResponse {
+            leader: 0,
+            raft_applied_index: 10_000,
+            ..StatusResponse::default()
+        };
+        assert_eq!(codes(&alone), ["member-reached", "no-leader"]);
+    }
 }

@@ -21,22 +21,20 @@ pub(crate) struct Reached {
 }
 
 impl Reached {
-    pub(crate) fn member_id(&self) -> u64 {
-        self.status.header.unwrap_or_default().member_id
-    }
-
     fn cluster_id(&self) -> u64 {
         self.status.header.unwrap_or_default().cluster_id
     }
+}
 
-    pub(crate) fn is_leader(&self) -> bool {
-        self.status.leader != 0 && self.status.leader == self.member_id()
+impl StatusResponse {
+    pub(crate) fn is_led_by_itself(&self) -> bool {
+        self.leader != 0 && self.leader == self.header.unwrap_or_default().member_id
     }
 
-    /// The index that it has applied; servers before 3.4 don't say.
+    /// The index that the member has applied; servers before 3.4 don't say.
     pub(crate) fn applied(&self) -> u64 {
-        match self.status.raft_applied_index {
-            0 => self.status.raft_index,
+        match self.raft_applied_index {
+            0 => self.raft_index,
             index => index,
         }
     }
@@ -101,20 +99,24 @@ fn same_cluster(reached: &[Reached]) -> Result<()> {
 
 /// Puts the members into the order in which a backup tries them.
 fn prefer(reached: &mut [Reached]) {
-    let newest = reached.iter().map(Reached::applied).max().unwrap_or(0);
+    let newest = newest(reached);
     // Sorting is stable: among equals, the operator's order.
-    reached.sort_by_key(|member| rank(member, newest));
+    reached.sort_by_key(|member| rank(&member.status, newest));
+}
+
+/// What the member that is furthest has applied.
+pub(crate) fn newest(reached: &[Reached]) -> u64 {
+    reached.iter().map(|member| member.status.applied()).max().unwrap_or(0)
 }
 
 /// Lower is better.
-fn rank(member: &Reached, newest: u64) -> (bool, bool, bool, bool) {
-    let status = &member.status;
-    let is_behind = newest.saturating_sub(member.applied()) > LAG;
+fn rank(status: &StatusResponse, newest: u64) -> (bool, bool, bool, bool) {
+    let is_behind = newest.saturating_sub(status.applied()) > LAG;
     (
         status.is_learner || status.leader == 0,
         is_behind,
         !status.errors.is_empty(),
-        member.is_leader(),
+        status.is_led_by_itself(),
     )
 }
 
@@ -167,4 +169,49 @@ pub(crate) fn no_alarm(config: &Config, client: &mut Client) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rpc::messages::ResponseHeader;
+
+    fn status(member_id: u64, applied: u64) -> StatusResponse {
+        StatusResponse {
+            header: Some(ResponseHeader {
+                member_id,
+                ..ResponseHeader::default()
+            }),
+            leader: 1,
+            raft_index: applied,
+            ..StatusResponse::default()
+        }
+    }
+
+    #[test]
+    fn a_healthy_follower_that_is_up_to_date_comes_first() {
+        let newest = 100_000;
+        let alarmed = StatusResponse {
+            errors: vec!["memberID:3 alarm:NOSPACE".to_owned()],
+            ..status(3, newest)
+        };
+        let learner = StatusResponse {
+            is_learner: true,
+            ..status(5, newest)
+        };
+        let leaderless = StatusResponse {
+            leader: 0,
+            ..status(6, newest)
+        };
+        let order = [
+            status(2, newest - LAG),
+            status(1, newest),
+            alarmed,
+            status(4, newest - LAG - 1),
+            learner,
+        ];
+        let ranks: Vec<_> = order.iter().map(|status| rank(status, newest)).collect();
+        assert!(ranks.is_sorted() && ranks.windows(2).all(|pair| pair[0] != pair[1]), "{ranks:?}");
+        assert_eq!(rank(&leaderless, newest), ranks[4]);
+    }
 }

@@ -1,14 +1,9 @@
-//! Fuzzing without a nightly compiler: [`mutate`] changes inputs from real servers at random and hands them to a reader, for a bounded time.
+//! Fuzzing without a nightly compiler: [`mutate`] changes inputs from real servers at random and hands them to a reader, so many times.
 //!
-//! A reader passes if it neither panics nor hangs whatever it gets; what it answers is the test's business. The time is `BULKHEAD_FUZZ_SECONDS` for
-//! each test (3 by default), and a run begins at a random place unless `BULKHEAD_FUZZ_SEED` says where: a failure prints the seed, and writes the input
-//! to a file.
+//! A reader passes if it neither panics nor hangs whatever it gets; what it answers is the test's business. The changes are the same in each run.
+//! `BULKHEAD_MUTATIONS` says how many inputs are made of each seed, for a run that looks further; a failure writes its input to a file.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-/// Time for each test where nothing else is said.
-const SECONDS: u64 = 3;
 
 /// Changes of one input, at most.
 const CHANGES: u64 = 6;
@@ -29,47 +24,28 @@ const ODD: [u64; 12] = [
     u64::MAX,
 ];
 
-/// Hands changed copies of `seeds` to `read` until the time is over; returns how many there were. The seeds themselves come first, unchanged.
+/// Hands the seeds to `read`, and then `count` changed copies for each of them.
 ///
 /// # Panics
 /// When `read` does, after telling which input it was.
-pub fn mutate(name: &str, seeds: &[Vec<u8>], mut read: impl FnMut(&[u8])) -> u64 {
-    let seed = number_from("BULKHEAD_FUZZ_SEED").unwrap_or_else(clock);
-    let end = Instant::now() + Duration::from_secs(number_from("BULKHEAD_FUZZ_SECONDS").unwrap_or(SECONDS));
-    let mut random = Random(seed | 1);
-    let mut inputs = 0;
-    while inputs < seeds.len() as u64 || Instant::now() < end {
-        let first = usize::try_from(inputs).ok().and_then(|index| seeds.get(index));
-        let input = match first {
-            Some(seed) => seed.clone(),
-            None => changed(seeds, &mut random),
-        };
-        inputs += 1;
+pub fn mutate(name: &str, seeds: &[Vec<u8>], count: u64, mut read: impl FnMut(&[u8])) {
+    let asked = std::env::var("BULKHEAD_MUTATIONS").ok().and_then(|text| text.parse().ok());
+    let mut random = Random(0x9E37_79B9_7F4A_7C15);
+    let copies = seeds.len() as u64 * asked.unwrap_or(count);
+    let changed = std::iter::repeat_with(|| changed(seeds, &mut random)).take(usize::try_from(copies).unwrap_or(usize::MAX));
+    for input in seeds.iter().cloned().chain(changed) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| read(&input))) {
-            report(name, seed, &input);
+            report(name, &input);
             resume_unwind(panic);
         }
     }
-    inputs
 }
 
 #[expect(clippy::print_stderr, reason = "the test runner shows it with the failure")]
-fn report(name: &str, seed: u64, input: &[u8]) {
-    let file = std::env::temp_dir().join(format!("bulkhead-mutation-{name}-{seed}"));
+fn report(name: &str, input: &[u8]) {
+    let file = std::env::temp_dir().join(format!("bulkhead-mutation-{name}-{}", std::process::id()));
     let written = std::fs::write(&file, input);
-    eprintln!(
-        "{name}: BULKHEAD_FUZZ_SEED={seed}; the input is in {} ({written:?})",
-        file.display()
-    );
-}
-
-fn number_from(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok()?.parse().ok()
-}
-
-fn clock() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.as_secs().wrapping_mul(1_000_000_007) ^ u64::from(now.subsec_nanos())
+    eprintln!("{name}: the input is in {} ({written:?})", file.display());
 }
 
 /// A seed with a few changes.
@@ -159,15 +135,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seeds_come_first_and_then_inputs_unlike_them() {
+    fn seeds_come_first_and_then_inputs_unlike_them_and_always_the_same() {
         let seeds = vec![b"one".to_vec(), b"another".to_vec()];
-        let mut seen = Vec::new();
-        let inputs = mutate("self", &seeds, |input| {
-            if seen.len() < 100 {
-                seen.push(input.to_vec());
-            }
-        });
-        assert!(inputs > 100);
+        let inputs = || {
+            let mut seen = Vec::new();
+            mutate("self", &seeds, 50, |input| seen.push(input.to_vec()));
+            seen
+        };
+        let seen = inputs();
+        assert_eq!(seen, inputs());
         assert_eq!(seen[..2], seeds);
         assert!(seen[2..].iter().filter(|input| !seeds.contains(input)).count() > 50);
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use bulkhead_test_support::etcd::{Cluster, Release};
+use bulkhead_test_support::postgres::KeyFormat;
 use bulkhead_test_support::{Bulkhead, Outcome};
 use serde_json::Value;
 
@@ -177,14 +178,43 @@ fn certificates_and_passwords_that_do_not_fit_leave_no_snapshot() {
     registry.tells("etcd_wrong_password_check", &["check"]);
 }
 
+/// A fact of a run's proof.
+fn fact(report: &Value, name: &str) -> String {
+    let facts = report["runs"][0]["proof"]["facts"].as_array().unwrap();
+    let fact = facts.iter().find(|fact| fact["name"] == name);
+    fact.unwrap_or_else(|| panic!("no {name} in {report}"))["value"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
 #[test]
-fn a_member_that_is_gone_is_passed_over_for_another_one() {
+fn a_follower_is_read_from_and_another_one_where_it_is_gone() {
     let registry = Registry::open(&Release::debian().unwrap(), 3);
-    registry.cluster.kill_member(0).unwrap();
+    let run = || -> Value { serde_json::from_str(&registry.succeed(&["run", "registry", "--json"])).unwrap() };
+    let report = run();
+    assert_eq!(fact(&report, "member-role"), "follower", "{report}");
+    let first = fact(&report, "member");
+    let number = registry.cluster.addresses().iter().position(|address| *address == first).unwrap();
+    registry.cluster.kill_member(number).unwrap();
     registry.cluster.wait_until_healthy().unwrap();
-    let report: Value = serde_json::from_str(&registry.succeed(&["run", "registry", "--json"])).unwrap();
-    let text = report.to_string();
-    assert!(text.contains("member-unreached"), "{text}");
-    let role = format!("{:?}:\"member-role\",\"value\":\"follower\"", "name");
-    assert!(text.contains(&role) || text.contains("follower"), "a follower is read from: {text}");
+    let report = run();
+    assert_ne!(fact(&report, "member"), first);
+    assert_eq!(fact(&report, "member-role"), "follower", "{report}");
+    assert_eq!(report["runs"][0]["findings"][0]["code"], "member-unreached", "{report}");
+}
+
+#[test]
+fn keys_are_read_as_k3s_and_kubeadm_write_them() {
+    let registry = Registry::open(&Release::distro().unwrap(), 1);
+    let (certificates, _) = registry.cluster.certificates().unwrap();
+    for (format, head) in [
+        (KeyFormat::EllipticCurve, "-----BEGIN EC PRIVATE KEY-----"),
+        (KeyFormat::Rsa, "-----BEGIN RSA PRIVATE KEY-----"),
+    ] {
+        let client = certificates.issue_traditional_client("root", format).unwrap();
+        assert!(std::fs::read_to_string(&client.key).unwrap().starts_with(head));
+        registry.configure(&registry.endpoint(&client.certificate), "");
+        registry.succeed(&["run", "registry"]);
+    }
 }

@@ -9,6 +9,7 @@ mod credentials;
 mod damage;
 mod demo;
 mod etcd;
+mod etcd_failures;
 mod help;
 mod interruption;
 mod json;

@@ -1,15 +1,18 @@
-//! The readers of foreign bytes under mutation: bbolt's pages, the keys within, and HTTP/2 with gRPC and protobuf on it.
+//! The readers of foreign bytes under mutation: bbolt's pages, the keys within, HTTP/2, gRPC and protobuf.
 
 use std::{
     io::{Read as _, Write as _},
     os::unix::net::UnixStream,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
 use bulkhead_plugin_etcd::{
     Etcd,
     bolt::{Database, Scanner},
+    rpc::messages::{
+        AlarmResponse, KeyValue, MemberListResponse, RangeResponse, SnapshotResponse, StatusResponse, StoredLease, TxnResponse,
+    },
     store::Store,
 };
 use bulkhead_sdk::testing::{Endpoint, Harness};
@@ -18,7 +21,21 @@ use bulkhead_test_support::{
     mutation::mutate,
 };
 
-use crate::{scripted::small_store, setup::harness};
+use prost::Message as _;
+
+use crate::{
+    scripted::{SNAPSHOT_STREAM, backup_of, begin, blob, data, end, framed, recording, small_store, status},
+    setup::harness,
+};
+
+/// Files, of some 100 KiB, that are made of each seed.
+const FILES: u64 = 1000;
+
+/// Conversations, of some milliseconds each.
+const STREAMS: u64 = 300;
+
+/// Messages of some 100 bytes.
+const MESSAGES: u64 = 20_000;
 
 /// A store with branches and overflow, without the trailer.
 fn store() -> Vec<u8> {
@@ -40,12 +57,11 @@ fn store() -> Vec<u8> {
 fn no_file_makes_the_scanner_panic() {
     let seeds = [store(), small_store()];
     Harness::new().run(|| {
-        let inputs = mutate("scanner", &seeds, |file| {
+        mutate("scanner", &seeds, FILES, |file| {
             let mut scanner = Scanner::default();
             let fed = file.chunks(3000).try_for_each(|part| scanner.feed(part));
             let _ = fed.and_then(|()| scanner.finish());
         });
-        assert!(inputs > 100, "{inputs}");
     });
 }
 
@@ -53,7 +69,7 @@ fn no_file_makes_the_scanner_panic() {
 fn no_file_makes_the_reader_of_keys_panic_or_go_round_in_circles() {
     let seeds = [store(), small_store()];
     Harness::new().run(|| {
-        let inputs = mutate("store", &seeds, |file| {
+        mutate("store", &seeds, FILES, |file| {
             if let Ok(mut store) = Store::open(file) {
                 let _ = store.hash(i64::MAX, 3);
                 let _ = store.leases();
@@ -61,18 +77,14 @@ fn no_file_makes_the_reader_of_keys_panic_or_go_round_in_circles() {
             }
             let _ = Database::open(file).and_then(|mut database| database.buckets());
         });
-        assert!(inputs > 100, "{inputs}");
     });
 }
 
 #[test]
 fn no_stream_makes_the_client_panic_or_wait_for_ever() {
-    let recorded = crate::scripted::recording();
-    Harness::new().run(|| ());
-    let inputs = mutate("http2", &[recorded], |answer| {
-        let answer = Arc::new(Mutex::new(answer.to_vec()));
+    mutate("http2", &[recording()], STREAMS, |answer| {
+        let answer = Arc::new(answer.to_vec());
         let script = move |mut socket: UnixStream| {
-            let answer = answer.lock().unwrap().clone();
             // All at once: whatever the client asks, it has its answer.
             let _ = socket.write_all(&answer);
             let _ = socket.shutdown(std::net::Shutdown::Write);
@@ -83,5 +95,43 @@ fn no_stream_makes_the_client_panic_or_wait_for_ever() {
         let harness = Harness::new().endpoint("server", Endpoint::scripted(script));
         let _ = harness.backup::<Etcd>(r#"{"skip-hash":true}"#);
     });
-    assert!(inputs > 10, "{inputs}");
+}
+
+#[test]
+fn no_grpc_message_makes_the_client_panic_or_wait_for_ever() {
+    // Frames that are right, around bytes that are not.
+    let whole = framed(&blob(&small_store()[..9000]));
+    mutate("grpc", &[whole, framed(b""), framed(&status())], STREAMS, |body| {
+        let answer = [begin(SNAPSHOT_STREAM), data(SNAPSHOT_STREAM, body), end(SNAPSHOT_STREAM, "0", "")].concat();
+        assert!(backup_of(answer).is_err(), "a part of a store is no store");
+    });
+}
+
+#[test]
+fn no_bytes_make_a_decoder_panic() {
+    let key = KeyValue {
+        key: b"/registry/pods/a".to_vec(),
+        create_revision: 5,
+        mod_revision: 1 << 40,
+        version: 2,
+        value: vec![7; 300],
+        lease: i64::MAX,
+    };
+    let range = RangeResponse {
+        kvs: vec![key.clone(), key.clone()],
+        ..RangeResponse::default()
+    };
+    let seeds = [status(), key.encode_to_vec(), range.encode_to_vec(), blob(b"pages")];
+    mutate("protobuf", &seeds, MESSAGES, |message| {
+        let _ = StatusResponse::decode(message);
+        let _ = SnapshotResponse::decode(message);
+        let _ = AlarmResponse::decode(message);
+        let _ = MemberListResponse::decode(message);
+        let _ = RangeResponse::decode(message);
+        let _ = TxnResponse::decode(message);
+        let _ = StoredLease::decode(message);
+        if let Ok(key) = KeyValue::decode(message) {
+            assert_eq!(KeyValue::decode(&*key.encode_to_vec()), Ok(key));
+        }
+    });
 }

@@ -1,6 +1,6 @@
 //! A hostile server, for what a real one cannot be made to do: HTTP/2 by hand, so that every byte of it can be wrong.
 //!
-//! The client's calls come in a known order, one stream each: Status (1), Alarm (3), Status (5), Snapshot (7).
+//! The client's calls come in a known order, one stream each: Status (1), Alarm (3), Status (5), Snapshot (7), HashKV (9).
 
 use std::{
     io::{Read as _, Write as _},
@@ -10,7 +10,7 @@ use std::{
 
 use bulkhead_plugin_etcd::{
     Etcd,
-    rpc::messages::{ResponseHeader, SnapshotResponse, StatusResponse},
+    rpc::messages::{AlarmMember, AlarmResponse, HashKvResponse, ResponseHeader, SnapshotResponse, StatusResponse},
 };
 use bulkhead_sdk::{
     Error, ErrorKind,
@@ -20,9 +20,11 @@ use bulkhead_sdk::{
 use bulkhead_test_support::etcd::{Cluster, Release};
 use prost::Message as _;
 
-use crate::setup::{assert_says, harness};
+use crate::setup::{assert_says, codes, harness, verified};
 
-const SNAPSHOT_STREAM: u32 = 7;
+const ALARM_STREAM: u32 = 3;
+pub(crate) const SNAPSHOT_STREAM: u32 = 7;
+const HASH_STREAM: u32 = 9;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -55,33 +57,41 @@ fn headers(fields: &[(&str, &str)]) -> Vec<u8> {
     block
 }
 
-fn begin(stream: u32) -> Vec<u8> {
+pub(crate) fn begin(stream: u32) -> Vec<u8> {
     let fields = [(":status", "200"), ("content-type", "application/grpc")];
     frame(HEADERS, END_HEADERS, stream, &headers(&fields))
 }
 
-fn end(stream: u32, status: &str, message: &str) -> Vec<u8> {
+pub(crate) fn end(stream: u32, status: &str, message: &str) -> Vec<u8> {
     let fields = [("grpc-status", status), ("grpc-message", message)];
     frame(HEADERS, END_HEADERS | END_STREAM, stream, &headers(&fields))
 }
 
-/// Messages in frames of 16 KiB at most.
-fn messages(stream: u32, message: &[u8]) -> Vec<u8> {
+/// A message as gRPC frames it.
+pub(crate) fn framed(message: &[u8]) -> Vec<u8> {
     let prefix = u32::try_from(message.len()).unwrap().to_be_bytes();
-    let body = [&[0], &prefix[..], message].concat();
+    [&[0], &prefix[..], message].concat()
+}
+
+/// Frames of 16 KiB at most.
+pub(crate) fn data(stream: u32, body: &[u8]) -> Vec<u8> {
     body.chunks(16 << 10).flat_map(|part| frame(DATA, 0, stream, part)).collect()
+}
+
+fn messages(stream: u32, message: &[u8]) -> Vec<u8> {
+    data(stream, &framed(message))
 }
 
 fn answered(stream: u32, message: &[u8]) -> Vec<u8> {
     [begin(stream), messages(stream, message), end(stream, "0", "")].concat()
 }
 
-fn blob(content: &[u8]) -> Vec<u8> {
+pub(crate) fn blob(content: &[u8]) -> Vec<u8> {
     let blob = content.to_vec().into();
     SnapshotResponse { blob }.encode_to_vec()
 }
 
-fn status() -> Vec<u8> {
+pub(crate) fn status() -> Vec<u8> {
     let header = ResponseHeader {
         cluster_id: 1,
         member_id: 2,
@@ -99,7 +109,11 @@ fn status() -> Vec<u8> {
 
 /// What a server says before the snapshot is asked for, and then.
 fn preamble() -> Vec<(u32, Vec<u8>)> {
-    vec![(1, answered(1, &status())), (3, answered(3, b"")), (5, answered(5, &status()))]
+    vec![
+        (1, answered(1, &status())),
+        (ALARM_STREAM, answered(ALARM_STREAM, b"")),
+        (5, answered(5, &status())),
+    ]
 }
 
 /// Everything that a well-meaning server sends, in one piece.
@@ -146,6 +160,7 @@ fn serve(mut socket: UnixStream, answers: &[(u32, Vec<u8>)]) {
     if socket.read_exact(&mut preface).is_err() || socket.write_all(&frame(SETTINGS, 0, 0, b"")).is_err() {
         return;
     }
+    let last = answers.iter().map(|(stream, _)| *stream).max();
     let mut head = [0; 9];
     while socket.read_exact(&mut head).is_ok() {
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
@@ -160,20 +175,25 @@ fn serve(mut socket: UnixStream, answers: &[(u32, Vec<u8>)]) {
             (HEADERS, _, None) => return,
             _ => {}
         }
-        if stream == SNAPSHOT_STREAM && head[3] == DATA && head[4] & END_STREAM != 0 {
+        if Some(stream) == last && head[3] == DATA && head[4] & END_STREAM != 0 {
             // Nothing comes after this.
             return;
         }
     }
 }
 
-/// A backup from a server that answers the snapshot's call with these bytes.
-fn backup_of(answer: Vec<u8>) -> Result<(), Error> {
-    let mut answers = preamble();
-    answers.push((SNAPSHOT_STREAM, answer));
+/// What a plugin is granted that talks to this server.
+fn granted(answers: Vec<(u32, Vec<u8>)>) -> Harness {
     let answers = Arc::new(answers);
     let endpoint = Endpoint::scripted(move |socket| serve(socket, &answers));
-    let harness = Harness::new().endpoint("server", endpoint);
+    Harness::new().endpoint("server", endpoint)
+}
+
+/// A backup from a server that answers the snapshot's call with these bytes.
+pub(crate) fn backup_of(answer: Vec<u8>) -> Result<(), Error> {
+    let mut answers = preamble();
+    answers.push((SNAPSHOT_STREAM, answer));
+    let harness = granted(answers);
     let result = harness.backup::<Etcd>(r#"{"skip-hash":true}"#).map(drop);
     assert_eq!(harness.last().is_some(), result.is_ok(), "a failed run leaves no snapshot");
     result
@@ -186,6 +206,49 @@ fn fails(answer: Vec<u8>) -> Error {
 #[test]
 fn the_script_itself_is_a_server() {
     backup_of(whole(&with_trailer(small_store()))).unwrap();
+}
+
+#[test]
+fn members_that_disagree_are_not_believed() {
+    let alarm = AlarmMember { member_id: 2, alarm: 2 };
+    let alarms = AlarmResponse { alarms: vec![alarm] };
+    let mut answers = preamble();
+    answers[1].1 = answered(ALARM_STREAM, &alarms.encode_to_vec());
+    answers.push((SNAPSHOT_STREAM, whole(&with_trailer(small_store()))));
+    let harness = granted(answers);
+    let error = harness.backup::<Etcd>(r#"{"skip-hash":true}"#).unwrap_err();
+    assert_eq!((error.kind, error.setting.as_deref()), (ErrorKind::SourceDamaged, Some("accept")));
+    assert_says(&error, "CORRUPT", "hashkv");
+    assert!(harness.last().is_none());
+    harness.backup::<Etcd>(r#"{"skip-hash":true,"accept":["corrupt"]}"#).unwrap();
+}
+
+#[test]
+fn a_hash_that_the_member_cannot_tell_any_more_is_a_warning_and_a_wrong_one_an_error() {
+    let answering = |hash: Vec<u8>| {
+        let mut answers = preamble();
+        answers.push((SNAPSHOT_STREAM, whole(&with_trailer(small_store()))));
+        answers.push((HASH_STREAM, hash));
+        let harness = granted(answers);
+        let result = harness.backup::<Etcd>("{}").unwrap();
+        (codes(&result.findings).join(" "), codes(&verified(&harness)).join(" "))
+    };
+    let fields = [
+        (":status", "200"),
+        ("content-type", "application/grpc"),
+        ("grpc-status", "11"),
+        ("grpc-message", "etcdserver: mvcc: required revision has been compacted"),
+    ];
+    let compacted = frame(HEADERS, END_HEADERS | END_STREAM, HASH_STREAM, &headers(&fields));
+    let (backup, verify) = answering(compacted);
+    assert_eq!(backup, "no-hash");
+    assert_eq!(verify, "snapshot-verified no-hash");
+    let wrong = HashKvResponse {
+        hash: 1,
+        ..HashKvResponse::default()
+    };
+    let (_, verify) = answering(answered(HASH_STREAM, &wrong.encode_to_vec()));
+    assert!(verify.contains("hash-differs"), "{verify}");
 }
 
 #[test]

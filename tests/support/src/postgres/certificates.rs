@@ -14,6 +14,18 @@ pub struct ClientCertificate {
     pub key: PathBuf,
 }
 
+/// What a private key can look like besides PKCS #8.
+#[derive(Debug, Clone, Copy)]
+pub enum KeyFormat {
+    /// P-256 in the format of SEC 1, as K3s writes it.
+    EllipticCurve,
+    /// RSA in the format of PKCS #1, as kubeadm writes it.
+    Rsa,
+}
+
+/// What makes a certificate a client's.
+const CLIENT: &str = "extendedKeyUsage=clientAuth";
+
 /// An authority, and the server's certificate for `localhost` and 127.0.0.1.
 #[derive(Debug)]
 pub struct Certificates {
@@ -60,12 +72,29 @@ impl Certificates {
         self.client(&format!("expired-{common_name}"), common_name, "-1")
     }
 
+    /// Issues a client certificate whose key is in a format of its own, as older tools write it.
+    pub fn issue_traditional_client(&self, common_name: &str, format: KeyFormat) -> Result<ClientCertificate> {
+        let name = format!("{format:?}-{common_name}");
+        let key = format!("{name}.key");
+        match format {
+            KeyFormat::EllipticCurve => self.openssl(&["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", &key])?,
+            KeyFormat::Rsa => self.openssl(&["genrsa", "-traditional", "-out", &key, "2048"])?,
+        }
+        set_private(&self.folder.join(key))?;
+        self.sign(&name, common_name, CLIENT, "3650")?;
+        Ok(self.issued(&name))
+    }
+
     fn client(&self, name: &str, common_name: &str, days: &str) -> Result<ClientCertificate> {
-        self.issue(name, common_name, "extendedKeyUsage=clientAuth", days)?;
-        Ok(ClientCertificate {
+        self.issue(name, common_name, CLIENT, days)?;
+        Ok(self.issued(name))
+    }
+
+    fn issued(&self, name: &str) -> ClientCertificate {
+        ClientCertificate {
             certificate: self.folder.join(format!("{name}.crt")),
             key: self.folder.join(format!("{name}.key")),
-        })
+        }
     }
 
     /// The server's certificate.
@@ -101,6 +130,11 @@ impl Certificates {
 
     fn issue(&self, name: &str, common_name: &str, extension: &str, days: &str) -> Result<()> {
         self.make_key(name)?;
+        self.sign(name, common_name, extension, days)
+    }
+
+    /// Makes a certificate for the key that is there.
+    fn sign(&self, name: &str, common_name: &str, extension: &str, days: &str) -> Result<()> {
         let [key, request, certificate, extensions] = ["key", "csr", "crt", "ext"].map(|suffix| format!("{name}.{suffix}"));
         let subject = format!("/CN={common_name}");
         self.openssl(&["req", "-new", "-key", &key, "-subj", &subject, "-out", &request])?;

@@ -10,6 +10,6 @@ mod configuration;
 mod installation;
 
 pub use builder::Builder;
-pub use certificates::{Certificates, ClientCertificate};
+pub use certificates::{Certificates, ClientCertificate, KeyFormat};
 pub use cluster::Cluster;
 pub use installation::Installation;
