@@ -10,8 +10,7 @@ use std::{
 
 use bulkhead_sdk::{
     Error, ErrorKind, Result,
-    digest::{Algorithm, Hasher},
-    host::BEST_TRANSFER,
+    digest::{Algorithm, digest},
 };
 use prost::{
     Message,
@@ -19,7 +18,7 @@ use prost::{
 };
 
 use crate::{
-    bolt::{Bucket, Database, LeafPlace, ReadAt},
+    bolt::{Bucket, Database, Joined, LeafPlace, ReadAt},
     rpc::messages::{KeyValue, StoredLease},
 };
 
@@ -253,30 +252,52 @@ impl<R: ReadAt> Store<R> {
     /// # Errors
     /// As [`Self::live`].
     pub fn hash(&mut self, at: i64, compacted: i64) -> Result<u32> {
-        let live = self.live(at)?;
-        let mut hasher = Hasher::new(Algorithm::Crc32c);
-        let mut batch = b"key".to_vec();
-        let mut index = 0;
-        self.forwards(|change| {
-            let place = index;
-            index += 1;
-            if change.revision.main > at {
-                return Ok(false);
-            }
-            if change.revision.main <= compacted && live.count > 0 && !live.has(place) {
-                return Ok(true);
-            }
-            batch.extend_from_slice(change.raw);
-            batch.extend_from_slice(change.value);
-            if batch.len() >= BEST_TRANSFER {
-                hasher.update(&batch);
-                batch.clear();
-            }
-            Ok(true)
-        })?;
-        hasher.update(&batch);
-        Ok(hasher.finish().try_into().map_or(0, u32::from_be_bytes))
+        let (hash, live) = self.hash_of_live(at, compacted)?;
+        // A member that finds nothing live leaves nothing out.
+        if live == 0 {
+            Ok(self.hash_of_live(at, i64::MIN)?.0)
+        } else {
+            Ok(hash)
+        }
     }
+
+    /// What is live is known from the end, so the parts are hashed from there; a CRC does not mind. Also how many changes are live.
+    fn hash_of_live(&mut self, at: i64, compacted: i64) -> Result<(u32, u64)> {
+        let (mut keys, mut live) = (Keys::default(), 0);
+        let (mut later, mut length) = (Joined::default(), 0);
+        let mut prepend = |part: &[u8]| {
+            let mut joined = Joined::of(crc32c(part));
+            joined.append(later.crc(), length);
+            later = joined;
+            length += part.len() as u64;
+        };
+        for place in self.leaves.iter().rev() {
+            let page = self.database.leaf(place)?;
+            let (mut part, mut kept) = (Vec::new(), Vec::new());
+            for element in page.elements().rev() {
+                let change = change(element?)?;
+                if change.revision.main > at {
+                    continue;
+                }
+                let is_live = keys.add(change.key()?)? && !change.revision.deletion;
+                live += u64::from(is_live);
+                if is_live || change.revision.main > compacted {
+                    kept.push(change);
+                }
+            }
+            for change in kept.iter().rev() {
+                part.extend_from_slice(change.raw);
+                part.extend_from_slice(change.value);
+            }
+            prepend(&part);
+        }
+        prepend(b"key");
+        Ok((later.crc(), live))
+    }
+}
+
+fn crc32c(bytes: &[u8]) -> u32 {
+    digest(Algorithm::Crc32c, bytes).try_into().map_or(0, u32::from_be_bytes)
 }
 
 fn change(element: crate::bolt::Element<'_>) -> Result<Change<'_>> {

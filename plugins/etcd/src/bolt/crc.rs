@@ -42,6 +42,11 @@ const fn shifts() -> [u32; 48] {
 pub(crate) struct Joined(u32);
 
 impl Joined {
+    /// The CRC of a first part.
+    pub(crate) fn of(crc: u32) -> Self {
+        Self(crc)
+    }
+
     /// Appends `length` bytes that have the CRC `crc`.
     pub(crate) fn append(&mut self, crc: u32, length: u64) {
         let mut shifted = self.0;

@@ -167,34 +167,55 @@ impl<R: ReadAt> Database<R> {
             Bucket::Inline(page) => Ok(vec![LeafPlace::Inline(Rc::clone(page))]),
             Bucket::Tree(root) => {
                 let mut leaves = Vec::new();
-                self.descend(*root, 0, &mut 0, &mut leaves)?;
+                let height = self.height(*root)?;
+                self.descend(*root, height, &mut 0, &mut leaves)?;
                 Ok(leaves)
             }
         }
     }
 
-    fn descend(&mut self, number: u64, depth: usize, visited: &mut u64, leaves: &mut Vec<LeafPlace>) -> Result<()> {
+    /// How many branches lead to a leaf: as many to each, in a tree of bbolt's.
+    fn height(&mut self, root: u64) -> Result<usize> {
+        let mut number = root;
+        for height in 0..=MAX_DEPTH {
+            let head = self.head(number)?;
+            match head.kind {
+                Kind::Leaf => return Ok(height),
+                Kind::Branch => number = *self.children(number)?.first().ok_or_else(|| damage(number, "it leads nowhere"))?,
+                Kind::Other => return Err(damage(number, "it is not the page of a tree that it should be")),
+            }
+        }
+        Err(Damage::Circle(number).into())
+    }
+
+    /// Leaves are not looked at, only the branches above them: whoever reads a leaf sees whether it is one.
+    fn descend(&mut self, number: u64, height: usize, visited: &mut u64, leaves: &mut Vec<LeafPlace>) -> Result<()> {
         // Nothing is visited twice in a tree: what visits more than there is, leads into itself.
         *visited += 1;
-        if depth > MAX_DEPTH || *visited > self.meta.pages {
+        if *visited > self.meta.pages {
             return Err(Damage::Circle(number).into());
         }
         if leaves.len() >= MAX_LEAVES {
             return Err(Error::new(ErrorKind::Limit, "the store has more pages than this plugin reads"));
         }
-        let head = self.head(number)?;
-        match head.kind {
-            Kind::Leaf => leaves.push(LeafPlace::Page(number)),
-            Kind::Branch => {
-                let page = self.page(number, head)?;
-                let children = children(&page, head.count).ok_or_else(|| damage(number, "its elements lie outside of it"))?;
-                for child in children {
-                    self.descend(child, depth + 1, visited, leaves)?;
-                }
-            }
-            Kind::Other => return Err(damage(number, "it is not the page of a tree that it should be")),
+        if height == 0 {
+            leaves.push(LeafPlace::Page(number));
+            return Ok(());
+        }
+        for child in self.children(number)? {
+            self.descend(child, height - 1, visited, leaves)?;
         }
         Ok(())
+    }
+
+    /// Where a branch leads.
+    fn children(&mut self, number: u64) -> Result<Vec<u64>> {
+        let head = self.head(number)?;
+        if head.kind != Kind::Branch {
+            return Err(damage(number, "it is no branch"));
+        }
+        let page = self.page(number, head)?;
+        children(&page, head.count).ok_or_else(|| damage(number, "its elements lie outside of it"))
     }
 
     /// Reads a leaf.

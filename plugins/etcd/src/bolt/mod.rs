@@ -11,6 +11,7 @@ mod database;
 mod page;
 mod scanner;
 
+pub(crate) use crc::Joined;
 pub use database::{Bucket, Database, LeafPlace, ReadAt};
 pub use page::{Damage, Element, Meta};
 pub use scanner::{Scanner, Summary};
