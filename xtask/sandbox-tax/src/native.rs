@@ -197,8 +197,9 @@ impl Connection for NativeConnection {
         self.call(async |connection| connection.write(Bytes::copy_from_slice(data)).await)
     }
 
-    fn start_tls(&self) -> Result<TlsSession> {
-        let session = self.call(async |connection| connection.start_tls().await)?;
+    fn start_tls(&self, protocols: &[&str]) -> Result<TlsSession> {
+        let protocols: Vec<String> = protocols.iter().map(ToString::to_string).collect();
+        let session = self.call(async |connection| connection.start_tls(&protocols).await)?;
         Ok(TlsSession {
             protocol: session.protocol,
             peer_certificate: session.peer_certificate,
