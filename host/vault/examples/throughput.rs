@@ -16,6 +16,8 @@ use rand::{RngCore, SeedableRng, rngs::StdRng};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// The first argument of the process that makes the vault.
+const INIT: &str = "init";
 /// The first argument of the process that restores.
 const RESTORE: &str = "restore";
 /// Bytes handed to the vault at once, as a plugin does.
@@ -25,6 +27,10 @@ const PIECE: usize = 256 << 10;
 async fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match &words[..] {
+        [word, folder] if word == INIT => {
+            Vault::init(Arc::new(FolderStore::new(folder)), &"throughput".into(), InitOptions::default()).await?;
+            Ok(())
+        }
         [word, folder, snapshot] if word == RESTORE => restore(folder, snapshot).await,
         _ => backup(words.into_iter()).await,
     }
@@ -38,7 +44,8 @@ async fn backup(mut arguments: impl Iterator<Item = String>) -> Result<(), Box<d
         .map_or_else(|| std::env::temp_dir().join("bulkhead-throughput"), PathBuf::from);
     let mut options = VaultOptions::default();
     options.compression_level = arguments.next().map_or(Ok(options.compression_level), |text| text.parse())?;
-    let vault = Vault::init(Arc::new(FolderStore::new(&folder)), &"throughput".into(), InitOptions::default()).await?;
+    again(&[INIT, &folder.to_string_lossy()])?;
+    let vault = Vault::open(Arc::new(FolderStore::new(&folder)), &"throughput".into()).await?;
     let vault = vault.with_options(options);
 
     let now = Timestamp {
@@ -68,19 +75,20 @@ async fn backup(mut arguments: impl Iterator<Item = String>) -> Result<(), Box<d
     let committed = writer.commit(record(bytes, now)).await?;
     report("backup", bytes, begun, before);
     println!("stored {} MiB; {:?}", committed.stats.stored_bytes >> 20, committed.stats);
-    let restore = Command::new(std::env::current_exe()?)
-        .arg(RESTORE)
-        .arg(&folder)
-        .arg(committed.snapshot.id.to_string())
-        .status()?;
-    if restore.success() {
+    again(&[RESTORE, &folder.to_string_lossy(), &committed.snapshot.id.to_string()])
+}
+
+/// Runs this program again, as operators do: what one command leaves with the allocator does not count for the next.
+fn again(arguments: &[&str]) -> Result<(), Box<dyn Error>> {
+    let status = Command::new(std::env::current_exe()?).args(arguments).status()?;
+    if status.success() {
         Ok(())
     } else {
-        Err("the restore failed".into())
+        Err(format!("{} failed", arguments[0]).into())
     }
 }
 
-/// Reads what was backed up, in a process of its own as an operator would: what the backup left with the allocator is not counted.
+/// Reads what was backed up.
 async fn restore(folder: &str, snapshot: &str) -> Result<(), Box<dyn Error>> {
     let vault = Vault::open(Arc::new(FolderStore::new(folder)), &"throughput".into()).await?;
     forget_peak_memory()?;

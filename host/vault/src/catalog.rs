@@ -7,6 +7,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::{
     access, blob,
+    crew::Tools,
     error::{Corruption, ReadError},
     format::{
         document,
@@ -82,12 +83,11 @@ impl Core {
             Err(error) => return Err(error.into()),
         };
         let core = Arc::clone(self);
-        let decoded = tokio::task::spawn_blocking(move || {
+        let decode = move |_: &mut Tools| {
             document::check_name(name, &content)?;
             document::decode(&core.key, content.to_vec())
-        })
-        .await;
-        let decoded = decoded.map_err(|error| ReadError::Internal(error.to_string()))?;
+        };
+        let decoded = self.crew.run(decode).await.map_err(ReadError::Internal)?;
         let file = decoded.map_err(|reason| Corruption {
             object: key,
             blob: None,
@@ -104,19 +104,24 @@ impl Core {
     }
 
     /// Reads a tree.
-    pub(crate) async fn load_tree(&self, id: &ObjectId) -> Result<Vec<Node>, ReadError> {
+    pub(crate) async fn load_tree(self: &Arc<Self>, id: &ObjectId) -> Result<Vec<Node>, ReadError> {
         let location = self.locate(BlobKind::Tree, id, || "a folder".to_owned())?;
         let key = access::pack_key(&location.pack);
         let range = u64::from(location.offset)..u64::from(location.offset) + u64::from(location.length);
         let stored = access::get(&*self.store, &key, Some(range))
             .await
             .map_err(|error| blob::damaged_pack(error, Some(*id)))?;
+        let (core, id) = (Arc::clone(self), *id);
         let corrupt = |reason| Corruption {
-            object: key.clone(),
-            blob: Some(*id),
+            object: key,
+            blob: Some(id),
             reason,
         };
-        let content = blob::open(&self.key, id, &location, &mut blob::own(stored)).map_err(corrupt)?;
-        Ok(node::decode_tree(&content).map_err(corrupt)?)
+        let decode = move |tools: &mut Tools| {
+            let content = blob::open(&core.key, &id, &location, &mut blob::own(stored), tools)?;
+            node::decode_tree(&content)
+        };
+        let decoded = self.crew.run(decode).await.map_err(ReadError::Internal)?;
+        Ok(decoded.map_err(corrupt)?)
     }
 }

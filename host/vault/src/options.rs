@@ -2,6 +2,11 @@
 
 use std::thread::available_parallelism;
 
+use crate::{chunker::MAX_CHUNK, writer::SEGMENT};
+
+/// Threads that are worth having unless told otherwise.
+pub(crate) const MOST_THREADS: usize = 8;
+
 /// How a vault is made.
 #[derive(Debug, Clone, Default)]
 pub struct InitOptions {
@@ -16,18 +21,19 @@ pub struct VaultOptions {
     /// 142 MiB and 3.9 s of CPU at level 1, hashing and encryption included; 142 MiB and 4.6 s at level 3. Rows as text: 253 MiB of 1 GiB and 6.1 s;
     /// 278 MiB and 13.2 s.
     pub compression_level: i32,
-    /// Threads that hash, compress and encrypt in one run: 1 to 64. Default: the machine's parallelism.
+    /// Threads that hash, compress and encrypt in one run: 1 to 64; each takes 4 MiB beside the content, up to 9 for a large chunk. Default: the
+    /// machine's parallelism, 8 at most: what these do is more than one stream can be cut.
     pub threads: usize,
     /// Bytes at which a pack is complete: 1 MiB to 128 MiB. Default 16 MiB.
     pub pack_size: usize,
-    /// Bytes of packs being filled or stored, in all; at least two packs. Default 48 MiB: one being filled, two on their way.
+    /// Bytes of packs being filled or stored, in all; at least one pack and a chunk. Default 36 MiB: two on their way, one being filled.
     pub pack_memory: usize,
-    /// Bytes of content that was cut and waits to be processed, in all; at least 8 MiB, one chunk. Default 16 MiB.
+    /// Bytes of buffers with content that was cut and waits to be processed, in all; at least 9 MiB, one chunk. Default 16 MiB.
     pub content_memory: usize,
     /// Bytes of entries' content that wait for the end of their chunk, in all, beyond 128 KiB of each entry. When they are used up, chunks are cut
     /// early: correct, but they deduplicate less well. Default 24 MiB.
     pub partial_memory: usize,
-    /// Bytes of content that a reader may hold ahead of its consumer. Default 24 MiB.
+    /// Bytes that a reader may hold ahead of its consumer, as they are stored and as content, beside the 4 MiB that are being read. Default 16 MiB.
     pub read_ahead: usize,
 }
 
@@ -35,12 +41,12 @@ impl Default for VaultOptions {
     fn default() -> Self {
         Self {
             compression_level: 1,
-            threads: available_parallelism().map_or(2, usize::from),
+            threads: available_parallelism().map_or(2, usize::from).min(MOST_THREADS),
             pack_size: 16 << 20,
-            pack_memory: 48 << 20,
+            pack_memory: 36 << 20,
             content_memory: 16 << 20,
             partial_memory: 24 << 20,
-            read_ahead: 24 << 20,
+            read_ahead: 16 << 20,
         }
     }
 }
@@ -53,8 +59,8 @@ impl VaultOptions {
             compression_level: self.compression_level.clamp(-7, 22),
             threads: self.threads.clamp(1, 64),
             pack_size,
-            pack_memory: self.pack_memory.clamp(pack_size * 2, 4 << 30),
-            content_memory: self.content_memory.clamp(crate::chunker::MAX_CHUNK, 1 << 30),
+            pack_memory: self.pack_memory.clamp(pack_size + MAX_CHUNK + SEGMENT, 4 << 30),
+            content_memory: self.content_memory.clamp(MAX_CHUNK + (1 << 20), 1 << 30),
             partial_memory: self.partial_memory.min(1 << 30),
             read_ahead: self.read_ahead.clamp(1 << 20, 1 << 30),
         }

@@ -7,6 +7,7 @@ use bulkhead_model::FaultKind;
 use crate::{
     access,
     chunker::Chunker,
+    crew::Crew,
     crypto::MasterKey,
     error::{Corruption, InitError, OpenError, RepositoryError, StoreError},
     format::{
@@ -41,6 +42,7 @@ pub(crate) struct Core {
     pub(crate) key_file: ObjectId,
     pub(crate) config: Config,
     pub(crate) chunker: Chunker,
+    pub(crate) crew: Crew,
     pub(crate) index: RwLock<Index>,
     /// Held while the index is brought up to date.
     pub(crate) refreshing: tokio::sync::Mutex<()>,
@@ -118,6 +120,7 @@ impl Vault {
             key_file,
             config,
             chunker,
+            crew: Crew::default(),
             index: RwLock::default(),
             refreshing: tokio::sync::Mutex::default(),
         };

@@ -1,10 +1,9 @@
 //! [`EntryReader`]: the content of one file, in sequence with read-ahead, or anywhere.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use bulkhead_model::EntryPath;
 use bytes::{Bytes, BytesMut};
-use tokio::task::JoinHandle;
 
 use crate::{
     buffers::ChunkBuffers,
@@ -12,12 +11,12 @@ use crate::{
     format::node::Node,
     id::ObjectId,
     index::{BlobKind, Location},
-    reader::fetch::{Group, fetch},
+    reader::{
+        ahead::Ahead,
+        fetch::{Window, fetch},
+    },
     vault::Core,
 };
-
-/// Bytes of content, and of pack, that one request of the read-ahead fetches at most (a single blob may be larger).
-const REQUEST: u64 = 4 << 20;
 
 /// A file open for reading. Every blob is compared with its hash before a byte of it is handed out.
 pub struct EntryReader {
@@ -27,15 +26,9 @@ pub struct EntryReader {
     size: u64,
     /// Chunks that the sequential reader has asked for.
     planned: usize,
-    /// Requests in order, each with the bytes of content that it will yield.
-    ahead: VecDeque<(u64, Fetching)>,
-    /// Bytes of content in `ahead`, and the bound on them.
-    ahead_bytes: u64,
-    ahead_limit: u64,
-    /// Content that has arrived and was not read yet.
-    ready: VecDeque<Bytes>,
-    /// Why the sequential reader cannot go on.
-    failed: Option<ReadError>,
+    ahead: Ahead,
+    /// What of a chunk was not read yet.
+    rest: Bytes,
     /// The chunk that `read_at` needed last.
     cached: tokio::sync::Mutex<Option<(usize, Bytes)>>,
 }
@@ -48,18 +41,15 @@ struct Chunk {
     location: Location,
 }
 
-/// A request that is cancelled when nobody waits for it any more.
-struct Fetching(JoinHandle<Result<Vec<Bytes>, ReadError>>);
-
-impl Drop for Fetching {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 impl EntryReader {
     /// Looks up all chunks of a file.
-    pub(crate) fn new(core: Arc<Core>, path: &EntryPath, node: &Node, read_ahead: usize) -> Result<Self, ReadError> {
+    pub(crate) fn new(
+        core: Arc<Core>,
+        buffers: Arc<ChunkBuffers>,
+        path: &EntryPath,
+        node: &Node,
+        read_ahead: usize,
+    ) -> Result<Self, ReadError> {
         let mut chunks = Vec::with_capacity(node.content.len());
         let mut begin = 0;
         for id in &node.content {
@@ -67,26 +57,15 @@ impl EntryReader {
             chunks.push(Chunk { begin, id: *id, location });
             begin += location.content_length();
         }
-        if begin != node.size {
-            let reason = format!("its content has {begin} bytes, but it says {}", node.size);
-            return Err(Corruption {
-                object: format!("the entry {path:?}"),
-                blob: None,
-                reason,
-            }
-            .into());
-        }
+        check_size(path, begin, node.size)?;
         Ok(Self {
+            ahead: Ahead::new(Arc::clone(&core), Arc::clone(&buffers), read_ahead),
             core,
-            buffers: Arc::default(),
+            buffers,
             chunks: chunks.into(),
             size: begin,
             planned: 0,
-            ahead: VecDeque::new(),
-            ahead_bytes: 0,
-            ahead_limit: read_ahead as u64,
-            ready: VecDeque::new(),
-            failed: None,
+            rest: Bytes::new(),
             cached: tokio::sync::Mutex::default(),
         })
     }
@@ -102,57 +81,20 @@ impl EntryReader {
     /// # Errors
     /// [`ReadError::Corrupt`] and failures of the store; a further call returns the same, never what is behind the damage.
     pub async fn read_next(&mut self, max: usize) -> Result<Option<Bytes>, ReadError> {
-        loop {
-            if let Some(first) = self.ready.front_mut() {
-                let part = first.split_to(max.max(1).min(first.len()));
-                if first.is_empty() {
-                    self.ready.pop_front();
-                }
-                if part.is_empty() {
-                    continue;
-                }
-                return Ok(Some(part));
+        while self.rest.is_empty() {
+            while let Some(chunk) = self.chunks.get(self.planned).filter(|_| self.ahead.has_room()) {
+                self.ahead.add(chunk.id, chunk.location);
+                self.planned += 1;
             }
-            if let Some(error) = &self.failed {
-                return Err(error.clone());
+            if self.planned == self.chunks.len() {
+                self.ahead.send();
             }
-            self.plan();
-            let Some((bytes, fetching)) = self.ahead.front_mut() else {
-                return Ok(None);
-            };
-            let fetched = (&mut fetching.0)
-                .await
-                .unwrap_or_else(|error| Err(ReadError::Internal(error.to_string())));
-            self.ahead_bytes -= *bytes;
-            self.ahead.pop_front();
-            match fetched {
-                Ok(contents) => self.ready.extend(contents),
-                Err(error) => {
-                    self.ahead.clear();
-                    self.failed = Some(error);
-                }
+            match self.ahead.next().await? {
+                Some(content) => self.rest = content,
+                None => return Ok(None),
             }
         }
-    }
-
-    /// Asks for what comes next, as far as memory and the store's concurrency allow; always for one request.
-    fn plan(&mut self) {
-        while self.planned < self.chunks.len() && self.ahead.len() < self.core.concurrency() {
-            let first = self.chunks[self.planned];
-            let mut group = Group::new(first.id, first.location);
-            let rest = self.chunks[self.planned + 1..].iter();
-            let more = rest.take_while(|chunk| group.extend(chunk.id, chunk.location, REQUEST)).count();
-            if !self.ahead.is_empty() && self.ahead_bytes + group.content > self.ahead_limit {
-                return;
-            }
-            self.planned += 1 + more;
-            self.ahead_bytes += group.content;
-            let bytes = group.content;
-            self.ahead.push_back((
-                bytes,
-                Fetching(tokio::spawn(fetch(Arc::clone(&self.core), Arc::clone(&self.buffers), group))),
-            ));
-        }
+        Ok(Some(self.rest.split_to(max.max(1).min(self.rest.len()))))
     }
 
     /// Bytes at `offset`; fewer than `max` only at the end, `None` beyond it.
@@ -186,14 +128,24 @@ impl EntryReader {
             return Ok(content.clone());
         }
         let chunk = self.chunks[number];
-        let fetched = fetch(
-            Arc::clone(&self.core),
-            Arc::clone(&self.buffers),
-            Group::new(chunk.id, chunk.location),
-        )
-        .await?;
+        let mut window = Window::default();
+        window.add(chunk.id, chunk.location);
+        let fetched = fetch(Arc::clone(&self.core), Arc::clone(&self.buffers), window).await?;
         let content = fetched.into_iter().next().unwrap_or_default();
         *cached = Some((number, content.clone()));
         Ok(content)
     }
+}
+
+/// The chunks of a file must be as long as it says it is.
+pub(crate) fn check_size(path: &EntryPath, found: u64, size: u64) -> Result<(), ReadError> {
+    if found == size {
+        return Ok(());
+    }
+    Err(Corruption {
+        object: format!("the entry {path:?}"),
+        blob: None,
+        reason: format!("its content has {found} bytes, but it says {size}"),
+    }
+    .into())
 }

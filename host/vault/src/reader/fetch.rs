@@ -1,76 +1,128 @@
 //! Getting blobs out of packs: neighbours in one request, checked on a thread that may compute.
+//!
+//! A [`Window`] is a stretch of content, of one file or of several. Its blobs stand in packs in about the order of the content, not quite (they were
+//! compressed by several threads) and not all in one pack: so a window is fetched pack by pack, in the order of the packs, and put in order afterwards.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::{
     access, blob,
-    buffers::{Borrowed, ChunkBuffers},
+    buffers::{self, Borrowed, ChunkBuffers},
+    crew::Tools,
     error::{Corruption, ReadError},
     id::ObjectId,
     index::Location,
     vault::Core,
 };
 
-/// Buffers are made in multiples of this, and smaller ones exactly.
-const STEP: usize = 1 << 20;
+/// Bytes of memory that a window takes at most, unless a single blob is larger.
+const WINDOW: u64 = 4 << 20;
+/// Blobs in a window.
+const WINDOW_BLOBS: usize = 4096;
+/// Bytes between two blobs that are fetched and thrown away, rather than making a request of their own.
+const GAP: u64 = 16 << 10;
+/// Bytes of content up to which blobs share a buffer: those of small files.
+const SHARED: u64 = 64 << 10;
 
-/// Blobs of one pack, in the order of the content, that are fetched together.
-pub(crate) struct Group {
-    /// The pack.
-    pub(crate) pack: ObjectId,
-    /// Where the range begins and ends.
-    pub(crate) start: u64,
-    pub(crate) end: u64,
-    /// The blobs.
-    pub(crate) blobs: Vec<(ObjectId, Location)>,
-    /// Bytes of content in them.
-    pub(crate) content: u64,
+/// Blobs that are fetched together, in the order of the content.
+#[derive(Default)]
+pub(crate) struct Window {
+    blobs: Vec<(ObjectId, Location)>,
+    bytes: u64,
 }
 
-impl Group {
-    /// A group of one.
-    pub(crate) fn new(id: ObjectId, location: Location) -> Self {
-        let start = u64::from(location.offset);
-        let content = location.content_length();
-        Self {
-            pack: location.pack,
-            start,
-            end: start + u64::from(location.length),
-            blobs: vec![(id, location)],
-            content,
-        }
-    }
-
-    /// Adds the blob that follows in the content, if it follows in the pack as well and the group stays within `limit` bytes of content and of pack.
-    pub(crate) fn extend(&mut self, id: ObjectId, location: Location, limit: u64) -> bool {
-        let end = self.end + u64::from(location.length);
-        let content = self.content + location.content_length();
-        let fits = location.pack == self.pack && u64::from(location.offset) == self.end && end - self.start <= limit && content <= limit;
+impl Window {
+    /// Adds the blob that comes next in the content; says whether there was room.
+    pub(crate) fn add(&mut self, id: ObjectId, location: Location) -> bool {
+        let bytes = memory(&location);
+        let fits = self.blobs.is_empty() || self.bytes + bytes <= WINDOW && self.blobs.len() < WINDOW_BLOBS;
         if fits {
-            self.end = end;
-            self.content = content;
+            self.bytes += bytes;
             self.blobs.push((id, location));
         }
         fits
     }
+
+    /// Bytes of memory that it takes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether there is nothing in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.blobs.is_empty()
+    }
 }
 
-/// Bytes of a buffer for this blob: in steps, so that it will do for others as well.
-fn buffer_size(location: &Location) -> usize {
-    let exact = location.content_length() as usize;
-    if exact < STEP { exact } else { exact.next_multiple_of(STEP) }
+/// What a blob takes: as it is stored and, where it is compressed, its content beside that.
+fn memory(location: &Location) -> u64 {
+    let stored = u64::from(location.length);
+    match location.uncompressed {
+        Some(length) => stored + buffers::size_for(length as usize) as u64,
+        None => stored,
+    }
 }
 
-/// Fetches a group and opens its blobs into `buffers`.
-pub(crate) async fn fetch(core: Arc<Core>, buffers: Arc<ChunkBuffers>, group: Group) -> Result<Vec<Bytes>, ReadError> {
-    let key = access::pack_key(&group.pack);
-    let only = (group.blobs.len() == 1).then(|| group.blobs[0].0);
-    let stored = access::get(&*core.store, &key, Some(group.start..group.end)).await;
+/// One request: blobs that stand close to each other in a pack.
+struct Request {
+    pack: ObjectId,
+    start: u64,
+    end: u64,
+    blobs: Vec<(ObjectId, Location)>,
+}
+
+/// Fetches a window; returns the content of its blobs in order.
+pub(crate) async fn fetch(core: Arc<Core>, buffers: Arc<ChunkBuffers>, window: Window) -> Result<Vec<Bytes>, ReadError> {
+    let concurrency = core.concurrency();
+    let mut contents: HashMap<ObjectId, Bytes> = HashMap::with_capacity(window.blobs.len());
+    let mut fetched = stream::iter(requests(&window.blobs))
+        .map(|request| fetch_request(&core, &buffers, request))
+        .buffer_unordered(concurrency);
+    while let Some(part) = fetched.try_next().await? {
+        contents.extend(part);
+    }
+    Ok(window
+        .blobs
+        .iter()
+        .map(|(id, _)| contents.get(id).cloned().unwrap_or_default())
+        .collect())
+}
+
+/// The requests that get all blobs, each once.
+fn requests(blobs: &[(ObjectId, Location)]) -> Vec<Request> {
+    let mut sorted = blobs.to_vec();
+    sorted.sort_unstable_by_key(|(id, location)| (location.pack, location.offset, *id));
+    sorted.dedup_by_key(|(id, _)| *id);
+    let mut requests: Vec<Request> = Vec::new();
+    for (id, location) in sorted {
+        let start = u64::from(location.offset);
+        let end = start + u64::from(location.length);
+        match requests.last_mut() {
+            Some(last) if last.pack == location.pack && start >= last.end && start - last.end <= GAP => {
+                last.end = end;
+                last.blobs.push((id, location));
+            }
+            _ => requests.push(Request {
+                pack: location.pack,
+                start,
+                end,
+                blobs: vec![(id, location)],
+            }),
+        }
+    }
+    requests
+}
+
+async fn fetch_request(core: &Arc<Core>, buffers: &Arc<ChunkBuffers>, request: Request) -> Result<Vec<(ObjectId, Bytes)>, ReadError> {
+    let key = access::pack_key(&request.pack);
+    let only = (request.blobs.len() == 1).then(|| request.blobs[0].0);
+    let stored = access::get(&*core.store, &key, Some(request.start..request.end)).await;
     let stored = stored.map_err(|error| blob::damaged_pack(error, only))?;
-    if stored.len() as u64 != group.end - group.start {
-        let reason = format!("{} bytes were read instead of {}", stored.len(), group.end - group.start);
+    if stored.len() as u64 != request.end - request.start {
+        let reason = format!("{} bytes were read instead of {}", stored.len(), request.end - request.start);
         return Err(Corruption {
             object: key,
             blob: only,
@@ -78,27 +130,137 @@ pub(crate) async fn fetch(core: Arc<Core>, buffers: Arc<ChunkBuffers>, group: Gr
         }
         .into());
     }
-    let open = move || {
-        let mut stored = blob::own(stored);
-        let mut contents = Vec::with_capacity(group.blobs.len());
-        for (id, location) in &group.blobs {
-            let begin = (u64::from(location.offset) - group.start) as usize;
-            let part = &mut stored[begin..begin + location.length as usize];
-            let mut content = Borrowed {
-                bytes: buffers.take(buffer_size(location)),
-                home: Arc::clone(&buffers),
-            };
-            let opened = blob::open_into(&core.key, id, location, part, &mut content.bytes);
-            opened.map_err(|reason| Corruption {
-                object: key.clone(),
-                blob: Some(*id),
-                reason,
-            })?;
-            contents.push(Bytes::from_owner(content));
+    let (owned, buffers) = (Arc::clone(core), Arc::clone(buffers));
+    let opened = core.crew.run(move |tools| open(&owned, &buffers, &request, stored, tools)).await;
+    match opened.map_err(ReadError::Internal)? {
+        Ok(contents) => Ok(contents),
+        Err((blob, reason)) => Err(Corruption {
+            object: key,
+            blob: Some(blob),
+            reason,
         }
-        Ok(contents)
-    };
-    tokio::task::spawn_blocking(open)
-        .await
-        .unwrap_or_else(|error| Err(ReadError::Internal(error.to_string())))
+        .into()),
+    }
+}
+
+/// Opens the blobs of a request. What is not compressed stays where it is, small contents share a buffer.
+fn open(
+    core: &Core,
+    buffers: &Arc<ChunkBuffers>,
+    request: &Request,
+    stored: Bytes,
+    tools: &mut Tools,
+) -> Result<Vec<(ObjectId, Bytes)>, (ObjectId, String)> {
+    let mut stored = blob::own(stored);
+    let mut contents = Vec::with_capacity(request.blobs.len());
+    let mut plain = Vec::new();
+    let mut small = SmallContents::new(request);
+    for (id, location) in &request.blobs {
+        let begin = (u64::from(location.offset) - request.start) as usize;
+        let range = begin..begin + location.length as usize;
+        let part = &mut stored[range.clone()];
+        let failed = |reason| (*id, reason);
+        match location.uncompressed {
+            None => {
+                let within = blob::open_plain(&core.key, id, part).map_err(failed)?;
+                plain.push((*id, range.start + within.start..range.start + within.end));
+            }
+            Some(length) if u64::from(length) <= SHARED => {
+                small.open(core, id, location, part, tools).map_err(failed)?;
+            }
+            Some(length) => {
+                let mut content = Borrowed {
+                    bytes: buffers.take(length as usize),
+                    home: Arc::clone(buffers),
+                };
+                blob::open_into(&core.key, id, location, part, &mut content.bytes, tools).map_err(failed)?;
+                contents.push((*id, Bytes::from_owner(content)));
+            }
+        }
+    }
+    let stored = stored.freeze();
+    contents.extend(plain.into_iter().map(|(id, range)| (id, stored.slice(range))));
+    contents.extend(small.finish());
+    Ok(contents)
+}
+
+/// Contents of small blobs, one behind the other.
+struct SmallContents {
+    all: Vec<u8>,
+    one: Vec<u8>,
+    ends: Vec<(ObjectId, usize)>,
+}
+
+impl SmallContents {
+    fn new(request: &Request) -> Self {
+        let small = request.blobs.iter().filter_map(|(_, location)| location.uncompressed);
+        let lengths = small.filter(|length| u64::from(*length) <= SHARED);
+        Self {
+            all: Vec::with_capacity(lengths.map(|length| length as usize).sum()),
+            one: Vec::new(),
+            ends: Vec::new(),
+        }
+    }
+
+    fn open(&mut self, core: &Core, id: &ObjectId, location: &Location, stored: &mut [u8], tools: &mut Tools) -> Result<(), String> {
+        self.one.clear();
+        self.one.reserve(location.content_length() as usize);
+        blob::open_into(&core.key, id, location, stored, &mut self.one, tools)?;
+        self.all.extend_from_slice(&self.one);
+        self.ends.push((*id, self.all.len()));
+        Ok(())
+    }
+
+    fn finish(self) -> impl Iterator<Item = (ObjectId, Bytes)> {
+        let mut rest = Bytes::from(self.all);
+        let mut begin = 0;
+        self.ends.into_iter().map(move |(id, end)| {
+            let content = rest.split_to(end - begin);
+            begin = end;
+            (id, content)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blob(name: u8, pack: u8, offset: u32, length: u32) -> (ObjectId, Location) {
+        let location = Location {
+            pack: ObjectId::of(&[pack]),
+            offset,
+            length,
+            uncompressed: None,
+        };
+        (ObjectId::of(&[name]), location)
+    }
+
+    #[test]
+    fn neighbours_are_one_request_in_whatever_order_they_are_needed() {
+        let far = 1000 + GAP as u32 + 1;
+        let blobs = [
+            blob(2, 1, 300, 100),
+            blob(1, 1, 0, 300),
+            blob(1, 1, 0, 300),
+            blob(3, 1, 500, 500),
+            blob(4, 2, 0, 10),
+            blob(5, 1, far, 10),
+        ];
+        let mut ranges: Vec<_> = requests(&blobs)
+            .iter()
+            .map(|request| (request.start, request.end, request.blobs.len()))
+            .collect();
+        ranges.sort_unstable();
+        assert_eq!(ranges, [(0, 10, 1), (0, 1000, 3), (far.into(), u64::from(far) + 10, 1)]);
+    }
+
+    #[test]
+    fn a_window_has_room_for_any_one_blob_and_a_bound_for_more() {
+        let mut window = Window::default();
+        let (id, location) = blob(1, 1, 0, 8 << 20);
+        assert!(window.add(id, location));
+        assert!(!window.add(id, location));
+        assert_eq!(window.bytes(), 8 << 20);
+    }
 }

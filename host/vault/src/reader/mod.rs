@@ -1,10 +1,13 @@
 //! Reading snapshots: folders as they are asked for, content ahead of its consumer.
 
+mod ahead;
+mod content_walk;
 mod entry_reader;
 mod fetch;
 mod snapshot_reader;
 mod walk;
 
+pub use content_walk::{ContentWalk, Piece};
 pub use entry_reader::EntryReader;
 pub use snapshot_reader::{SnapshotEntry, SnapshotReader};
 pub use walk::Walk;

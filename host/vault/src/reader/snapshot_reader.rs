@@ -6,10 +6,13 @@ use bulkhead_model::{EntryMetadata, EntryPath, NodeType};
 use sha2::{Digest, Sha256};
 
 use crate::{
+    buffers::ChunkBuffers,
     error::{Corruption, ReadError},
     format::node::Node,
     id::ObjectId,
     reader::{
+        ahead::Ahead,
+        content_walk::ContentWalk,
         entry_reader::EntryReader,
         walk::{self, Walk},
     },
@@ -29,6 +32,7 @@ pub struct SnapshotReader {
     info: Arc<SnapshotInfo>,
     /// The folder that was asked for last: sources look up many neighbours.
     last: Arc<Mutex<Option<Folder>>>,
+    buffers: Arc<ChunkBuffers>,
 }
 
 /// A tree and its name.
@@ -73,6 +77,7 @@ impl Vault {
             vault: self.clone(),
             info: Arc::new(info),
             last: Arc::default(),
+            buffers: Arc::default(),
         })
     }
 }
@@ -152,6 +157,20 @@ impl SnapshotReader {
         Walk::new(Arc::clone(self.core()), path.clone(), node)
     }
 
+    /// As [`Self::walk`], with the content of every file that is `wanted`: read ahead, neighbours in one request. For a restore.
+    ///
+    /// # Errors
+    /// As [`Self::walk`].
+    pub async fn walk_content(
+        &self,
+        path: &EntryPath,
+        wanted: impl FnMut(&SnapshotEntry) -> bool + Send + 'static,
+    ) -> Result<ContentWalk, ReadError> {
+        let walk = self.walk(path).await?;
+        let ahead = Ahead::new(Arc::clone(self.core()), Arc::clone(&self.buffers), self.vault.options.read_ahead);
+        Ok(ContentWalk::new(walk, ahead, wanted))
+    }
+
     /// Opens a file.
     ///
     /// # Errors
@@ -161,7 +180,13 @@ impl SnapshotReader {
         if node.metadata.node_type != NodeType::File {
             return Err(ReadError::NotAFile(path.clone()));
         }
-        EntryReader::new(Arc::clone(self.core()), path, &node, self.vault.options.read_ahead)
+        EntryReader::new(
+            Arc::clone(self.core()),
+            Arc::clone(&self.buffers),
+            path,
+            &node,
+            self.vault.options.read_ahead,
+        )
     }
 
     /// The node at `path`.

@@ -19,7 +19,7 @@ pub struct Walk {
     /// Folders that are open, outermost first.
     levels: Vec<Level>,
     /// Where the walk begins, until it has been told.
-    start: Option<SnapshotEntry>,
+    start: Option<(SnapshotEntry, Box<[ObjectId]>)>,
     /// A folder to enter on the next call.
     entering: Option<(EntryPath, ObjectId)>,
 }
@@ -34,12 +34,7 @@ impl Walk {
     /// A walk that begins with `node` at `path`.
     pub(crate) fn new(core: Arc<Core>, path: EntryPath, node: Node) -> Result<Self, ReadError> {
         let entering = subtree(&node, &path)?.map(|tree| (path.clone(), tree));
-        let start = (!path.is_root()).then_some(SnapshotEntry {
-            path,
-            content: content_digest(&node),
-            metadata: node.metadata,
-            size: node.size,
-        });
+        let start = (!path.is_root()).then(|| describe(path, node));
         Ok(Self {
             core,
             levels: Vec::new(),
@@ -53,6 +48,15 @@ impl Walk {
     /// # Errors
     /// What can happen to a folder.
     pub async fn next(&mut self) -> Result<Option<SnapshotEntry>, ReadError> {
+        Ok(self.advance().await?.map(|(entry, _)| entry))
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
+    }
+
+    /// The next entry with the names of its content's chunks.
+    pub(crate) async fn advance(&mut self) -> Result<Option<(SnapshotEntry, Box<[ObjectId]>)>, ReadError> {
         if let Some(start) = self.start.take() {
             return Ok(Some(start));
         }
@@ -70,15 +74,21 @@ impl Walk {
             }
             let path = join(&level.path, &node.name)?;
             self.entering = subtree(&node, &path)?.map(|tree| (path.clone(), tree));
-            return Ok(Some(SnapshotEntry {
-                path,
-                content: content_digest(&node),
-                metadata: node.metadata,
-                size: node.size,
-            }));
+            return Ok(Some(describe(path, node)));
         }
         Ok(None)
     }
+}
+
+/// A node as an entry, and the names of its content's chunks.
+fn describe(path: EntryPath, node: Node) -> (SnapshotEntry, Box<[ObjectId]>) {
+    let entry = SnapshotEntry {
+        path,
+        content: content_digest(&node),
+        metadata: node.metadata,
+        size: node.size,
+    };
+    (entry, node.content)
 }
 
 /// The tree of a folder; `None` for anything else. A folder without one, and one of anything else, are damage.

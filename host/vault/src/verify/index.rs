@@ -6,6 +6,7 @@ use futures_util::{StreamExt, stream};
 
 use crate::{
     access,
+    crew::Tools,
     error::VerifyError,
     format::{document, index_file::IndexFile},
     id::ObjectId,
@@ -50,16 +51,14 @@ async fn read_file(core: &Arc<Core>, name: ObjectId) -> Result<(ObjectId, Result
         Ok(content) => content,
         Err(error) => return Ok((name, Err(damage(error)?))),
     };
-    let core = Arc::clone(core);
-    let decode = move || {
+    let owned = Arc::clone(core);
+    let decode = move |_: &mut Tools| {
         if ObjectId::of(&content) != name {
             return Err("its content does not match its name".to_owned());
         }
-        document::decode(&core.key, content.to_vec())
+        document::decode(&owned.key, content.to_vec())
     };
-    let decoded = tokio::task::spawn_blocking(decode)
-        .await
-        .map_err(|error| VerifyError::Internal(error.to_string()))?;
+    let decoded = core.crew.run(decode).await.map_err(VerifyError::Internal)?;
     Ok((name, decoded))
 }
 

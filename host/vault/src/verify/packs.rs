@@ -7,6 +7,7 @@ use futures_util::{StreamExt, stream};
 
 use crate::{
     access, blob,
+    crew::Tools,
     error::VerifyError,
     format::{
         index_file::IndexBlob,
@@ -65,8 +66,9 @@ pub(super) async fn check_content(
     let packs: Vec<_> = index.packs.iter().filter(|(id, _)| !findings.packs.contains_key(id)).collect();
     let total = packs.iter().map(|(_, blobs)| expected_size(blobs)).sum();
     let largest = packs.iter().map(|(_, blobs)| expected_size(blobs)).max().unwrap_or(1).max(1);
-    let memory = usize::try_from(vault.options.read_ahead as u64 / largest).unwrap_or(1);
-    let at_once = memory.clamp(1, vault.core.concurrency());
+    // Two at least, whatever they take: one is read while the other is checked.
+    let memory = usize::try_from(vault.options.read_ahead as u64 / largest).unwrap_or(2).max(2);
+    let at_once = memory.min(vault.core.concurrency());
     let mut results = stream::iter(packs)
         .map(|(id, blobs)| check_pack(&vault.core, *id, blobs))
         .buffer_unordered(at_once);
@@ -118,13 +120,13 @@ async fn check_pack(core: &Arc<Core>, id: ObjectId, blobs: &[IndexBlob]) -> Resu
         }
     };
     let size = content.len() as u64;
-    let (core, blobs) = (Arc::clone(core), blobs.to_vec());
-    let examined = tokio::task::spawn_blocking(move || examine(&core, id, &blobs, &content)).await;
-    Ok((id, size, examined.map_err(|error| VerifyError::Internal(error.to_string()))?))
+    let (owned, blobs) = (Arc::clone(core), blobs.to_vec());
+    let examined = core.crew.run(move |tools| examine(&owned, id, &blobs, &content, tools)).await;
+    Ok((id, size, examined.map_err(VerifyError::Internal)?))
 }
 
 /// Checks every blob even when the hash is right: it says that the pack is what was written, not that what was written was right.
-fn examine(core: &Core, id: ObjectId, blobs: &[IndexBlob], content: &Bytes) -> Option<Damaged> {
+fn examine(core: &Core, id: ObjectId, blobs: &[IndexBlob], content: &Bytes, tools: &mut Tools) -> Option<Damaged> {
     let intact = ObjectId::of(content) == id;
     let mut reason = None;
     let mut damaged = Vec::new();
@@ -137,7 +139,7 @@ fn examine(core: &Core, id: ObjectId, blobs: &[IndexBlob], content: &Bytes) -> O
             uncompressed: entry.uncompressed_length,
         };
         let stored = content.get(range).map(<[u8]>::to_vec).ok_or_else(|| "it ends before it".to_owned());
-        if let Err(wrong) = stored.and_then(|mut stored| blob::open(&core.key, &entry.id, &location, &mut stored)) {
+        if let Err(wrong) = stored.and_then(|mut stored| blob::open(&core.key, &entry.id, &location, &mut stored, tools)) {
             reason.get_or_insert_with(|| format!("blob {}: {wrong}", entry.id));
             damaged.push((entry.kind, entry.id));
         }

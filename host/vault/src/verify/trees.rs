@@ -10,6 +10,7 @@ use futures_util::{StreamExt, stream, stream::FuturesUnordered};
 
 use crate::{
     access, blob,
+    crew::Tools,
     error::{ReadError, VerifyError},
     format::{
         document,
@@ -142,10 +143,11 @@ async fn load(core: &Arc<Core>, index: &WholeIndex, tree: ObjectId) -> Result<Re
         }
     };
     let owned = Arc::clone(core);
-    let decode = move || blob::open(&owned.key, &tree, &location, &mut blob::own(stored)).and_then(|content| node::decode_tree(&content));
-    let decoded = tokio::task::spawn_blocking(decode)
-        .await
-        .map_err(|error| VerifyError::Internal(error.to_string()))?;
+    let decode = move |tools: &mut Tools| {
+        let content = blob::open(&owned.key, &tree, &location, &mut blob::own(stored), tools)?;
+        node::decode_tree(&content)
+    };
+    let decoded = core.crew.run(decode).await.map_err(VerifyError::Internal)?;
     Ok(decoded.map_err(lost))
 }
 

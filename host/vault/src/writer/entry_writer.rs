@@ -6,7 +6,8 @@ use bulkhead_model::EntryPath;
 use bytes::Bytes;
 
 use crate::{
-    chunker::{MAX_CHUNK, MIN_CHUNK},
+    buffers::{self, STEP},
+    chunker::MIN_CHUNK,
     error::{Cause, WriteError},
     id::ObjectId,
     sync::lock,
@@ -21,8 +22,8 @@ const JOB_BYTES: usize = 512;
 const MAX_CHUNKS: usize = 4 << 20;
 /// Whole chunks of zeros between two turns of other tasks.
 const ZEROS_PER_TURN: u64 = 64;
-/// Bytes that are looked at in one go; between two, other tasks and a failed run get their turn.
-const STEP: usize = 1 << 20;
+/// Room for the chunks of an entry that had one already: most fit, and need not be copied when they grow.
+const NEXT_CHUNK: usize = 2 << 20;
 
 /// A file being written. Dropping it before [`EntryWriter::finish`] fails the run.
 pub struct EntryWriter {
@@ -70,6 +71,7 @@ impl EntryWriter {
     /// [`WriteError::Cancelled`] when the run has failed, here or elsewhere.
     pub async fn write(&mut self, data: Bytes) -> Result<(), WriteError> {
         self.enter()?;
+        // Between two steps, other tasks and a failed run get their turn.
         for step in data.chunks(STEP) {
             self.run.poison.check()?;
             self.append(step).await?;
@@ -98,7 +100,13 @@ impl EntryWriter {
         let zeros = vec![0; usize::try_from(left).unwrap_or(usize::MAX).min(MIN_CHUNK)];
         while left > 0 {
             self.run.poison.check()?;
-            let step = usize::try_from(left).unwrap_or(usize::MAX).min(zeros.len());
+            // A begun chunk is filled up to the least that it may have: there it ends, and whole chunks of zeros follow.
+            let most = match self.chunk.len() {
+                0 => MIN_CHUNK,
+                begun if begun < MIN_CHUNK => (MIN_CHUNK - begun).min(STEP),
+                _ => STEP,
+            };
+            let step = usize::try_from(left).unwrap_or(usize::MAX).min(zeros.len()).min(most);
             if let Some(id) = self.zeros.filter(|_| self.chunk.is_empty() && step == MIN_CHUNK) {
                 // Zeros are cut at the minimum: where the fingerprint is 0, so is every bit that is asked for.
                 let ordinal = self.content.push(id);
@@ -184,11 +192,7 @@ impl EntryWriter {
         self.chunk.extend_from_slice(data);
         while let Some(end) = self.run.core.chunker.find_end(&self.chunk, self.scanned) {
             let rest = &self.chunk[end..];
-            let mut next = if rest.len() > OWN_BYTES {
-                self.run.chunk_buffers.take(rest.len())
-            } else {
-                Vec::with_capacity(rest.len())
-            };
+            let mut next = self.run.chunk_buffers.take(rest.len());
             next.extend_from_slice(rest);
             let mut chunk = std::mem::replace(&mut self.chunk, next);
             chunk.truncate(end);
@@ -206,17 +210,15 @@ impl EntryWriter {
             self.chunk.reserve(more);
             return;
         }
-        let mut larger = self
-            .run
-            .chunk_buffers
-            .take(needed.max(STEP * 2).next_multiple_of(STEP).min(MAX_CHUNK + STEP));
+        let least = if self.submitted > 0 { NEXT_CHUNK } else { 0 };
+        let mut larger = self.run.chunk_buffers.take(needed.max(least));
         larger.extend_from_slice(&self.chunk);
         self.run.chunk_buffers.put(std::mem::replace(&mut self.chunk, larger));
     }
 
     /// Brings the run's account of buffered bytes up to date with `more` to come. Says whether there is memory for it.
     fn account(&mut self, more: usize) -> bool {
-        let needed = (self.chunk.len() + more).saturating_sub(OWN_BYTES);
+        let needed = buffers::size_for(self.chunk.len() + more).saturating_sub(OWN_BYTES);
         let before = self.run.partial.fetch_add(needed, Ordering::Relaxed);
         self.run.partial.fetch_sub(self.accounted, Ordering::Relaxed);
         let fits = before + needed <= self.run.options.partial_memory + self.accounted;
@@ -227,7 +229,7 @@ impl EntryWriter {
     /// Hands a chunk to the workers, once there is memory for it.
     async fn submit(&mut self, data: Vec<u8>) -> Result<(), WriteError> {
         self.scanned = 0;
-        let bytes = (data.len() + JOB_BYTES).min(self.run.options.content_memory);
+        let bytes = (data.capacity() + JOB_BYTES).min(self.run.options.content_memory);
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let memory = Arc::clone(&self.run.memory)
             .acquire_many_owned(bytes)

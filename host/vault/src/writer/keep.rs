@@ -1,6 +1,9 @@
 //! Carrying entries forward from the parent snapshot: nothing is read but trees, and everything is checked to be there.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use bulkhead_model::{EntryPath, NodeType};
 use futures_util::{StreamExt, stream::FuturesUnordered};
@@ -42,7 +45,7 @@ pub(crate) async fn find(parent: &SnapshotReader, path: &EntryPath) -> Result<Ke
 }
 
 /// Checks and counts everything in a folder, several trees at a time and each once.
-async fn check_folder(core: &Core, path: &EntryPath, root: ObjectId, kept: &mut Kept) -> Result<(), WriteError> {
+async fn check_folder(core: &Arc<Core>, path: &EntryPath, root: ObjectId, kept: &mut Kept) -> Result<(), WriteError> {
     let mut waiting = vec![root];
     let mut known: HashSet<ObjectId> = HashSet::from([root]);
     // How often a tree occurs matters for the count only: the same folder twice has its files twice.

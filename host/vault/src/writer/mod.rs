@@ -23,5 +23,6 @@ mod trees;
 mod uploads;
 mod workshop;
 
+pub(crate) use buffers::SEGMENT;
 pub use entry_writer::EntryWriter;
 pub use snapshot_writer::{BeginSnapshot, CommittedSnapshot, RunStats, SnapshotWriter};

@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -17,7 +16,7 @@ use crate::{
     store::ObjectBody,
     sync::lock,
     writer::{
-        buffers::{PackBuffer, PackBuffers},
+        buffers::{PackBuffer, PackMemory},
         workshop::SealedBlob,
     },
 };
@@ -29,7 +28,7 @@ const MAX_BLOBS: usize = 100_000;
 pub(crate) struct Packer {
     data: Mutex<Option<OpenPack>>,
     trees: Mutex<Option<OpenPack>>,
-    buffers: Arc<PackBuffers>,
+    memory: Arc<PackMemory>,
     /// Bytes at which a pack is complete.
     target: usize,
     /// Bytes that a pack may not exceed.
@@ -63,12 +62,12 @@ pub(crate) enum PackError {
 }
 
 impl Packer {
-    /// Packs of about `target` bytes, never above `limit`, filled in `buffers`.
-    pub(crate) fn new(buffers: Arc<PackBuffers>, target: usize, limit: u64) -> Self {
+    /// Packs of about `target` bytes, never above `limit`, filled in `memory`.
+    pub(crate) fn new(memory: Arc<PackMemory>, target: usize, limit: u64) -> Self {
         Self {
             data: Mutex::default(),
             trees: Mutex::default(),
-            buffers,
+            memory,
             target,
             limit: limit.min(u64::from(u32::MAX)),
         }
@@ -81,7 +80,7 @@ impl Packer {
         }
     }
 
-    /// Adds a blob; waits for a buffer when all are in use. Returns packs that this completed: two when the blob did not fit into the pack before it.
+    /// Adds a blob; waits for memory when all is in use. Returns packs that this completed: two when the blob did not fit into the pack before it.
     pub(crate) fn append(
         &self,
         key: &MasterKey,
@@ -97,7 +96,7 @@ impl Packer {
         let mut pack = match open.take() {
             Some(pack) => pack,
             None => OpenPack {
-                buffer: self.buffers.take().ok_or(PackError::Closed)?,
+                buffer: PackBuffer::new(&self.memory),
                 blobs: Vec::new(),
                 header: pack::HEADER_FRAME,
             },
@@ -105,8 +104,8 @@ impl Packer {
         if pack.size_with(blob) > self.limit {
             return Err(PackError::TooLarge(pack.size_with(blob)));
         }
-        pack.push(kind, id, blob);
-        if pack.buffer.bytes.len() >= self.target || pack.blobs.len() >= MAX_BLOBS {
+        pack.push(kind, id, blob).ok_or(PackError::Closed)?;
+        if pack.buffer.len() >= self.target || pack.blobs.len() >= MAX_BLOBS {
             complete.push(pack);
         } else {
             *open = Some(pack);
@@ -121,9 +120,9 @@ impl Packer {
         pack.map(|pack| pack.seal(key)).transpose()
     }
 
-    /// Lets everyone go who waits for a buffer, and forgets what was begun.
+    /// Lets everyone go who waits for memory, and forgets what was begun.
     pub(crate) fn close(&self) {
-        self.buffers.close();
+        self.memory.close();
         drop(lock(&self.data).take());
         drop(lock(&self.trees).take());
     }
@@ -133,13 +132,14 @@ impl OpenPack {
     /// Bytes of the whole pack if `blob` were its last.
     fn size_with(&self, blob: &SealedBlob<'_>) -> u64 {
         // A compressed record is the longest; one more for the blob to come.
-        (self.buffer.bytes.len() + blob.message.len() + self.header + pack::MAX_RECORD) as u64
+        (self.buffer.len() + blob.message.len() + self.header + pack::MAX_RECORD) as u64
     }
 
-    fn push(&mut self, kind: BlobKind, id: ObjectId, blob: &SealedBlob<'_>) {
+    /// `None` when the run has failed.
+    fn push(&mut self, kind: BlobKind, id: ObjectId, blob: &SealedBlob<'_>) -> Option<()> {
         let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        let offset = number(self.buffer.bytes.len());
-        self.buffer.bytes.extend_from_slice(blob.message);
+        let offset = number(self.buffer.len());
+        self.buffer.append(blob.message)?;
         let blob = IndexBlob {
             id,
             kind,
@@ -149,16 +149,17 @@ impl OpenPack {
         };
         self.header += pack::record_size(&blob);
         self.blobs.push(blob);
+        Some(())
     }
 
-    fn seal(mut self, key: &MasterKey) -> Result<SealedPack, PackError> {
+    fn seal(self, key: &MasterKey) -> Result<SealedPack, PackError> {
         let header = pack::encode_header(key, &self.blobs).map_err(PackError::Internal)?;
-        self.buffer.bytes.extend_from_slice(&header);
-        let sha256: [u8; 32] = Sha256::digest(&self.buffer.bytes).into();
-        let body = ObjectBody {
-            parts: vec![Bytes::from_owner(self.buffer)],
-            sha256,
-        };
+        let mut parts = self.buffer.into_parts();
+        parts.push(header.into());
+        let mut sha256 = Sha256::new();
+        parts.iter().for_each(|part| sha256.update(part));
+        let sha256: [u8; 32] = sha256.finalize().into();
+        let body = ObjectBody { parts, sha256 };
         Ok(SealedPack {
             body,
             index: IndexPack {
@@ -187,7 +188,7 @@ mod tests {
     #[test]
     fn many_small_blobs_make_a_pack_in_linear_time() {
         let key = MasterKey::random();
-        let packer = Packer::new(PackBuffers::new(2, 1 << 20), 128 << 20, 1 << 30);
+        let packer = Packer::new(PackMemory::new(8 << 20), 128 << 20, 1 << 30);
         let message = [7; 48];
         let blob = SealedBlob {
             message: &message,

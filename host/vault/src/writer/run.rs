@@ -21,7 +21,7 @@ use crate::{
     sync::{lock, read},
     vault::Core,
     writer::{
-        buffers::PackBuffers,
+        buffers::PackMemory,
         packer::Packer,
         poison::Poison,
         queue::{Job, Queue},
@@ -69,8 +69,7 @@ impl Run {
     pub(crate) fn start(core: Arc<Core>, options: VaultOptions, begin: BeginSnapshot) -> Result<Arc<Self>, WriteError> {
         let limit = core.traits.max_object_size;
         let target = usize::try_from(limit / 2).unwrap_or(usize::MAX).min(options.pack_size);
-        // Room for one blob beyond the target and for the header; what a pack does not need of it is never touched.
-        let buffers = PackBuffers::new((options.pack_memory / options.pack_size).max(2), target + MAX_CHUNK + (1 << 20));
+        let memory = PackMemory::new(options.pack_memory);
         let concurrency = usize::try_from(core.traits.concurrency)
             .unwrap_or(usize::MAX)
             .min(Semaphore::MAX_PERMITS);
@@ -81,7 +80,7 @@ impl Run {
             partial: AtomicUsize::new(0),
             chunk_buffers: ChunkBuffers::default(),
             claims: Mutex::default(),
-            packer: Packer::new(buffers, target, limit),
+            packer: Packer::new(memory, target, limit),
             uploads: Uploads::new(concurrency, Handle::current()),
             entries: Mutex::new(Entries::new(begin.time)),
             open_entries: AtomicU64::new(0),

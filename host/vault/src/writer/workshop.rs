@@ -7,6 +7,9 @@ use crate::{
     error::WriteError,
 };
 
+/// Bytes of the buffer that are kept for the next blob: one chunk in thirty is larger.
+const KEPT: usize = 4 << 20;
+
 /// A compressor and the buffer for its output.
 pub(crate) struct Workshop {
     compressor: Compressor<'static>,
@@ -35,6 +38,9 @@ impl Workshop {
     /// Compresses, if that makes it smaller, and encrypts.
     pub(crate) fn seal(&mut self, key: &MasterKey, content: &[u8]) -> Result<SealedBlob<'_>, WriteError> {
         let room = compress_bound(content.len()) + OVERHEAD;
+        if self.message.len() > room.max(KEPT) {
+            self.message = Vec::new();
+        }
         if self.message.len() < room {
             self.message.resize(room, 0);
         }

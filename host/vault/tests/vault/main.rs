@@ -5,6 +5,7 @@
 mod damage;
 mod faults;
 mod guards;
+mod reading;
 mod restic;
 mod sharing;
 mod support;

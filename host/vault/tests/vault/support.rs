@@ -189,6 +189,8 @@ pub(crate) async fn read(reader: &SnapshotReader, name: impl AsRef<[u8]>) -> Vec
 pub(crate) struct Faulty {
     inner: Arc<MemoryStore>,
     puts: AtomicUsize,
+    /// Reads so far.
+    pub(crate) gets: AtomicUsize,
     /// Which objects' puts count for failing, and how many of them are let pass before one fails.
     failing: Mutex<Option<(&'static str, usize)>>,
     /// The put from which on all hang.
@@ -207,6 +209,7 @@ impl Faulty {
         Arc::new(Self {
             inner,
             puts: AtomicUsize::new(0),
+            gets: AtomicUsize::new(0),
             failing: Mutex::default(),
             hang_from: never(),
             history,
@@ -262,6 +265,7 @@ impl ObjectStore for Faulty {
     }
 
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Bytes, Fault> {
+        self.gets.fetch_add(1, Ordering::SeqCst);
         self.inner.get(key, range).await
     }
 

@@ -1,0 +1,115 @@
+//! Reading a whole snapshot: in order, whole, and with few requests.
+
+use std::{collections::BTreeMap, sync::atomic::Ordering};
+
+use bulkhead_model::NodeType;
+use bulkhead_vault::{Piece, ReadError, SnapshotReader, Vault};
+
+use crate::support::{Faulty, begin, file, memory_vault, password, path, random, record, write};
+
+/// All files of a snapshot with their content, in the order in which they come.
+async fn contents(reader: &SnapshotReader, below: &str) -> Result<Vec<(String, Vec<u8>)>, ReadError> {
+    let mut walk = reader
+        .walk_content(&path(below), |entry| !entry.path.to_string().ends_with("unwanted"))
+        .await?;
+    let mut files: Vec<(String, Vec<u8>)> = Vec::new();
+    while let Some(piece) = walk.next().await? {
+        match piece {
+            Piece::Entry(entry) if entry.metadata.node_type == NodeType::File => files.push((entry.path.to_string(), Vec::new())),
+            Piece::Entry(_) => {}
+            Piece::Content(content) => files.last_mut().unwrap().1.extend_from_slice(&content),
+        }
+    }
+    Ok(files)
+}
+
+/// A snapshot of 600 small files, large ones, equal ones, empty ones and holes.
+async fn many_files(vault: &Vault) -> (SnapshotReader, BTreeMap<String, Vec<u8>>) {
+    let mut files = BTreeMap::new();
+    for number in 0..600_u64 {
+        let size = (number * 37 % 5_000) as usize;
+        files.insert(format!("small/{:02}/{number:03}", number % 10), random(size, number));
+    }
+    for number in 0..20 {
+        files.insert(format!("text/{number}"), format!("line {number}\n").repeat(200_000).into_bytes());
+    }
+    files.insert("large".to_owned(), random(11 << 20, 7));
+    files.insert("large again".to_owned(), random(11 << 20, 7));
+    files.insert("unwanted".to_owned(), random(1 << 20, 8));
+    let writer = vault.begin(begin(None)).await.unwrap();
+    for (name, content) in &files {
+        write(&writer, name, content).await.unwrap();
+    }
+    let mut holes = writer.create(path("holes"), file()).await.unwrap();
+    holes.write(b"begin".as_slice().into()).await.unwrap();
+    holes.write_zeros(9 << 20).await.unwrap();
+    holes.write(b"end".as_slice().into()).await.unwrap();
+    holes.finish().await.unwrap();
+    files.insert("holes".to_owned(), [b"begin", &vec![0; 9 << 20][..], b"end"].concat());
+    let snapshot = writer.commit(record()).await.unwrap().snapshot;
+    (vault.read(snapshot.id).await.unwrap(), files)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_walk_brings_the_content_of_every_file_along() {
+    let (memory, _) = memory_vault().await;
+    let store = Faulty::new(memory);
+    let vault = Vault::open(store.clone(), &password()).await.unwrap();
+    let (reader, mut files) = many_files(&vault).await;
+    files.insert("unwanted".to_owned(), Vec::new());
+    let before = store.gets.load(Ordering::SeqCst);
+    let read = contents(&reader, "").await.unwrap();
+    let requests = store.gets.load(Ordering::SeqCst) - before;
+    assert!(
+        read.iter().map(|(name, _)| name).eq(files.keys()),
+        "the order is not that of the names"
+    );
+    for (name, content) in read {
+        assert!(content == files[&name], "{name}");
+    }
+    // 645 entries; 13 folders, 32 MiB of content.
+    assert!(requests < 60, "{requests} requests");
+    assert_eq!(contents(&reader, "small/03").await.unwrap().len(), 60);
+    assert_eq!(
+        contents(&reader, "text/4").await.unwrap(),
+        [("text/4".to_owned(), files["text/4"].clone())]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_walk_with_content_ends_at_damage() {
+    let (memory, _) = memory_vault().await;
+    let vault = Vault::open(memory.clone(), &password()).await.unwrap();
+    let before = memory.tamper(|objects| objects.clone());
+    let (reader, files) = many_files(&vault).await;
+    let packs: Vec<String> = memory.tamper(|objects| {
+        objects
+            .keys()
+            .filter(|key| key.starts_with("data/") && !before.contains_key(*key))
+            .cloned()
+            .collect()
+    });
+    for pack in packs {
+        let content = memory.tamper(|objects| objects.remove(&pack).unwrap());
+        let mut walk = match reader.walk_content(&path(""), |_| true).await {
+            Ok(walk) => walk,
+            // The root's own folder.
+            Err(_) => continue,
+        };
+        let mut last = (String::new(), 0);
+        let error = loop {
+            match walk.next().await {
+                Ok(Some(Piece::Entry(entry))) => last = (entry.path.to_string(), 0),
+                Ok(Some(Piece::Content(part))) => {
+                    assert_eq!(part, files[&last.0][last.1..last.1 + part.len()]);
+                    last.1 += part.len();
+                }
+                Ok(None) => unreachable!("{pack} is not needed"),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, ReadError::Corrupt(_)), "{error}");
+        assert!(walk.next().await.is_err(), "something comes behind the damage");
+        memory.tamper(|objects| objects.insert(pack, content));
+    }
+}
