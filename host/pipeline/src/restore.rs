@@ -11,9 +11,8 @@ use std::{
 use bulkhead_config::{Pipeline, Target};
 use bulkhead_model::{EntryPath, Fact, Finding, NodeType, Severity};
 use bulkhead_runtime::{PluginError, RestoreRequest};
-use bulkhead_vault::{ReadError, SnapshotEntry, SnapshotReader};
+use bulkhead_vault::{Piece, ReadError, SnapshotEntry, SnapshotReader};
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -28,13 +27,7 @@ use crate::{
     stored::VaultSnapshot,
 };
 
-/// Files of at most this size are fetched whole, several at once: small files on a distant sink are bound by its latency.
-const SMALL_FILE: u64 = 1 << 20;
-/// So many of them at once.
-const SMALL_FILES_AHEAD: usize = 16;
-/// One read of a large file.
-const READ_SIZE: usize = 1 << 20;
-/// Steps between reading and writing.
+/// Steps between reading and writing. Content among them is what the vault had ahead anyway, except for one window (4 MiB, or a chunk of 8).
 const STEPS_AHEAD: usize = 16;
 
 /// What a restore did.
@@ -279,15 +272,8 @@ async fn send_steps(reader: &SnapshotReader, paths: &[EntryPath], steps: &mpsc::
                 }
             }
         }
-        let fetched = entries(reader, &path)
-            .await?
-            .map_ok(|entry| fetch(reader, entry))
-            .try_buffered(SMALL_FILES_AHEAD);
-        let mut fetched = std::pin::pin!(fetched);
-        while let Some(fetched) = fetched.next().await {
-            if !send_entry(reader, fetched?, steps).await? {
-                return Ok(());
-            }
+        if !send_content(reader, &path, steps).await? {
+            return Ok(());
         }
     }
     // Nobody receives where the writer failed, which then says so itself.
@@ -295,62 +281,28 @@ async fn send_steps(reader: &SnapshotReader, paths: &[EntryPath], steps: &mpsc::
     Ok(())
 }
 
-async fn entries(reader: &SnapshotReader, path: &EntryPath) -> Result<impl Stream<Item = Result<SnapshotEntry, ReadError>>, ReadError> {
-    let walk = reader.walk(path).await?;
-    Ok(stream::try_unfold(walk, |mut walk| async move {
-        Ok(walk.next().await?.map(|entry| (entry, walk)))
-    }))
-}
-
-/// An entry, with its content where it is small.
-struct Fetched {
-    entry: SnapshotEntry,
-    content: Option<Vec<Bytes>>,
-}
-
-async fn fetch(reader: &SnapshotReader, entry: SnapshotEntry) -> Result<Fetched, ReadError> {
-    if entry.metadata.node_type != NodeType::File || entry.size > SMALL_FILE {
-        return Ok(Fetched { entry, content: None });
-    }
-    let mut content = Vec::new();
-    if entry.size > 0 {
-        let mut file = reader.open(&entry.path).await?;
-        while let Some(data) = file.read_next(READ_SIZE).await? {
-            content.push(data);
-        }
-    }
-    Ok(Fetched {
-        entry,
-        content: Some(content),
-    })
-}
-
 /// Whether somebody still receives.
-async fn send_entry(reader: &SnapshotReader, fetched: Fetched, steps: &mpsc::Sender<Step>) -> Result<bool, ReadError> {
-    let is_file = fetched.entry.metadata.node_type == NodeType::File;
-    let path = fetched.entry.path.clone();
-    if steps.send(Step::Begin(fetched.entry)).await.is_err() {
-        return Ok(false);
-    }
-    match fetched.content {
-        Some(content) => {
-            for data in content {
-                if steps.send(Step::Content(data)).await.is_err() {
-                    return Ok(false);
-                }
+async fn send_content(reader: &SnapshotReader, path: &EntryPath, steps: &mpsc::Sender<Step>) -> Result<bool, ReadError> {
+    let mut walk = reader
+        .walk_content(path, |entry| entry.metadata.node_type == NodeType::File)
+        .await?;
+    let mut in_file = false;
+    while let Some(piece) = walk.next().await? {
+        let (step, before) = match piece {
+            Piece::Entry(entry) => {
+                let before = in_file.then_some(Step::FinishFile);
+                in_file = entry.metadata.node_type == NodeType::File;
+                (Step::Begin(*entry), before)
+            }
+            Piece::Content(data) => (Step::Content(data), None),
+        };
+        for step in before.into_iter().chain([step]) {
+            if steps.send(step).await.is_err() {
+                return Ok(false);
             }
         }
-        None if is_file => {
-            let mut file = reader.open(&path).await?;
-            while let Some(data) = file.read_next(READ_SIZE).await? {
-                if steps.send(Step::Content(data)).await.is_err() {
-                    return Ok(false);
-                }
-            }
-        }
-        None => return Ok(true),
     }
-    Ok(steps.send(Step::FinishFile).await.is_ok())
+    Ok(!in_file || steps.send(Step::FinishFile).await.is_ok())
 }
 
 fn ancestors(path: &EntryPath) -> Vec<EntryPath> {

@@ -186,7 +186,7 @@ pub enum WriteError {
     /// An entry of that name is in this snapshot already.
     #[error("the entry {0:?} was already added")]
     DuplicateEntry(EntryPath),
-    /// The path runs through an entry that is not a folder, or through a folder that was kept whole.
+    /// The path runs through an entry that is not a folder.
     #[error("{parent:?}, in which {path:?} would be, {reason}")]
     NotAFolder {
         /// The entry to add.

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use bulkhead_model::{EntryMetadata, EntryPath, NodeType};
+use bulkhead_model::EntryPath;
 use bytes::Bytes;
 
 use crate::{
@@ -88,7 +88,7 @@ async fn write_record(run: &Arc<Run>, record: &SnapshotRecord) -> Result<(), Wri
 
 async fn write_own(run: &Arc<Run>, path: &str, content: Bytes) -> Result<(), WriteError> {
     let path = EntryPath::new(path).map_err(|error| WriteError::Internal(error.to_string()))?;
-    let number = lock(&run.entries).insert_own(&path, EntryMetadata::private(NodeType::File))?;
+    let number = lock(&run.entries).insert_own(&path)?;
     let mut writer = EntryWriter::new(Arc::clone(run), path, number);
     writer.write(content).await?;
     writer.finish().await.map(drop)

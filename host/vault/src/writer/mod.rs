@@ -17,6 +17,7 @@ mod keep;
 mod packer;
 mod poison;
 mod queue;
+mod records;
 mod run;
 mod snapshot_writer;
 mod trees;

@@ -16,7 +16,13 @@ use crate::{
     snapshots::SnapshotInfo,
     sync::lock,
     vault::Vault,
-    writer::{commit, entry_writer::EntryWriter, keep, run::Run},
+    writer::{
+        commit,
+        entry_writer::EntryWriter,
+        keep,
+        run::Run,
+        trees::{Entries, Inserted, KeptFolder, Refused},
+    },
 };
 
 /// What a run writes.
@@ -112,9 +118,8 @@ impl SnapshotWriter {
         if metadata.node_type != NodeType::File {
             return Err(self.mistake(wrong_type(path, &metadata.node_type, "a file")));
         }
-        self.insert(&path, metadata, |entry| {
-            EntryWriter::new(Arc::clone(&self.run), path.clone(), entry)
-        })
+        let then = |entry| EntryWriter::new(Arc::clone(&self.run), path.clone(), entry);
+        self.insert(&path, |entries| entries.insert(&path, &metadata), then).await
     }
 
     /// Adds an entry without content: a folder, a link, a device.
@@ -125,11 +130,14 @@ impl SnapshotWriter {
         if metadata.node_type == NodeType::File {
             return Err(self.mistake(wrong_type(path, &metadata.node_type, "an entry without content")));
         }
-        self.insert(&path, metadata, drop)
+        self.insert(&path, |entries| entries.insert(&path, &metadata), drop).await
     }
 
     /// Carries the entry at `path`, and all below it, forward from the parent snapshot, unread; returns the number and the bytes of all files
     /// in it. That all of its blobs are still in the vault is checked.
+    ///
+    /// Below a folder that was kept, entries can be added; one that it has already takes the other's place (files count once then, with their new
+    /// bytes), unless just one of the two is a folder. What a kept folder has cannot be removed: keep what is in it one by one instead.
     ///
     /// # Errors
     /// [`WriteError::NothingToKeep`] and [`WriteError::KeptContentMissing`] do not fail the run: the entry can still be written anew.
@@ -147,14 +155,11 @@ impl SnapshotWriter {
             error = self.run.poison.wait() => Err(error),
             kept = keep::find(parent, &path) => kept,
         }?;
-        let inserted = {
-            let mut entries = lock(&self.run.entries);
-            entries.insert_kept(&path, kept.node).map(|_| {
-                self.run.progress.entries.fetch_add(kept.files, Ordering::Relaxed);
-                self.run.progress.bytes.fetch_add(kept.bytes, Ordering::Relaxed);
-            })
+        let count = |_| {
+            self.run.progress.entries.fetch_add(kept.files, Ordering::Relaxed);
+            self.run.progress.bytes.fetch_add(kept.bytes, Ordering::Relaxed);
         };
-        inserted.map_err(|error| self.mistake(error))?;
+        self.insert(&path, |entries| entries.insert_kept(&path, &kept.node), count).await?;
         Ok(FinishedEntry {
             entries: kept.files,
             size: kept.bytes,
@@ -205,14 +210,45 @@ impl SnapshotWriter {
         }
     }
 
-    /// Adds an entry, and does `then` before a commit can begin.
-    fn insert<T>(&self, path: &EntryPath, metadata: EntryMetadata, then: impl FnOnce(u32) -> T) -> Result<T, WriteError> {
+    /// Adds an entry, and does `then` with its number before a commit can begin.
+    async fn insert<T>(
+        &self,
+        path: &EntryPath,
+        mut add: impl FnMut(&mut Entries) -> Result<Inserted, Refused>,
+        then: impl FnOnce(u32) -> T,
+    ) -> Result<T, WriteError> {
         self.run.poison.check()?;
         if is_reserved(path) {
             return Err(self.mistake(WriteError::ReservedPath(path.clone())));
         }
-        let inserted = lock(&self.run.entries).insert(path, metadata).map(then);
-        inserted.map_err(|error| self.mistake(error))
+        loop {
+            let folder = {
+                let mut entries = lock(&self.run.entries);
+                match add(&mut entries) {
+                    Ok(inserted) => {
+                        if let Some(bytes) = inserted.replaced {
+                            self.run.progress.entries.fetch_sub(1, Ordering::Relaxed);
+                            self.run.progress.bytes.fetch_sub(bytes, Ordering::Relaxed);
+                        }
+                        return Ok(then(inserted.number));
+                    }
+                    Err(Refused::Mistake(error)) => Err(error),
+                    Err(Refused::Kept(folder)) => Ok(folder),
+                }
+            };
+            let folder = folder.map_err(|error| self.mistake(error))?;
+            self.unfold(&folder).await.map_err(|error| self.mistake(error))?;
+        }
+    }
+
+    /// Adds what is in a folder that was kept whole.
+    async fn unfold(&self, folder: &KeptFolder) -> Result<(), WriteError> {
+        let nodes = tokio::select! {
+            biased;
+            error = self.run.poison.wait() => return Err(error),
+            nodes = self.run.core.load_tree(&folder.tree) => nodes?,
+        };
+        lock(&self.run.entries).unfold(folder, &nodes)
     }
 
     /// Fails the run with the caller's own mistake; one that comes too late does not stop the commit, which does not contain it.

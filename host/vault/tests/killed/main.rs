@@ -26,8 +26,10 @@ use support::{Bench, backup, begin, folder_store, password, path, random, read, 
 const WRITER: &str = "write-until-killed";
 /// The test's name, for those who ask for a list.
 const NAME: &str = "what_was_committed_survives_any_kill";
-/// Processes that are killed.
+/// Processes that are killed, at least.
 const KILLS: i64 = 25;
+/// Processes that are killed, at most: on a busy machine it takes more of them until one dies in the moment between a pack and its snapshot.
+const MAX_KILLS: i64 = 100;
 /// Snapshots that one process would write if it were left alone: more than it has time for.
 const PER_PROCESS: i64 = 1_000_000;
 /// Within which time after it has opened the vault a process is killed: some snapshots.
@@ -53,7 +55,10 @@ async fn what_was_committed_survives_any_kill() {
     backup(&bench.vault, &[("kept", &random(100_000, 0))]).await;
     let mut chance = StdRng::from_os_rng();
     let (mut committed, mut cut_short) = (0, 0);
-    for process in 0..KILLS {
+    for process in 0..MAX_KILLS {
+        if process >= KILLS && committed > KILLS && cut_short > 0 {
+            break;
+        }
         let told = run_and_kill(
             &bench.restic.repository,
             process * PER_PROCESS,
@@ -75,7 +80,7 @@ async fn what_was_committed_survives_any_kill() {
         // A run in this process, beside the locks of the dead.
         snapshot(&vault, process * PER_PROCESS + PER_PROCESS / 2).await;
     }
-    println!("{committed} snapshots before {KILLS} kills; {cut_short} times packs were left behind");
+    println!("{committed} snapshots before at least {KILLS} kills; {cut_short} times packs were left behind");
     assert!(committed > KILLS && cut_short > 0);
     let locks = bench.path("vault/locks");
     assert!(fs::read_dir(&locks).unwrap().count() > 0, "no process died in a run");

@@ -2,6 +2,7 @@
 
 use std::{fs, sync::Arc};
 
+use bulkhead_model::{EntryMetadata, NodeType};
 use bulkhead_vault::{
     Hint, InitError, InitOptions, KeyError, OpenError, ResolveError, SnapshotEntry, Vault, WriteError, stores::MemoryStore,
 };
@@ -56,13 +57,78 @@ async fn kept_entries_are_the_parents() {
     let target = bench.path("restored");
     bench.restic.ok(&["restore", "latest", "--target", target.to_str().unwrap()]);
     assert_eq!(fs::read(target.join("folder/b")).unwrap(), b"bb");
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_are_added_and_replaced_below_a_kept_folder() {
+    let bench = Bench::new().await;
+    let files: [(&str, &[u8]); 5] = [
+        ("folder/a", b"a"),
+        ("folder/deep/b", b"bb"),
+        ("folder/deep/c", b"ccc"),
+        ("folder/far/deeper/d", b"dddd"),
+        ("folder/e", b"eeeee"),
+    ];
+    let first = backup(&bench.vault, &files).await;
+    let vault = bench.reopen().await;
     let writer = vault.begin(begin(Some(first.snapshot.id))).await.unwrap();
     writer.keep(path("folder")).await.unwrap();
-    assert!(matches!(
-        write(&writer, "folder/more", b"").await,
-        Err(WriteError::NotAFolder { .. })
-    ));
+    write(&writer, "folder/new", b"n").await.unwrap();
+    write(&writer, "folder/far/deeper/new/n", b"nn").await.unwrap();
+    write(&writer, "folder/deep/b", b"longer than before").await.unwrap();
+    let folder = EntryMetadata {
+        mode: 0o711,
+        ..EntryMetadata::private(NodeType::Directory)
+    };
+    writer.add(path("folder/deep"), folder).await.unwrap();
+    writer.add(path("folder/e"), EntryMetadata::private(NodeType::Fifo)).await.unwrap();
+    let kept_again = writer.keep(path("folder/a")).await.unwrap();
+    assert_eq!((kept_again.entries, kept_again.size), (1, 1));
+    let second = writer.commit(record()).await.unwrap();
+    assert_eq!((second.stats.entries, second.stats.bytes), (6, 1 + 18 + 3 + 4 + 1 + 2));
+
+    bench.restic.check();
+    let reader = vault.read(second.snapshot.id).await.unwrap();
+    let mut walk = reader.walk(&path("")).await.unwrap();
+    let mut found = Vec::new();
+    while let Some(entry) = walk.next().await.unwrap() {
+        found.push(entry.path.to_string());
+    }
+    let expected = [
+        "folder",
+        "folder/a",
+        "folder/deep",
+        "folder/deep/b",
+        "folder/deep/c",
+        "folder/e",
+        "folder/far",
+        "folder/far/deeper",
+        "folder/far/deeper/d",
+        "folder/far/deeper/new",
+        "folder/far/deeper/new/n",
+        "folder/new",
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(read(&reader, "folder/a").await, b"a");
+    assert_eq!(read(&reader, "folder/deep/b").await, b"longer than before");
+    assert_eq!(read(&reader, "folder/deep/c").await, b"ccc");
+    assert_eq!(reader.stat(&path("folder/deep")).await.unwrap().metadata.mode, 0o711);
+    assert_eq!(reader.stat(&path("folder/e")).await.unwrap().metadata.node_type, NodeType::Fifo);
+
+    // Once, and a folder stays a folder.
+    for (name, twice) in [("folder/deep/b", true), ("folder/deep", false), ("folder/a/x", false)] {
+        let writer = vault.begin(begin(Some(first.snapshot.id))).await.unwrap();
+        writer.keep(path("folder")).await.unwrap();
+        if twice {
+            write(&writer, name, b"1").await.unwrap();
+        }
+        let refused = write(&writer, name, b"2").await.unwrap_err();
+        assert!(
+            matches!(refused, WriteError::DuplicateEntry(_) | WriteError::NotAFolder { .. }),
+            "{name}: {refused}"
+        );
+        assert!(writer.commit(record()).await.is_err());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
