@@ -2,6 +2,7 @@
 
 mod arguments;
 mod commands;
+mod descriptors;
 mod error;
 mod exit;
 mod logging;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let output = output::Output::new(&arguments.global);
     logging::start(&arguments.global, &output);
+    descriptors::raise();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

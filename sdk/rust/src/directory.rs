@@ -95,6 +95,28 @@ pub enum OpenMode {
     Replace,
 }
 
+/// A node without content that can be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SpecialFile {
+    /// A named pipe.
+    Fifo,
+    /// A Unix socket that nobody listens on.
+    Socket,
+    /// With its device number; the host refuses device nodes with `PermissionDenied`.
+    CharacterDevice(u64),
+    /// As `CharacterDevice`.
+    BlockDevice(u64),
+}
+
+/// How a range of a file is locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LockKind {
+    /// Others may lock it shared too.
+    Shared,
+    /// Nobody else may lock it; needs a file that was opened for writing.
+    Exclusive,
+}
+
 /// Room in the file system of a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
@@ -184,6 +206,31 @@ impl File {
     /// `PermissionDenied`.
     pub fn set_attributes(&self, attributes: &Attributes) -> Result<()> {
         self.inner.set_attributes(attributes)
+    }
+
+    /// Locks a range against all other programs and open files, without waiting: `false` where somebody else's lock is in the way. A `length` of 0
+    /// reaches to the end of any size. The locks exclude POSIX record locks of other programs, such as SQLite's, and end with this handle.
+    ///
+    /// # Errors
+    /// `PermissionDenied` for an exclusive lock on a file that was opened for reading, `Limit` after 4,096 of them, `Unsupported`.
+    pub fn lock_range(&self, offset: u64, length: u64, kind: LockKind) -> Result<bool> {
+        self.inner.lock_range(offset, length, kind)
+    }
+
+    /// Gives up what this handle holds of the range.
+    ///
+    /// # Errors
+    /// `Limit` after 4,096 of them.
+    pub fn unlock_range(&self, offset: u64, length: u64) -> Result<()> {
+        self.inner.unlock_range(offset, length)
+    }
+
+    /// Whether the range could be locked now.
+    ///
+    /// # Errors
+    /// As [`File::lock_range`].
+    pub fn test_range(&self, offset: u64, length: u64, kind: LockKind) -> Result<bool> {
+        self.inner.test_range(offset, length, kind)
     }
 
     /// fsync: content and metadata are durable when it returns.
@@ -385,6 +432,16 @@ impl Folder {
     /// Sets one extended attribute.
     pub fn set_extended_attribute(&self, path: impl AsRef<[u8]>, attribute: &ExtendedAttribute) -> Result<()> {
         self.0.set_extended_attribute(path.as_ref(), attribute)
+    }
+
+    /// Removes one extended attribute; `NotFound` where there is none of that name.
+    pub fn remove_extended_attribute(&self, path: impl AsRef<[u8]>, name: impl AsRef<[u8]>) -> Result<()> {
+        self.0.remove_extended_attribute(path.as_ref(), name.as_ref())
+    }
+
+    /// Makes a pipe or socket with permission bits `mode`, whatever the umask.
+    pub fn create_special_file(&self, path: impl AsRef<[u8]>, node: SpecialFile, mode: u32) -> Result<()> {
+        self.0.create_special_file(path.as_ref(), node, mode)
     }
 
     /// fsync of the folder at `path`: names made, renamed or removed in it are durable when it returns.

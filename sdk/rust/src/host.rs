@@ -13,7 +13,7 @@ use std::any::Any;
 use crate::{
     Result,
     digest::Algorithm,
-    directory::{Attributes, DirectoryEntry, ExtendedAttribute, Grant, OpenMode, Space, Stat},
+    directory::{Attributes, DirectoryEntry, ExtendedAttribute, Grant, LockKind, OpenMode, Space, SpecialFile, Stat},
     endpoint::{Settings, TlsSession},
     entries::Finished,
     http::Head,
@@ -194,6 +194,12 @@ pub trait File: Send {
     fn stat(&self) -> Result<Stat>;
     /// Changes attributes.
     fn set_attributes(&self, attributes: &Attributes) -> Result<()>;
+    /// Locks a range without waiting; `false` where another lock is in the way.
+    fn lock_range(&self, offset: u64, length: u64, kind: LockKind) -> Result<bool>;
+    /// Gives up what this open file holds of a range.
+    fn unlock_range(&self, offset: u64, length: u64) -> Result<()>;
+    /// Whether a range could be locked now.
+    fn test_range(&self, offset: u64, length: u64, kind: LockKind) -> Result<bool>;
     /// fsync.
     fn sync(&self) -> Result<()>;
 }
@@ -224,6 +230,8 @@ pub trait Folder: Send {
     fn set_attributes(&self, path: &[u8], attributes: &Attributes) -> Result<()>;
     fn extended_attributes(&self, path: &[u8]) -> Result<Vec<ExtendedAttribute>>;
     fn set_extended_attribute(&self, path: &[u8], attribute: &ExtendedAttribute) -> Result<()>;
+    fn remove_extended_attribute(&self, path: &[u8], name: &[u8]) -> Result<()>;
+    fn create_special_file(&self, path: &[u8], node: SpecialFile, mode: u32) -> Result<()>;
     fn sync(&self, path: &[u8]) -> Result<()>;
     fn sync_file_system(&self) -> Result<()>;
     fn space(&self) -> Result<Space>;

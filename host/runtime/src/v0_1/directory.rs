@@ -8,7 +8,7 @@ use wasmtime::component::Resource;
 use super::bindings::source_world::bulkhead::plugin::directory::{self as abi, Host, HostFile, HostFolder, HostListing};
 use super::convert::path;
 use super::endpoint::{Answer, answer};
-use crate::capabilities::directory::{Attributes, DirectoryEntry, File, FileType, Folder, Listing, OpenMode, Stat};
+use crate::capabilities::directory::{Attributes, DirectoryEntry, File, FileType, Folder, Listing, LockKind, OpenMode, SpecialFile, Stat};
 use crate::state::State;
 
 impl From<FileType> for abi::FileType {
@@ -32,6 +32,26 @@ impl From<abi::OpenMode> for OpenMode {
             abi::OpenMode::Modify => Self::Modify,
             abi::OpenMode::Create => Self::Create,
             abi::OpenMode::Replace => Self::Replace,
+        }
+    }
+}
+
+impl From<abi::LockKind> for LockKind {
+    fn from(kind: abi::LockKind) -> Self {
+        match kind {
+            abi::LockKind::Shared => Self::Shared,
+            abi::LockKind::Exclusive => Self::Exclusive,
+        }
+    }
+}
+
+impl From<abi::SpecialFile> for SpecialFile {
+    fn from(node: abi::SpecialFile) -> Self {
+        match node {
+            abi::SpecialFile::Fifo => Self::Fifo,
+            abi::SpecialFile::Socket => Self::Socket,
+            abi::SpecialFile::CharacterDevice(device) => Self::CharacterDevice(device),
+            abi::SpecialFile::BlockDevice(device) => Self::BlockDevice(device),
         }
     }
 }
@@ -138,6 +158,21 @@ impl HostFile for State {
     async fn set_attributes(&mut self, file: Resource<File>, attributes: abi::Attributes) -> Answer<()> {
         self.count_call()?;
         answer(self.table.get(&file)?.set_attributes(attributes.into()).await)
+    }
+
+    async fn lock_range(&mut self, file: Resource<File>, offset: u64, length: u64, kind: abi::LockKind) -> Answer<bool> {
+        self.count_call()?;
+        answer(self.table.get(&file)?.lock_range(offset, length, kind.into()).await)
+    }
+
+    async fn unlock_range(&mut self, file: Resource<File>, offset: u64, length: u64) -> Answer<()> {
+        self.count_call()?;
+        answer(self.table.get(&file)?.unlock_range(offset, length).await)
+    }
+
+    async fn test_range(&mut self, file: Resource<File>, offset: u64, length: u64, kind: abi::LockKind) -> Answer<bool> {
+        self.count_call()?;
+        answer(self.table.get(&file)?.test_range(offset, length, kind.into()).await)
     }
 
     async fn sync(&mut self, file: Resource<File>) -> Answer<()> {
@@ -262,6 +297,20 @@ impl HostFolder for State {
     async fn set_extended_attribute(&mut self, folder: Resource<Folder>, name: Vec<u8>, attribute: abi::ExtendedAttribute) -> Answer<()> {
         match self.below(&folder, name)? {
             Ok((folder, path)) => answer(folder.set_extended_attribute(path, attribute.into()).await),
+            Err(fault) => answer(Err(fault)),
+        }
+    }
+
+    async fn remove_extended_attribute(&mut self, folder: Resource<Folder>, name: Vec<u8>, attribute: Vec<u8>) -> Answer<()> {
+        match self.below(&folder, name)? {
+            Ok((folder, path)) => answer(folder.remove_extended_attribute(path, attribute).await),
+            Err(fault) => answer(Err(fault)),
+        }
+    }
+
+    async fn create_special_file(&mut self, folder: Resource<Folder>, name: Vec<u8>, node: abi::SpecialFile, mode: u32) -> Answer<()> {
+        match self.below(&folder, name)? {
+            Ok((folder, path)) => answer(folder.create_special_file(path, node.into(), mode).await),
             Err(fault) => answer(Err(fault)),
         }
     }

@@ -7,9 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bulkhead_model::{EntryPath, ExtendedAttribute, Fault, FaultKind, Timestamp};
-use bulkhead_runtime::capabilities::directory::{Attributes, Directories, FileType, Folder, OpenMode};
+use bulkhead_runtime::capabilities::directory::{Attributes, Directories, FileType, Folder, LockKind, OpenMode, SpecialFile};
 use bulkhead_runtime::capabilities::{Budget, Granted};
 use bulkhead_runtime::{Access, DirectoryGrant, Limits, PluginKind};
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
@@ -242,6 +244,85 @@ async fn extended_attributes_come_back() {
     folder.set_extended_attribute(path("file"), attribute.clone()).await.unwrap();
     let all = folder.extended_attributes(path("file")).await.unwrap();
     assert!(all.contains(&attribute), "{all:?}");
+    let remove = || folder.remove_extended_attribute(path("file"), attribute.name.clone());
+    remove().await.unwrap();
+    assert!(!folder.extended_attributes(path("file")).await.unwrap().contains(&attribute));
+    assert_eq!(kind(remove().await), Some(FaultKind::NotFound));
+    let privileged = folder.remove_extended_attribute(path("file"), b"security.capability".to_vec());
+    assert_eq!(kind(privileged.await), Some(FaultKind::PermissionDenied));
+}
+
+#[tokio::test]
+async fn pipes_and_sockets_are_made_and_devices_are_not() {
+    let top = tempfile::tempdir().unwrap();
+    let folder = open(top.path(), Access::ReadWrite).await;
+    for (name, node, made) in [
+        ("pipe", SpecialFile::Fifo, FileType::Fifo),
+        ("socket", SpecialFile::Socket, FileType::Socket),
+    ] {
+        folder.create_special_file(path(name), node, 0o622).await.unwrap();
+        let stat = folder.stat(path(name)).await.unwrap();
+        assert_eq!((stat.file_type, stat.mode), (made, 0o622));
+        let again = folder.create_special_file(path(name), node, 0o622).await;
+        assert_eq!(kind(again), Some(FaultKind::AlreadyExists));
+    }
+    for device in [SpecialFile::CharacterDevice(0x103), SpecialFile::BlockDevice(0x800)] {
+        let made = folder.create_special_file(path("device"), device, 0o600).await;
+        assert_eq!(kind(made), Some(FaultKind::PermissionDenied));
+    }
+    let read_only = open(top.path(), Access::ReadOnly).await;
+    let made = read_only.create_special_file(path("other"), SpecialFile::Fifo, 0o600).await;
+    assert_eq!(kind(made), Some(FaultKind::PermissionDenied));
+}
+
+#[tokio::test]
+async fn locks_exclude_other_open_files_and_other_programs() {
+    use LockKind::{Exclusive, Shared};
+    let top = tempfile::tempdir().unwrap();
+    fs::write(top.path().join("file"), "").unwrap();
+    let folder = open(top.path(), Access::ReadWrite).await;
+    let (one, two) = (
+        folder.open_file(path("file"), OpenMode::Modify).await.unwrap(),
+        folder.open_file(path("file"), OpenMode::Modify).await.unwrap(),
+    );
+    // Where SQLite has its locks, far beyond the end of the file.
+    let pending = 0x4000_0000;
+    assert!(one.lock_range(pending, 1, Shared).await.unwrap());
+    assert!(two.lock_range(pending, 1, Shared).await.unwrap());
+    assert!(!one.lock_range(pending, 1, Exclusive).await.unwrap());
+    assert!(!one.test_range(pending, 0, Exclusive).await.unwrap());
+    two.unlock_range(pending, 1).await.unwrap();
+    assert!(one.test_range(pending, 1, Exclusive).await.unwrap());
+    assert!(one.lock_range(pending, 1, Exclusive).await.unwrap());
+    assert!(!two.lock_range(pending, 1, Shared).await.unwrap());
+    assert!(two.lock_range(pending + 1, 0, Exclusive).await.unwrap());
+
+    // POSIX record locks, as SQLite takes them, see ours.
+    let other = fs::File::open(top.path().join("file")).unwrap();
+    let ask = |offset: u64| {
+        let mut lock = libc::flock {
+            l_type: libc::F_RDLCK as libc::c_short,
+            l_whence: libc::SEEK_SET as libc::c_short,
+            l_start: offset.try_into().unwrap(),
+            l_len: 1,
+            l_pid: 0,
+        };
+        fcntl(&other, FcntlArg::F_GETLK(&mut lock)).unwrap();
+        libc::c_int::from(lock.l_type) != libc::F_UNLCK
+    };
+    assert!(ask(pending));
+    drop(one);
+    assert!(!ask(pending), "a file that is closed gives its locks up");
+    assert!(ask(pending + 1));
+    assert_eq!(kind(two.lock_range(u64::MAX, 1, Shared).await), Some(FaultKind::Io));
+
+    let reading = folder.open_file(path("file"), OpenMode::Read).await.unwrap();
+    assert_eq!(kind(reading.lock_range(0, 1, Exclusive).await), Some(FaultKind::PermissionDenied));
+    assert!(reading.lock_range(0, 1, Shared).await.unwrap());
+    for turn in 1..4096 {
+        reading.lock_range(2 * turn, 1, Shared).await.unwrap();
+    }
+    assert_eq!(kind(reading.lock_range(0, 1, Shared).await), Some(FaultKind::Limit));
 }
 
 #[tokio::test]

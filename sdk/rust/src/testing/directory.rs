@@ -19,11 +19,18 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use nix::{
+    errno::Errno,
+    fcntl::{FcntlArg, fcntl},
+    libc,
+    sys::stat::{Mode, SFlag, mknod},
+};
+
 use super::{check_path, lock, store::OnePage};
 use crate::{
     Error, ErrorKind, Result,
     description::Access,
-    directory::{Attributes, DirectoryEntry, ExtendedAttribute, FileType, OpenMode, Space, Stat},
+    directory::{Attributes, DirectoryEntry, ExtendedAttribute, FileType, LockKind, OpenMode, Space, SpecialFile, Stat},
     host,
     types::Timestamp,
 };
@@ -387,6 +394,31 @@ impl host::Folder for Directory {
         Ok(())
     }
 
+    fn remove_extended_attribute(&self, path: &[u8], name: &[u8]) -> Result<()> {
+        self.resolve_change(path)?;
+        let mut attributes = lock(&self.attributes);
+        let of_file = attributes.entry(path.to_vec()).or_default();
+        match of_file.iter().position(|attribute| attribute.name == name) {
+            Some(position) => _ = of_file.remove(position),
+            None => return Err(Error::new(ErrorKind::NotFound, "there is no such extended attribute")),
+        }
+        Ok(())
+    }
+
+    fn create_special_file(&self, path: &[u8], node: SpecialFile, mode: u32) -> Result<()> {
+        let path = self.resolve_change(path)?;
+        let kind = match node {
+            SpecialFile::Fifo => SFlag::S_IFIFO,
+            SpecialFile::Socket => SFlag::S_IFSOCK,
+            SpecialFile::CharacterDevice(_) | SpecialFile::BlockDevice(_) => {
+                return Err(Error::new(ErrorKind::PermissionDenied, "a plugin cannot make device nodes"));
+            }
+        };
+        let made = mknod(&path, kind, Mode::S_IRUSR, 0).map_err(io::Error::from);
+        made.and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(mode)))
+            .map_err(at(&path))
+    }
+
     fn sync(&self, path: &[u8]) -> Result<()> {
         let path = self.resolve_change(path)?;
         fs::File::open(&path).and_then(|folder| folder.sync_all()).map_err(at(&path))
@@ -414,6 +446,23 @@ impl host::Listing for OnePage<DirectoryEntry> {
 struct File {
     file: fs::File,
     faults: Arc<Faults>,
+}
+
+/// A range to lock, or to unlock.
+fn range(kind: Option<LockKind>, offset: u64, length: u64) -> Result<libc::flock> {
+    let kind = match kind {
+        Some(LockKind::Shared) => libc::F_RDLCK,
+        Some(LockKind::Exclusive) => libc::F_WRLCK,
+        None => libc::F_UNLCK,
+    };
+    let beyond = |_| Error::new(ErrorKind::Io, "a file has no such range");
+    Ok(libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: offset.try_into().map_err(beyond)?,
+        l_len: length.try_into().map_err(beyond)?,
+        l_pid: 0,
+    })
 }
 
 impl host::File for File {
@@ -446,6 +495,26 @@ impl host::File for File {
     fn set_attributes(&self, attributes: &Attributes) -> Result<()> {
         self.faults.change()?;
         Ok(set_attributes(&self.file, attributes)?)
+    }
+
+    fn lock_range(&self, offset: u64, length: u64, kind: LockKind) -> Result<bool> {
+        match fcntl(&self.file, FcntlArg::F_OFD_SETLK(&range(Some(kind), offset, length)?)) {
+            Ok(_) => Ok(true),
+            Err(Errno::EAGAIN) => Ok(false),
+            Err(Errno::EBADF) => Err(Error::new(ErrorKind::PermissionDenied, "the file was opened for reading")),
+            Err(error) => Err(io::Error::from(error).into()),
+        }
+    }
+
+    fn unlock_range(&self, offset: u64, length: u64) -> Result<()> {
+        let unlocked = fcntl(&self.file, FcntlArg::F_OFD_SETLK(&range(None, offset, length)?));
+        Ok(unlocked.map(drop).map_err(io::Error::from)?)
+    }
+
+    fn test_range(&self, offset: u64, length: u64, kind: LockKind) -> Result<bool> {
+        let mut asked = range(Some(kind), offset, length)?;
+        fcntl(&self.file, FcntlArg::F_OFD_GETLK(&mut asked)).map_err(io::Error::from)?;
+        Ok(i32::from(asked.l_type) == libc::F_UNLCK)
     }
 
     fn sync(&self) -> Result<()> {

@@ -37,6 +37,7 @@ twins! {
     endpoint::Transport => bindings::endpoint::Transport { Tcp, Unix }
     directory::FileType => bindings::directory::FileType { Regular, Directory, Symlink, Fifo, Socket, CharacterDevice, BlockDevice }
     directory::OpenMode => bindings::directory::OpenMode { Read, Modify, Create, Replace }
+    directory::LockKind => bindings::directory::LockKind { Shared, Exclusive }
 }
 
 fields! {

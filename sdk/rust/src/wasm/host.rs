@@ -10,7 +10,7 @@ use super::{
 use crate::{
     Error, ErrorKind, Result,
     digest::Algorithm,
-    directory::{Attributes, DirectoryEntry, ExtendedAttribute, Grant, OpenMode, Space, Stat},
+    directory::{Attributes, DirectoryEntry, ExtendedAttribute, Grant, LockKind, OpenMode, Space, SpecialFile, Stat},
     endpoint::{Settings, TlsSession},
     entries::Finished,
     host::{self, Connection, Host, RequestHead},
@@ -208,6 +208,18 @@ impl host::File for bindings::directory::File {
         Ok(Self::set_attributes(self, attributes.into())?)
     }
 
+    fn lock_range(&self, offset: u64, length: u64, kind: LockKind) -> Result<bool> {
+        Ok(Self::lock_range(self, offset, length, kind.into())?)
+    }
+
+    fn unlock_range(&self, offset: u64, length: u64) -> Result<()> {
+        Ok(Self::unlock_range(self, offset, length)?)
+    }
+
+    fn test_range(&self, offset: u64, length: u64, kind: LockKind) -> Result<bool> {
+        Ok(Self::test_range(self, offset, length, kind.into())?)
+    }
+
     fn sync(&self) -> Result<()> {
         Ok(Self::sync(self)?)
     }
@@ -270,6 +282,20 @@ impl host::Folder for bindings::directory::Folder {
 
     fn set_extended_attribute(&self, path: &[u8], attribute: &ExtendedAttribute) -> Result<()> {
         Ok(Self::set_extended_attribute(self, path, &attribute.clone().into())?)
+    }
+
+    fn remove_extended_attribute(&self, path: &[u8], name: &[u8]) -> Result<()> {
+        Ok(Self::remove_extended_attribute(self, path, name)?)
+    }
+
+    fn create_special_file(&self, path: &[u8], node: SpecialFile, mode: u32) -> Result<()> {
+        let node = match node {
+            SpecialFile::Fifo => bindings::directory::SpecialFile::Fifo,
+            SpecialFile::Socket => bindings::directory::SpecialFile::Socket,
+            SpecialFile::CharacterDevice(device) => bindings::directory::SpecialFile::CharacterDevice(device),
+            SpecialFile::BlockDevice(device) => bindings::directory::SpecialFile::BlockDevice(device),
+        };
+        Ok(Self::create_special_file(self, path, node, mode)?)
     }
 
     fn sync(&self, path: &[u8]) -> Result<()> {

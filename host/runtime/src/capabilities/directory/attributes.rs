@@ -8,7 +8,7 @@ use bulkhead_model::{ExtendedAttribute, Fault, FaultKind, Timestamp};
 use rustix::fs::{AtFlags, FileType as Kind, Gid, Mode, OFlags, RawMode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags};
 use rustix::io::{Errno, Result};
 
-use super::{Attributes, FileType, Stat};
+use super::{Attributes, FileType, SpecialFile, Stat};
 
 /// Most bytes of one attribute's value, and of all names: the kernel's own bounds.
 const MAX_XATTR: usize = 64 << 10;
@@ -212,6 +212,26 @@ impl Collected {
 pub(super) fn set_extended_attribute(parent: BorrowedFd<'_>, name: &OsStr, attribute: &ExtendedAttribute) -> Result<()> {
     let node = open_for_attributes(parent, name)?.ok_or(Errno::OPNOTSUPP)?;
     rustix::fs::fsetxattr(node, OsStr::from_bytes(&attribute.name), &attribute.value, XattrFlags::empty())
+}
+
+pub(super) fn remove_extended_attribute(parent: BorrowedFd<'_>, name: &OsStr, attribute: &[u8]) -> Result<()> {
+    let node = open_for_attributes(parent, name)?.ok_or(Errno::OPNOTSUPP)?;
+    match rustix::fs::fremovexattr(node, OsStr::from_bytes(attribute)) {
+        Err(Errno::NODATA) => Err(Errno::NOENT),
+        other => other,
+    }
+}
+
+/// Refuses device nodes: whoever may open one has what is behind it, a whole disk say.
+pub(super) fn kind_to_make(node: SpecialFile) -> std::result::Result<Kind, Fault> {
+    match node {
+        SpecialFile::Fifo => Ok(Kind::Fifo),
+        SpecialFile::Socket => Ok(Kind::Socket),
+        SpecialFile::CharacterDevice(_) | SpecialFile::BlockDevice(_) => {
+            let fault = Fault::new(FaultKind::PermissionDenied, "a plugin cannot make device nodes");
+            Err(fault.hint("`bulkhead restore` into a folder, without the plugin, makes them with the rights of its user"))
+        }
+    }
 }
 
 #[cfg(test)]

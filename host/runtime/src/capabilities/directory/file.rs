@@ -1,5 +1,6 @@
 //! An open regular file.
 
+use std::io::IoSliceMut;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -7,8 +8,10 @@ use std::sync::Arc;
 
 use bulkhead_model::{Fault, FaultKind};
 use bytes::Bytes;
+use rustix::io::ReadWriteFlags;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::lock::{self, LockChanges, LockKind};
 use super::{Attributes, FileType, Stat, attributes, io_fault, shown};
 use crate::capabilities::{Budget, check_transfer, transfer_size};
 
@@ -23,6 +26,7 @@ struct Inner {
     grant: String,
     path: PathBuf,
     budget: Arc<Budget>,
+    locks: LockChanges,
     _place: OwnedSemaphorePermit,
 }
 
@@ -47,6 +51,7 @@ impl File {
             grant,
             path,
             budget,
+            locks: LockChanges::default(),
             _place: place,
         }))
     }
@@ -82,8 +87,13 @@ impl File {
     /// `io`.
     pub async fn read_at(&self, offset: u64, max: u32) -> Result<Option<Bytes>, Fault> {
         let max = transfer_size(max);
-        let read = move |inner: &Inner| read_fully(&inner.file, offset, max).map_err(|error| inner.fault("read", &error));
-        let data = self.call(read).await?;
+        let data = match read_cached(&self.0.file, offset, max) {
+            Some(data) => data,
+            None => {
+                let read = move |inner: &Inner| read_fully(&inner.file, offset, max).map_err(|error| inner.fault("read", &error));
+                self.call(read).await?
+            }
+        };
         Ok((!data.is_empty()).then(|| data.into()))
     }
 
@@ -131,6 +141,53 @@ impl File {
         self.change("change the attributes of", change).await
     }
 
+    /// Locks a range for this open file without waiting; `false` where another lock is in the way. A `length` of 0 reaches to the end of any size.
+    ///
+    /// # Errors
+    /// `permission-denied` for an exclusive lock on a file that was opened for reading, `limit` after 4,096 of them, `unsupported`.
+    pub async fn lock_range(&self, offset: u64, length: u64, kind: LockKind) -> Result<bool, Fault> {
+        self.check_lockable(kind)?;
+        let lock = move |inner: &Inner| {
+            inner.locks.count()?;
+            let locked = lock::lock(&inner.file, offset, length, kind);
+            if !matches!(locked, Ok(true)) {
+                inner.locks.take_back();
+            }
+            locked.map_err(|error| inner.fault("lock", &error))
+        };
+        self.call(lock).await
+    }
+
+    /// Gives up what this open file holds of a range.
+    ///
+    /// # Errors
+    /// `limit` after 4,096 of them.
+    pub async fn unlock_range(&self, offset: u64, length: u64) -> Result<(), Fault> {
+        let unlock = move |inner: &Inner| {
+            inner.locks.count()?;
+            lock::unlock(&inner.file, offset, length).map_err(|error| inner.fault("unlock", &error))
+        };
+        self.call(unlock).await
+    }
+
+    /// Whether a range could be locked now.
+    ///
+    /// # Errors
+    /// As [`File::lock_range`].
+    pub async fn test_range(&self, offset: u64, length: u64, kind: LockKind) -> Result<bool, Fault> {
+        self.check_lockable(kind)?;
+        let test =
+            move |inner: &Inner| lock::test(&inner.file, offset, length, kind).map_err(|error| inner.fault("test a lock of", &error));
+        self.call(test).await
+    }
+
+    fn check_lockable(&self, kind: LockKind) -> Result<(), Fault> {
+        match kind {
+            LockKind::Shared => Ok(()),
+            LockKind::Exclusive => self.check_writable("lock"),
+        }
+    }
+
     /// fsync.
     ///
     /// # Errors
@@ -139,6 +196,24 @@ impl File {
         self.call(|inner| inner.file.sync_all().map_err(|error| inner.fault("sync", &error)))
             .await
     }
+}
+
+/// What can be read without waiting for a disk or a server, if that is all of it: a hop to another thread and back costs more than such a read. `None`
+/// where it is not, or where the file system cannot say.
+fn read_cached(file: &std::fs::File, offset: u64, max: usize) -> Option<Vec<u8>> {
+    let mut data = vec![0; max];
+    let mut filled = 0;
+    while filled < max {
+        let into = &mut [IoSliceMut::new(&mut data[filled..])];
+        match rustix::io::preadv2(file, into, offset.saturating_add(filled as u64), ReadWriteFlags::NOWAIT) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            // Not in memory (`EAGAIN`), not supported, or a failure that the read that may wait tells.
+            Err(_) => return None,
+        }
+    }
+    data.truncate(filled);
+    Some(data)
 }
 
 /// Reads until `max` bytes are there or the file ends, into memory that is not zeroed first.

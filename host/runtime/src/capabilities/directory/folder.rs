@@ -12,7 +12,7 @@ use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Attributes, File, FileType, Listing, OpenMode, Stat, attributes, io_fault, shown};
+use super::{Attributes, File, FileType, Listing, OpenMode, SpecialFile, Stat, attributes, io_fault, shown};
 use crate::Access;
 use crate::capabilities::Budget;
 use crate::capabilities::budget::Descriptor;
@@ -289,6 +289,40 @@ impl Folder {
         self.change("set an extended attribute of", path, move |inner, path| {
             inner.at(path, |parent, name| {
                 Ok(attributes::set_extended_attribute(parent, name, &attribute)?)
+            })
+        })
+        .await
+    }
+
+    /// Removes an extended attribute of a file or folder.
+    ///
+    /// # Errors
+    /// `not-found`, also where there is no attribute of that name; `permission-denied`, `unsupported`.
+    pub async fn remove_extended_attribute(&self, path: EntryPath, attribute: Vec<u8>) -> Result<(), Fault> {
+        attributes::refuse_privileged_namespace(&attribute)?;
+        self.change("remove an extended attribute of", path, move |inner, path| {
+            inner.at(path, |parent, name| {
+                Ok(attributes::remove_extended_attribute(parent, name, &attribute)?)
+            })
+        })
+        .await
+    }
+
+    /// Makes a pipe or socket with permission bits `mode`, whatever the umask.
+    ///
+    /// # Errors
+    /// `already-exists`, `not-found` where the parent is missing, `permission-denied` for device nodes.
+    pub async fn create_special_file(&self, path: EntryPath, node: SpecialFile, mode: u32) -> Result<(), Fault> {
+        attributes::refuse_set_id(Some(mode), FileType::Fifo)?;
+        let kind = attributes::kind_to_make(node)?;
+        self.change("create", path, move |inner, path| {
+            inner.at(path, |parent, name| {
+                rustix::fs::mknodat(parent, name, kind, Mode::from_raw_mode(0o600), 0)?;
+                let attributes = Attributes {
+                    mode: Some(mode),
+                    ..Attributes::default()
+                };
+                Ok(attributes::change_at(parent, name, &attributes)?)
             })
         })
         .await

@@ -1,13 +1,14 @@
 //! Folders that the operator granted. Paths are resolved by cap-std below the granted folder, so that neither `..` nor a symbolic link leads out; what
 //! cap-std leaves out (owners, modes, times, attributes, fsync) is done on handles and single names below such a resolved folder.
 //!
-//! Every call goes to the blocking pool: a cold disk or a dead NFS server holds up neither the executor nor a limit or cancellation. That costs some
-//! ten microseconds a call, which is why a plugin should read and write 256 KiB at a time.
+//! Every call goes to the blocking pool, but a read of what the kernel has in memory: a cold disk or a dead NFS server holds up neither the executor nor a
+//! limit or cancellation. That costs some ten microseconds a call, on a busy host up to a hundred, which is why a plugin should read and write 256 KiB at a time.
 
 mod attributes;
 mod file;
 mod folder;
 mod listing;
+mod lock;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use cap_std::fs::Dir;
 pub use file::File;
 pub use folder::{Folder, Space};
 pub use listing::{DirectoryEntry, Listing};
+pub use lock::LockKind;
 
 use super::budget::Descriptor;
 use super::{Budget, Granted};
@@ -93,6 +95,18 @@ pub enum OpenMode {
     Create,
     /// As `Create`, but an existing file is emptied.
     Replace,
+}
+
+/// A node without content that can be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "POSIX's words")]
+pub enum SpecialFile {
+    Fifo,
+    Socket,
+    /// Device number.
+    CharacterDevice(u64),
+    /// Device number.
+    BlockDevice(u64),
 }
 
 impl Directories {
