@@ -8,7 +8,7 @@ use std::{fmt, sync::Arc};
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::Serialize;
 
-use crate::tree::Span;
+use crate::{blot, tree::Span};
 
 /// The text of a configuration and the name under which it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,15 @@ pub struct Source {
 }
 
 impl Source {
+    /// A text that was read from `name`.
+    #[must_use]
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            text: text.into(),
+        }
+    }
+
     /// Line and column of a byte position, both counted from 1, columns in characters.
     #[must_use]
     pub fn position(&self, offset: usize) -> (usize, usize) {
@@ -58,8 +67,8 @@ pub struct Diagnostic {
     pub notes: Vec<String>,
     /// What to do, one sentence each.
     pub help: Vec<String>,
-    /// Whether what stands at `span` must not be shown.
-    secret: bool,
+    /// What must not be shown of the text.
+    secret: Option<Span>,
 }
 
 impl Diagnostic {
@@ -74,7 +83,7 @@ impl Diagnostic {
             related: Vec::new(),
             notes: Vec::new(),
             help: Vec::new(),
-            secret: false,
+            secret: None,
         }
     }
 
@@ -108,8 +117,15 @@ impl Diagnostic {
 
     /// Keeps what stands at the caret out of every excerpt.
     #[must_use]
-    pub fn secret(mut self) -> Self {
-        self.secret = true;
+    pub fn secret(self) -> Self {
+        let span = self.span.clone();
+        self.hiding(span)
+    }
+
+    /// Keeps what stands at `span` out of every excerpt.
+    #[must_use]
+    pub fn hiding(mut self, span: Span) -> Self {
+        self.secret = Some(span);
         self
     }
 }
@@ -199,8 +215,9 @@ impl Diagnostics {
 
     fn text_without_secrets(&self) -> String {
         let mut text = self.source.text.clone().into_bytes();
-        for item in self.items.iter().filter(|item| item.secret) {
-            if let Some(secret) = text.get_mut(item.span.clone()) {
+        let told = self.items.iter().filter_map(|item| item.secret.clone());
+        for span in told.chain(blot::suspicious(&self.source.text)) {
+            if let Some(secret) = text.get_mut(span) {
                 secret.iter_mut().filter(|byte| **byte != b'\n').for_each(|byte| *byte = b'*');
             }
         }

@@ -317,12 +317,26 @@ fn check_tls(tls: &Tls, destination: Option<&Destination>, inner: &mut Fields<'_
             .help("add `ca = \"/path/to/authority.pem\"`, or use `mode = \"verify-full\"`"),
         );
     }
-    if let (Some(Destination::Url(url)), TlsMode::Prefer) = (destination, tls.mode) {
-        reader.report.push(
-            Diagnostic::error("`prefer` has no meaning for a URL", place.clone())
-                .help(format!("`{url}` says by its scheme whether TLS is used")),
-        );
+    if let (Some(Destination::Url(url)), Some(mode)) = (destination, inner.entry("mode")) {
+        check_scheme(url, tls.mode, &mode.node.span, reader);
     }
+}
+
+/// The scheme of a URL decides whether TLS is used; `mode` must not say otherwise.
+fn check_scheme(url: &str, mode: TlsMode, place: &Span, reader: &mut Reader<'_>) {
+    let in_the_clear = url.starts_with("http://");
+    let diagnostic = match mode {
+        TlsMode::Prefer => Diagnostic::error("`prefer` has no meaning for a URL", place.clone())
+            .help(format!("`{url}` says by its scheme whether TLS is used")),
+        TlsMode::Disable if !in_the_clear => Diagnostic::error(format!("`{url}` uses TLS, which `disable` forbids"), place.clone())
+            .help("write `http://` to go without TLS, or leave `mode` out"),
+        mode if mode != TlsMode::Disable && in_the_clear => {
+            let message = format!("`{url}` goes without TLS, which `{}` demands", mode.word());
+            Diagnostic::error(message, place.clone()).help("write `https://`, or leave `tls` out")
+        }
+        _ => return,
+    };
+    reader.report.push(diagnostic);
 }
 
 /// `Some(None)` where there is no `auth`; `None` where it is wrong.
@@ -353,7 +367,7 @@ fn auth(fields: &mut Fields<'_>, destination: Option<&Destination>, reader: &mut
             None
         }
     };
-    inner.close(reader);
+    inner.close_secret(reader);
     auth.map(Some)
 }
 
@@ -392,7 +406,7 @@ fn basic(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> Option<Auth> {
     let mut inner = Fields::open_entry(fields.entry("basic")?, &path, reader)?;
     let user = inner.required("user", "\"backup\"", reader);
     let password = inner.required("password", SECRET_EXAMPLE, reader);
-    inner.close(reader);
+    inner.close_secret(reader);
     Some(Auth::Basic {
         user: user?,
         password: password?,
@@ -406,7 +420,7 @@ fn aws(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> Option<Auth> {
     let access_key_id = inner.required("access-key-id", SECRET_EXAMPLE, reader);
     let secret_access_key = inner.required("secret-access-key", SECRET_EXAMPLE, reader);
     let session_token = inner.optional("session-token", reader);
-    inner.close(reader);
+    inner.close_secret(reader);
     Some(Auth::Aws {
         region: region?,
         access_key_id: access_key_id?,

@@ -7,6 +7,7 @@
 //! Pure: no file is read, no environment, no network. A failure that comes later (a plugin that refuses its config, a missing file) can still be
 //! shown at its line: [`Config::explain`].
 
+mod blot;
 mod cron;
 mod diagnostic;
 mod endpoint;
@@ -28,7 +29,7 @@ pub use diagnostic::{Diagnostic, DiagnosticLevel, Diagnostics, Source, Style};
 pub use endpoint::{Auth, Destination, Endpoint, Tls, TlsMode};
 pub use grants::{Access, Directory, Grants, Secret};
 pub use limits::Limits;
-pub use parts::{CopyFrom, Origin, Pipeline, Plugin, Sink, Target, Vault};
+pub use parts::{Origin, Pipeline, Plugin, Sink, Target, Vault};
 pub use plan::{DefaultLimits, Plan, PlannedOperation, PlannedPlugin, PlannedSink, PlannedVault};
 pub use policy::{Expectations, Objectives, Retention, Schedule};
 pub use reader::nearest;
@@ -59,10 +60,7 @@ pub struct Config {
 /// # Errors
 /// Everything that is wrong, at once.
 pub fn parse(file_name: &str, text: &str) -> Result<Config, Diagnostics> {
-    let source = Arc::new(Source {
-        name: file_name.to_owned(),
-        text: text.to_owned(),
-    });
+    let source = Arc::new(Source::new(file_name, text));
     let base = Path::new(file_name).parent().unwrap_or(Path::new(""));
     let mut report = diagnostic::Report::default();
     let tree = tree::parse(text, &mut report);
@@ -77,6 +75,7 @@ pub fn parse(file_name: &str, text: &str) -> Result<Config, Diagnostics> {
     let config = read(&tree, &source, &mut reader);
     if let Some(config) = &config {
         check_residency(config, &mut reader.report);
+        check_sinks(config, &mut reader.report);
     }
     match config {
         Some(config) if reader.report.is_empty() => Ok(config),
@@ -95,7 +94,7 @@ fn names(tree: &Table) -> Names<'_> {
 fn read(tree: &Table, source: &Arc<Source>, reader: &mut Reader<'_>) -> Option<Config> {
     let mut fields = Fields::of(tree, "", 0..0);
     let version = fields.required::<Version>("version", "1", reader);
-    let limits = Limits::read(&mut fields, &Limits::default(), reader);
+    let limits = Limits::read_for_writing(&mut fields, &Limits::default(), reader);
     let plugins = fields
         .named("plugin", reader)
         .into_iter()
@@ -170,6 +169,62 @@ fn check_residency(config: &Config, report: &mut diagnostic::Report) {
                 .help(format!("add `region = \"…\"` to `[sink.{name}]`")),
             };
             report.push(diagnostic.related(vault.origin.find("residency"), "allowed regions"));
+        }
+    }
+}
+
+/// A sink holds one vault, and a folder one sink: whatever shares its place would overwrite, or be taken for, the other.
+fn check_sinks(config: &Config, report: &mut diagnostic::Report) {
+    let uses = config
+        .vaults
+        .iter()
+        .flat_map(|vault| vault.sinks.iter().enumerate().map(move |(at, sink)| (vault, at, sink)));
+    let mut owners: Vec<(&str, &Vault, Span)> = Vec::new();
+    for (vault, at, sink) in uses {
+        let span = vault.origin.find(&format!("sinks.{at}"));
+        match owners.iter().find(|(name, ..)| name == sink) {
+            Some((_, other, place)) if other.name != vault.name => report.push(
+                Diagnostic::error(format!("the sink `{sink}` already holds the vault `{}`", other.name), span)
+                    .related(place.clone(), "here")
+                    .help(format!(
+                        "a sink holds one vault: add another `[sink.…]` for `{}`, with a place of its own",
+                        vault.name
+                    )),
+            ),
+            Some(_) => {}
+            None => owners.push((sink, vault, span)),
+        }
+    }
+    let folders = |sink: &'_ Sink| -> Vec<std::path::PathBuf> {
+        sink.grants
+            .directories
+            .iter()
+            .map(|directory| directory.path.components().collect())
+            .collect()
+    };
+    for (at, sink) in config.sinks.iter().enumerate() {
+        for other in &config.sinks[..at] {
+            let taken = folders(other);
+            for (directory, path) in sink
+                .grants
+                .directories
+                .iter()
+                .zip(folders(sink))
+                .filter(|(_, path)| taken.contains(path))
+            {
+                let span = sink.origin.find(&format!("directory.{}.path", directory.name));
+                let theirs = other
+                    .grants
+                    .directories
+                    .iter()
+                    .find(|theirs| theirs.path.components().eq(path.components()));
+                let diagnostic = Diagnostic::error(format!("the folder {} is the sink `{}` already", path.display(), other.name), span);
+                let diagnostic = match theirs {
+                    Some(theirs) => diagnostic.related(other.origin.find(&format!("directory.{}.path", theirs.name)), "here"),
+                    None => diagnostic,
+                };
+                report.push(diagnostic.help("give each sink a folder of its own"));
+            }
         }
     }
 }
@@ -254,7 +309,11 @@ impl Config {
                 (config, direct) => config.or(direct),
             }
         });
-        let span = found.as_ref().map_or_else(|| origin.place.clone(), |found| found.span.clone());
+        let span = match &found {
+            None => origin.place.clone(),
+            Some(found) if found.exact && is_about_the_key(failure.message) => found.key_span.clone(),
+            Some(found) => found.span.clone(),
+        };
         let mut diagnostic = Diagnostic::error(failure.message, span).level(failure.level);
         diagnostic.notes = failure.causes.to_vec();
         diagnostic.help.extend(failure.hint.map(str::to_owned));
@@ -263,6 +322,11 @@ impl Config {
         }
         Diagnostics::new(self.source.clone(), vec![diagnostic])
     }
+}
+
+/// Whether a plugin complains that a setting is there at all: the SDK's words, and those of serde, which other SDKs hand on.
+fn is_about_the_key(message: &str) -> bool {
+    ["there is no setting", "unknown "].iter().any(|words| message.starts_with(words))
 }
 
 /// A failure that came after parsing.

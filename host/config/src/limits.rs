@@ -2,6 +2,8 @@
 //!
 //! Settings are layered: defaults, `[limits]` of the file, `limits` of a pipeline or sink.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::{
@@ -41,6 +43,10 @@ pub struct Limits {
     /// Instances that work at once on one operation.
     pub parts: Option<u64>,
 }
+
+/// Longest that anything may write into a vault. Maintenance (restic's prune and rustic's alike) may remove a pack that was marked for deletion 23 h
+/// earlier, and a longer run could still rely on it.
+const LONGEST_WALL_CLOCK: Duration = Duration::from_hours(22);
 
 impl Limits {
     /// These limits, with `defaults` where nothing is set.
@@ -85,6 +91,25 @@ impl Limits {
         all.into_iter().filter_map(|(key, value)| value.map(|value| (key, value))).collect()
     }
 
+    /// The same for what writes into a vault, which must not take so long that maintenance removes packs under it.
+    pub(crate) fn read_for_writing(fields: &mut Fields<'_>, outer: &Self, reader: &mut Reader<'_>) -> Self {
+        let limits = Self::read(fields, outer, reader);
+        let path = format!("{}.wall-clock", fields.path_of("limits"));
+        let set = fields.entry("limits").and_then(|entry| match &entry.node.value {
+            Value::Table(table) => table.get("wall-clock"),
+            _ => None,
+        });
+        if let (Some(entry), Some(Period(wall_clock))) = (set, limits.wall_clock)
+            && wall_clock > LONGEST_WALL_CLOCK
+        {
+            let diagnostic = Diagnostic::error(format!("`{path}` can't be more than 22 h"), entry.node.span.clone());
+            reader.report.push(diagnostic.help(
+                "maintenance may remove a pack 23 h after it was marked for deletion, and a run that takes longer could still rely on it",
+            ));
+        }
+        limits
+    }
+
     /// The limits in `fields`, over `outer`.
     pub(crate) fn read(fields: &mut Fields<'_>, outer: &Self, reader: &mut Reader<'_>) -> Self {
         let path = fields.path_of("limits");
@@ -123,6 +148,7 @@ pub(crate) fn positive<T: FromNode>(key: &'static str, fields: &mut Fields<'_>, 
     None
 }
 
+/// A number that rounds to zero has been refused before.
 fn is_zero(node: &Node) -> bool {
     match &node.value {
         Value::Integer(number) => *number == 0,

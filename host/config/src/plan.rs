@@ -11,7 +11,7 @@ use crate::{
     endpoint::{Auth, Destination, Endpoint},
     grants::{Access, Grants},
     limits::Limits,
-    parts::{CopyFrom, Sink, Target, Vault},
+    parts::{Sink, Target, Vault},
     policy::{Expectations, Objectives, Retention, Schedule},
     units::ByteRate,
 };
@@ -90,9 +90,6 @@ pub struct PlannedVault {
     pub residency: Vec<String>,
     /// Where its objects go, in order.
     pub sinks: Vec<PlannedSink>,
-    /// The vault that feeds it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub copy: Option<CopyFrom>,
 }
 
 /// A sink of a plan.
@@ -216,7 +213,6 @@ fn planned_vault(config: &Config, vault: &Vault, defaults: &DefaultLimits) -> Op
         key: vault.key.clone(),
         residency: vault.residency.clone(),
         sinks: vault.sinks.iter().enumerate().map(sink).collect::<Option<_>>()?,
-        copy: vault.copy.clone(),
     })
 }
 
@@ -240,8 +236,11 @@ impl Plan {
         let expect = &self.expect;
         writeln!(
             formatter,
-            "  expects   at least {} entries and {}, no more than {} smaller than the last snapshot",
-            expect.min_entries, expect.min_bytes, expect.max_shrink
+            "  expects   at least {} {} and {}, no more than {} smaller than the last snapshot",
+            expect.min_entries,
+            if expect.min_entries == 1 { "entry" } else { "entries" },
+            expect.min_bytes,
+            expect.max_shrink
         )?;
         if let Some(schedule) = &self.schedule {
             let jitter = schedule.jitter.map(|jitter| format!(", up to {jitter} later")).unwrap_or_default();
@@ -282,10 +281,6 @@ impl PlannedVault {
             let bandwidth = sink.bandwidth.map(|rate| format!(", at most {rate}")).unwrap_or_default();
             writeln!(formatter, "  sink      {} ({role}{region}{bandwidth})", sink.name)?;
             sink.plugin.write("    plugin", formatter)?;
-        }
-        if let Some(copy) = &self.copy {
-            let select = copy.select.as_ref().map(|select| format!(" ({select})")).unwrap_or_default();
-            writeln!(formatter, "    copies  {}{select}", copy.from)?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
+    blot,
     diagnostic::{Diagnostic, Report},
     tree::{Entry, Node, Span, Table, Value},
     units::{ByteRate, ByteSize, Percent, Period, UnitError, duration_units, size_units},
@@ -39,6 +40,8 @@ pub(crate) struct Fields<'t> {
     path: String,
     place: Span,
     asked: Vec<&'static str>,
+    /// Asked for, but not to be advertised in a list of what is allowed.
+    unlisted: Vec<&'static str>,
 }
 
 impl<'t> Fields<'t> {
@@ -66,6 +69,7 @@ impl<'t> Fields<'t> {
             path: path.to_owned(),
             place,
             asked: Vec::new(),
+            unlisted: Vec::new(),
         }
     }
 
@@ -88,6 +92,16 @@ impl<'t> Fields<'t> {
             self.asked.push(key);
         }
         self.table.get(key)
+    }
+
+    /// The entry of a `key` that is known, but can't be used.
+    pub(crate) fn unlisted(&mut self, key: &'static str) -> Option<&'t Entry> {
+        self.unlisted.push(key);
+        self.table.get(key)
+    }
+
+    fn is_known(&self, key: &str) -> bool {
+        self.asked.contains(&key) || self.unlisted.contains(&key)
     }
 
     /// The value of `key`, if it is there and right.
@@ -130,9 +144,16 @@ impl<'t> Fields<'t> {
 
     /// Ends reading: whatever was not asked for is unknown.
     pub(crate) fn close(self, reader: &mut Reader<'_>) {
-        for entry in self.table.0.iter().filter(|entry| !self.asked.contains(&entry.key.as_str())) {
+        for entry in self.table.0.iter().filter(|entry| !self.is_known(&entry.key)) {
             let message = format!("unknown key `{}` in {}", entry.key, self.subject());
             let diagnostic = Diagnostic::error(message, entry.key_span.clone());
+            // What was meant to be `key` or `password` may hold one.
+            let meant = nearest(&entry.key, self.asked.iter().copied()).unwrap_or_default();
+            let diagnostic = if meant == "key" || blot::is_of_a_secret(meant) {
+                diagnostic.hiding(entry.node.span.clone())
+            } else {
+                diagnostic
+            };
             reader
                 .report
                 .push(suggest(diagnostic, &entry.key, self.asked.iter().copied(), "allowed here"));
@@ -141,10 +162,10 @@ impl<'t> Fields<'t> {
 
     /// Ends reading a secret's source, where even a mistyped key may hold what must not be shown.
     pub(crate) fn close_secret(self, reader: &mut Reader<'_>) {
-        for entry in self.table.0.iter().filter(|entry| !self.asked.contains(&entry.key.as_str())) {
+        for entry in self.table.0.iter().filter(|entry| !self.is_known(&entry.key)) {
             let message = format!("unknown key `{}` in {}", entry.key, self.subject());
             let diagnostic = suggest(
-                Diagnostic::error(message, entry.node.span.clone()).secret(),
+                Diagnostic::error(message, entry.key_span.clone()).hiding(entry.node.span.clone()),
                 &entry.key,
                 self.asked.iter().copied(),
                 "allowed here",
@@ -376,6 +397,7 @@ fn quantity<T>(
             Err(UnitError::NoNumber) => "does not begin with a number".to_owned(),
             Err(UnitError::NoUnit) => "the unit is missing".to_owned(),
             Err(UnitError::UnknownUnit(unit)) => format!("`{unit}` is not one of the units"),
+            Err(UnitError::TooSmall) => "rounds to nothing: a fraction of the smallest unit".to_owned(),
             Err(UnitError::TooLarge) => "too large".to_owned(),
         },
         Value::Integer(_) | Value::Float(_) => "the unit is missing; write it as a string".to_owned(),

@@ -200,6 +200,7 @@ impl Table {
         let first = self.get(segments.next()?)?;
         let mut found = Located {
             span: first.node.span.clone(),
+            key_span: first.key_span.clone(),
             exact: true,
         };
         let (mut node, mut key_span) = (&first.node, &first.key_span);
@@ -219,6 +220,7 @@ impl Table {
             };
             (node, key_span) = next;
         }
+        found.key_span = key_span.clone();
         found.span = if matches!(node.value, Value::Table(_)) {
             key_span.clone()
         } else {
@@ -231,6 +233,8 @@ impl Table {
 /// Where a setting stands.
 pub(crate) struct Located {
     pub(crate) span: Span,
+    /// Its key; what an element of an array has in place of one is the element itself.
+    pub(crate) key_span: Span,
     /// Whether the whole path was there.
     pub(crate) exact: bool,
 }

@@ -31,6 +31,7 @@ pub(crate) enum UnitError {
     NoNumber,
     NoUnit,
     UnknownUnit(String),
+    TooSmall,
     TooLarge,
 }
 
@@ -136,6 +137,9 @@ fn quantity(text: &str, units: &[(&str, u64)]) -> Result<u64, UnitError> {
 )]
 fn scaled(number: f64, factor: u64) -> Result<u64, UnitError> {
     let value = (number * factor as f64).round();
+    if value == 0.0 && number > 0.0 {
+        return Err(UnitError::TooSmall);
+    }
     if value < (1_u64 << 53) as f64 {
         Ok(value as u64)
     } else {
@@ -205,6 +209,8 @@ mod tests {
         assert_eq!(Period::parse("-1 s"), Err(UnitError::NoNumber));
         assert_eq!(ByteRate::parse("10 MiB"), Err(UnitError::UnknownUnit("MiB".into())));
         assert_eq!(ByteSize::parse("99999999999 TiB"), Err(UnitError::TooLarge));
+        assert_eq!(ByteSize::parse("0.4 B"), Err(UnitError::TooSmall));
+        assert_eq!(ByteSize::parse("0 B"), Ok(ByteSize(0)));
         assert_eq!(Percent::parse("101 %"), Err(UnitError::TooLarge));
     }
 

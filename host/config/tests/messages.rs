@@ -105,7 +105,18 @@ breaks! {
     a_template_with_two_names: "vault = \"databases\"" => "vault = \"databases\"\neach.ca = [\"a\"]\neach.cb = [\"b\"]";
     a_template_with_a_key_twice: "vault = \"databases\"" => "vault = \"databases\"\neach.ca = [\"a\", \"a\", \"B\"]";
     an_error_in_a_template_is_said_once: "vault = \"databases\"" => "vault = \"nowhere\"\neach.ca = [\"a\", \"b\"]";
-    a_vault_fed_from_itself: "sinks = [\"nearline\"]" => "sinks = [\"nearline\"]\ncopy = { from = \"databases\" }";
+    a_vault_fed_from_another_one: "sinks = [\"nearline\"]" => "sinks = [\"nearline\"]\ncopy = { from = \"cold\" }";
+    a_sink_of_two_vaults: "[sink.nearline]" => "[vault.second]\nkey = { env = \"K\" }\nsinks = [\"nearline\"]\n\n[sink.nearline]";
+    a_folder_of_two_sinks: "[pipeline.shop]" => "[sink.other]\nplugin = \"local\"\ndirectory.root = { path = \"/srv/./bulkhead/\", access = \"read-write\" }\n\n[pipeline.shop]";
+    a_run_that_outlives_maintenance: "vault = \"databases\"" => "vault = \"databases\"\nlimits = { wall-clock = \"23 h\" }";
+    all_runs_that_outlive_maintenance: "version = 1" => "version = 1\nlimits.wall-clock = \"1 d\"";
+    a_size_that_rounds_to_nothing: "vault = \"databases\"" => "vault = \"databases\"\nexpect.min-bytes = \"0.4 B\"";
+    a_url_in_the_clear_with_tls: "address = \"127.0.0.1:5432\", tls = { mode = \"disable\" }" => "url = \"http://a\", tls = { mode = \"verify-full\" }";
+    a_url_with_tls_without_it: "address = \"127.0.0.1:5432\"" => "url = \"https://a\"";
+    a_password_under_a_wrong_key_of_auth: "address = \"127.0.0.1:5432\", tls = { mode = \"disable\" }" => "url = \"https://a\", auth = { basic = { user = \"me\", pasword = \"hunter2\" } }";
+    a_password_in_a_table_that_knows_none: "vault = \"databases\"" => "vault = \"databases\"\npassword = \"hunter2\"";
+    a_password_beside_another_mistake: "user = \"backup\" }" => "user = \"backup\", password = \"hunter2\" }, colour = 1 }";
+    a_key_under_a_wrong_name: "key = { file" => "keys = \"hunter2\"\nkey = { file";
     a_sink_in_the_wrong_region: "plugin = \"local\"" => "plugin = \"local\"\nregion = \"us\"\n[vault.local]\nkey = { env = \"K\" }\nsinks = [\"nearline\"]\nresidency = [\"kul\"]\n[sink.other]\nplugin=\"local\"";
     a_sink_without_region: "sinks = [\"nearline\"]" => "sinks = [\"nearline\"]\nresidency = [\"kul\"]";
 }
