@@ -6,7 +6,7 @@ use crate::{id::ObjectId, store::ObjectStore};
 
 /// A call to the store that failed.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{operation} {key:?} in {location}")]
+#[error("{operation} {}{location}", quoted_in(.key))]
 pub struct StoreError {
     /// What was being done ("storing", "reading", "listing", …).
     pub operation: &'static str,
@@ -17,6 +17,11 @@ pub struct StoreError {
     /// What the store said.
     #[source]
     pub fault: Box<Fault>,
+}
+
+/// What concerns the whole store has no key.
+fn quoted_in(key: &str) -> String {
+    if key.is_empty() { String::new() } else { format!("{key:?} in ") }
 }
 
 impl StoreError {
@@ -101,7 +106,7 @@ pub enum OpenError {
         location: String,
     },
     /// No key file opens with the password.
-    #[error("the password fits none of the {keys} keys of the vault in {location}")]
+    #[error("the password does not fit {} of the vault in {location}", if *.keys == 1 { "the key".to_owned() } else { format!("any of the {keys} keys") })]
     WrongPassword {
         /// The store.
         location: String,
