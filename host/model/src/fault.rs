@@ -46,6 +46,9 @@ pub struct Fault {
     pub setting: Option<String>,
     /// Whether the same call may succeed later without anybody changing anything.
     pub retryable: bool,
+    /// Whether there was no error at all but a trap, or a component that can't be used. Only the host says so, of a plugin that it called.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trapped: bool,
     /// Underlying causes, outermost first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<String>,
@@ -61,6 +64,7 @@ impl Fault {
             hint: None,
             setting: None,
             retryable: false,
+            trapped: false,
             causes: Vec::new(),
         }
     }

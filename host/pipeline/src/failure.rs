@@ -144,7 +144,7 @@ impl Failure {
     /// What a fault says.
     pub(crate) fn of_fault(fault: &Fault) -> Self {
         Self {
-            class: class_of(fault.kind),
+            class: class_of(fault),
             message: fault.message.clone(),
             causes: fault.causes.clone(),
             hint: fault.hint.clone(),
@@ -158,7 +158,7 @@ impl Failure {
     pub(crate) fn of_vault(class: FailureClass, error: &(dyn Error + 'static), hint: Option<String>) -> Self {
         let mut failure = Self::new(class, error);
         if let Some(fault) = fault_behind(error) {
-            failure.class = class_of(fault.kind);
+            failure.class = class_of(fault);
             failure.retryable = fault.retryable;
             failure.hint = fault.hint.clone();
             failure.setting = fault.setting.clone();
@@ -239,9 +239,10 @@ fn as_a<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e 
         .or_else(|| error.downcast_ref::<Box<T>>().map(Box::as_ref))
 }
 
-/// The class of a fault's kind.
-pub(crate) fn class_of(kind: FaultKind) -> FailureClass {
-    match kind {
+/// The class of a fault.
+pub(crate) fn class_of(fault: &Fault) -> FailureClass {
+    match fault.kind {
+        _ if fault.trapped => FailureClass::Trapped,
         FaultKind::Config | FaultKind::NotGranted => FailureClass::Config,
         FaultKind::Unauthenticated | FaultKind::PermissionDenied => FailureClass::Credentials,
         FaultKind::Unreachable | FaultKind::TimedOut | FaultKind::ConnectionLost => FailureClass::Unreachable,

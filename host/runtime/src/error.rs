@@ -116,8 +116,8 @@ impl PluginError {
     /// The same failure in the words of the ABI, for ports that speak them.
     #[must_use]
     pub fn into_fault(self) -> Fault {
-        let kind = match self {
-            Self::Fault(fault) => return fault,
+        let kind = match &self {
+            Self::Fault(fault) => return fault.clone(),
             Self::Trap(_) | Self::Load(_) => FaultKind::Internal,
             Self::Limit(_) => FaultKind::Limit,
             Self::Grant(_) => FaultKind::NotGranted,
@@ -127,6 +127,12 @@ impl PluginError {
         let mut fault = Fault::new(kind, self.to_string());
         fault.hint = self.hint().map(str::to_owned);
         fault.retryable = self.retryable();
+        fault.trapped = matches!(self, Self::Trap(_) | Self::Load(_));
+        fault.setting = match &self {
+            Self::Limit(limit) => Some(format!("limits.{}", limit.limit)),
+            Self::Grant(grant) => Some(grant.grant.clone()),
+            _ => None,
+        };
         fault
     }
 }

@@ -59,6 +59,7 @@ impl From<Fault> for types::Error {
             setting,
             retryable,
             causes,
+            trapped: _,
         } = fault;
         Self {
             kind: kind.into(),
@@ -79,6 +80,7 @@ impl From<types::Error> for Fault {
             hint: error.hint.map(bounded),
             setting: error.setting.map(bounded),
             retryable: error.retryable,
+            trapped: false,
             causes: error.causes.into_iter().take(MAX_CAUSES).map(bounded).collect(),
         }
     }

@@ -123,7 +123,7 @@ impl Connection {
         }
         match ready!(self.poll_fill(context)) {
             Ok(()) => {}
-            Err(error) => self.ended = Some(Err(error.to_string())),
+            Err(error) => self.ended = Some(Err(cause_of(&error))),
         }
         Poll::Ready(())
     }
@@ -147,7 +147,7 @@ impl Connection {
                 Poll::Ready(Ok(_)) => return Poll::Ready(Ok(())),
                 Poll::Ready(Err(error)) if self.buffer.is_empty() => return Poll::Ready(Err(error)),
                 Poll::Ready(Err(error)) => {
-                    self.ended = Some(Err(error.to_string()));
+                    self.ended = Some(Err(cause_of(&error)));
                     return Poll::Ready(Ok(()));
                 }
                 Poll::Pending if self.buffer.is_empty() => return Poll::Pending,
@@ -180,7 +180,7 @@ impl Connection {
             stream.write_all(data).await?;
             stream.flush().await
         };
-        written.await.map_err(|error| self.lost("writing to", &error.to_string()))
+        written.await.map_err(|error| self.lost("writing to", &cause_of(&error)))
     }
 
     /// Says that nothing more will be written.
@@ -197,7 +197,7 @@ impl Connection {
             stream
                 .shutdown()
                 .await
-                .map_err(|error| lost("closing", address, &error.to_string()))
+                .map_err(|error| lost("closing", address, &cause_of(&error)))
         };
         budget.within(closed).await
     }
@@ -269,6 +269,14 @@ impl Connection {
 
     fn lost(&self, action: &str, cause: &str) -> Fault {
         lost(action, &self.address, cause)
+    }
+}
+
+/// What the operating system or TLS says; rustls explains an end without its closing message with the address of its manual.
+fn cause_of(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => "the other side ended the connection in the middle of it".to_owned(),
+        _ => error.to_string(),
     }
 }
 
