@@ -70,11 +70,13 @@ pub(crate) enum Command {
     Run(commands::run::RunArguments),
     Snapshots(commands::snapshots::SnapshotsArguments),
     Ls(commands::ls::LsArguments),
+    Browse(commands::browse::BrowseArguments),
     Dump(commands::dump::DumpArguments),
     Restore(commands::restore::RestoreArguments),
     Verify(commands::verify::VerifyArguments),
     #[command(subcommand)]
     Plugin(commands::plugin::PluginCommand),
+    Man(commands::man::ManArguments),
     Completions(commands::completions::CompletionsArguments),
 }
 
@@ -100,10 +102,12 @@ mod tests {
             "run",
             "snapshots",
             "ls",
+            "browse",
             "dump",
             "restore",
             "verify",
             "plugin",
+            "man",
             "completions",
         ] {
             let page = root.find_subcommand_mut(name).map(|command| command.render_long_help().to_string());

@@ -1,6 +1,6 @@
 //! Why a command failed, and how that is told: with the line of the TOML where there is one, its causes, and the next action.
 
-use std::{error::Error, sync::Arc};
+use std::{error::Error, io, sync::Arc};
 
 use bulkhead_config::{Config, DiagnosticLevel, Diagnostics, Explanation, Style};
 use bulkhead_pipeline::{Explain, Failure};
@@ -43,6 +43,27 @@ impl CommandError {
             message: message.into(),
             causes: Vec::new(),
             hint: Some(hint.into()),
+        }
+    }
+
+    /// Interrupted before it came to a result.
+    pub(crate) fn interrupted() -> Self {
+        Self::Message {
+            exit: Exit::Cancelled,
+            message: "interrupted".to_owned(),
+            causes: Vec::new(),
+            hint: None,
+        }
+    }
+
+    /// Standard output could not be written.
+    pub(crate) fn output(error: &io::Error) -> Self {
+        let failed = Self::system("write to standard output", error);
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                failed.with(Exit::StorageFull, "what was written is not whole: make room, and run it again")
+            }
+            _ => failed.with(Exit::Internal, "what was written is not whole"),
         }
     }
 
@@ -96,7 +117,7 @@ impl CommandError {
     /// As a JSON document (`docs/json.md`).
     pub(crate) fn to_json(&self) -> Value {
         let exit = self.exit();
-        let base = |class: Value, message: &str, causes: &[String], hint: Option<&str>, retryable: bool| json!({ "kind": "error", "version": 1, "class": class, "exit-code": exit as u8, "message": message, "causes": causes, "hint": hint, "retryable": retryable });
+        let base = |message: &str, causes: &[String], hint: Option<&str>, retryable: bool| json!({ "kind": "error", "version": 1, "class": exit.class(), "exit-code": exit as u8, "message": message, "causes": causes, "hint": hint, "retryable": retryable });
         match self {
             Self::Config(diagnostics) => {
                 let count = diagnostics.items().len();
@@ -105,13 +126,12 @@ impl CommandError {
                 } else {
                     format!("the configuration has {count} errors")
                 };
-                let mut document = base("config".into(), &message, &[], None, false);
+                let mut document = base(&message, &[], None, false);
                 document["diagnostics"] = diagnostics.to_json().into();
                 document
             }
             Self::Failure { failure, config } => {
-                let class = serde_json::to_value(failure.class).unwrap_or_default();
-                let mut document = base(class, &failure.message, &failure.causes, failure.hint.as_deref(), failure.retryable);
+                let mut document = base(&failure.message, &failure.causes, failure.hint.as_deref(), failure.retryable);
                 if let (Some(site), Some(config)) = (&failure.site, config) {
                     document["table"] = site.table.clone().into();
                     let diagnostics = config.explain(&site.origin, &explanation(failure, DiagnosticLevel::Error));
@@ -119,10 +139,7 @@ impl CommandError {
                 }
                 document
             }
-            Self::Message { message, causes, hint, .. } => {
-                let class = if exit == Exit::Usage { "usage" } else { "internal" };
-                base(class.into(), message, causes, hint.as_deref(), false)
-            }
+            Self::Message { message, causes, hint, .. } => base(message, causes, hint.as_deref(), false),
         }
     }
 }

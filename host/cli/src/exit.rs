@@ -73,6 +73,40 @@ impl From<FailureClass> for Exit {
 }
 
 impl Exit {
+    /// The class that a JSON document names, as in `docs/exit-codes.md`.
+    pub(crate) fn class(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Internal => "internal",
+            Self::Usage => "usage",
+            Self::Config => "config",
+            Self::Credentials => "credentials",
+            Self::Unreachable => "unreachable",
+            Self::Plugin => "plugin",
+            Self::Trapped => "trapped",
+            Self::Limit => "limit",
+            Self::Proof => "proof",
+            Self::Damaged => "damaged",
+            Self::StorageFull => "storage-full",
+            Self::Conflict => "conflict",
+            Self::NotFound => "not-found",
+            Self::Findings => "findings",
+            Self::Replica => "replica",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// The exit of a verification of several things: damage is worse than not being able to look, and being interrupted is told as such.
+    pub(crate) fn or_worse(self, next: Self) -> Self {
+        let badness = |exit: Self| match exit {
+            Self::Ok => 0,
+            Self::Cancelled => 2,
+            Self::Damaged => 3,
+            _ => 1,
+        };
+        if badness(next) > badness(self) { next } else { self }
+    }
+
     /// The exit of a command that did several things: the first that went wrong.
     pub(crate) fn and(self, next: Self) -> Self {
         if self == Self::Ok { next } else { self }
@@ -90,6 +124,38 @@ mod tests {
         for code in (0..=15).chain([130]) {
             assert!(documented.contains(&format!("| {code} |")), "{code} is not in docs/exit-codes.md");
         }
+    }
+
+    #[test]
+    fn every_class_is_documented_beside_its_code() {
+        let documented = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/exit-codes.md")).unwrap();
+        for exit in [
+            Exit::Internal,
+            Exit::Usage,
+            Exit::Config,
+            Exit::Credentials,
+            Exit::Unreachable,
+            Exit::Plugin,
+            Exit::Trapped,
+            Exit::Limit,
+            Exit::Proof,
+            Exit::Damaged,
+            Exit::StorageFull,
+            Exit::Conflict,
+            Exit::NotFound,
+            Exit::Findings,
+            Exit::Replica,
+            Exit::Cancelled,
+        ] {
+            let row = format!("| {} | {} |", exit as u8, exit.class());
+            assert!(documented.contains(&row), "{row} is not in docs/exit-codes.md");
+        }
+    }
+
+    #[test]
+    fn damage_is_worse_than_anything_else() {
+        assert_eq!(Exit::Limit.or_worse(Exit::Damaged).or_worse(Exit::Credentials), Exit::Damaged);
+        assert_eq!(Exit::Ok.or_worse(Exit::Limit).or_worse(Exit::Plugin), Exit::Limit);
     }
 
     #[test]

@@ -14,9 +14,9 @@ pub(crate) fn start(arguments: &GlobalArguments, output: &Output) {
     let level = match (arguments.quiet, arguments.verbose) {
         (true, _) => "error",
         (false, 0) => "warn",
-        (false, 1) => "warn,bulkhead=info,bulkhead_runtime=info,bulkhead_vault=info,bulkhead_pipeline=info,plugin=info",
+        (false, 1) => "warn,bulkhead=info,bulkhead_runtime=info,bulkhead_vault=info,bulkhead_pipeline=info",
         (false, 2) => {
-            "info,bulkhead=debug,bulkhead_runtime=debug,bulkhead_vault=debug,bulkhead_pipeline=debug,plugin=debug,cranelift=warn,wasmtime=warn"
+            "info,bulkhead=debug,bulkhead_runtime=debug,bulkhead_vault=debug,bulkhead_pipeline=debug,cranelift=warn,wasmtime=warn"
         }
         (false, _) => "trace",
     };

@@ -37,9 +37,16 @@ fn main() -> ExitCode {
     let exit = runtime.block_on(async {
         let session = Session::new(arguments.global, output.clone());
         signals::listen(session.cancellation.clone(), output.clone());
-        match commands::dispatch(arguments.command, &session).await {
+        let exit = match commands::dispatch(arguments.command, &session).await {
             Ok(exit) => exit,
             Err(error) => output.fail(&error),
+        };
+        match output.finish() {
+            Ok(()) => exit,
+            Err(error) => {
+                output.complain(&error);
+                exit.and(error.exit())
+            }
         }
     });
     // What still blocks a thread has nothing left to say.

@@ -13,7 +13,7 @@ pub(crate) fn listen(cancellation: Cancellation, output: Output) {
     };
     tokio::spawn(async move {
         next(&mut interrupt, &mut terminate).await;
-        output.note("interrupted: nothing will be committed; once more to quit at once");
+        output.note("interrupted: ending cleanly; once more to quit at once");
         cancellation.cancel();
         next(&mut interrupt, &mut terminate).await;
         std::process::exit(Exit::Cancelled as i32);

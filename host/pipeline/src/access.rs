@@ -137,14 +137,33 @@ impl Operation {
         Ok(Password::new(password.to_vec()))
     }
 
+    /// The sink of `vault` called `name`, or its first one.
+    pub(crate) async fn sink_of(&self, vault: &config::Vault, name: Option<&str>) -> Result<Arc<SinkStore>, BuildError> {
+        let found = match name {
+            None => vault.sinks.first(),
+            Some(name) => vault.sinks.iter().find(|sink| *sink == name),
+        };
+        let dangling = || BuildError::Dangling {
+            kind: "sink",
+            name: name.unwrap_or_default().to_owned(),
+        };
+        let found = found.ok_or_else(dangling)?;
+        Ok(Arc::new(self.host.sink(&self.config, found, &self.sink_context()).await?))
+    }
+
     /// Opens `vault` on its first sink.
     pub(crate) async fn open(&self, vault: &config::Vault, sinks: &Sinks) -> Result<Vault, AccessError> {
+        self.open_on(vault, &sinks.first).await
+    }
+
+    /// Opens `vault` on one of its sinks.
+    pub(crate) async fn open_on(&self, vault: &config::Vault, sink: &Arc<SinkStore>) -> Result<Vault, AccessError> {
         let password = self.password(vault).await.map_err(|error| AccessError::Password(Box::new(error)))?;
-        let store: vault::SharedStore = sinks.first.clone();
+        let store: vault::SharedStore = sink.clone();
         Vault::open(store, &password).await.map_err(|source| AccessError::Open {
             vault: vault.name.clone(),
             site: vault_site(vault),
-            sink: sinks.first.site().clone(),
+            sink: sink.site().clone(),
             source: Box::new(source),
         })
     }
@@ -152,7 +171,7 @@ impl Operation {
     /// Opens the vault called `name` for reading.
     pub(crate) async fn open_named(&self, name: &str) -> Result<Vault, AccessError> {
         let vault = self.vault_named(name)?;
-        let sinks = self.sinks(vault).await?;
-        self.open(vault, &sinks).await
+        let first = self.sink_of(vault, None).await?;
+        self.open_on(vault, &first).await
     }
 }

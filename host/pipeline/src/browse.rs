@@ -183,7 +183,10 @@ impl OpenSnapshot {
     /// # Errors
     /// See [`SnapshotError`].
     pub async fn list(&self, path: &EntryPath) -> Result<Listing, SnapshotError> {
-        Ok(Listing(self.reader.walk(path).await?))
+        Ok(Listing {
+            walk: self.operation.until_interrupted(None, self.reader.walk(path)).await??,
+            operation: self.operation.clone(),
+        })
     }
 
     /// Opens the content of the entry at `path`.
@@ -191,7 +194,7 @@ impl OpenSnapshot {
     /// # Errors
     /// See [`SnapshotError`].
     pub async fn content(&self, path: &EntryPath) -> Result<Content, SnapshotError> {
-        let reader = self.reader.open(path).await?;
+        let reader = self.operation.until_interrupted(None, self.reader.open(path)).await??;
         Ok(Content {
             reader,
             operation: self.operation.clone(),
@@ -200,7 +203,10 @@ impl OpenSnapshot {
 }
 
 /// A listing in progress.
-pub struct Listing(vault::Walk);
+pub struct Listing {
+    walk: vault::Walk,
+    operation: Operation,
+}
 
 impl Listing {
     /// The next entry; `None` at the end.
@@ -208,7 +214,8 @@ impl Listing {
     /// # Errors
     /// See [`SnapshotError`].
     pub async fn next(&mut self) -> Result<Option<ListedEntry>, SnapshotError> {
-        Ok(self.0.next().await?.map(listed))
+        let next = self.operation.until_interrupted(None, self.walk.next()).await??;
+        Ok(next.map(listed))
     }
 }
 

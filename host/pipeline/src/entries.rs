@@ -2,7 +2,10 @@
 //!
 //! A continuous source commits as often as it likes: [`VaultEntries`] then puts the next writer in the place of the one that was committed.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use async_trait::async_trait;
 use bulkhead_model::{EntryMetadata, EntryPath, Fault, FaultKind, FinishedEntry, Proof};
@@ -14,7 +17,8 @@ use tokio::sync::{Mutex, watch};
 use crate::{
     clock,
     failure::fault_behind,
-    proof::{self, Stored},
+    journal::Journal,
+    proof::{self, ProofError, Stored},
 };
 
 /// Everything that commits of one run have in common.
@@ -52,10 +56,20 @@ pub(crate) struct VaultEntries {
     writer: watch::Sender<Arc<SnapshotWriter>>,
     committed: std::sync::Mutex<Vec<CommittedSnapshot>>,
     checkpoint: std::sync::Mutex<Option<Bytes>>,
+    /// Whether anything, with content or without, has come since the last commit.
+    has_new: AtomicBool,
+    /// Why a commit of the source was refused.
+    refused: std::sync::Mutex<Option<ProofError>>,
+    journal: Journal,
 }
 
 impl VaultEntries {
-    pub(crate) async fn begin(vault: Vault, begin: BeginSnapshot, template: RecordTemplate) -> Result<Self, vault::WriteError> {
+    pub(crate) async fn begin(
+        vault: Vault,
+        begin: BeginSnapshot,
+        template: RecordTemplate,
+        journal: Journal,
+    ) -> Result<Self, vault::WriteError> {
         let writer = Arc::new(vault.begin(begin.clone()).await?);
         Ok(Self {
             vault,
@@ -64,6 +78,9 @@ impl VaultEntries {
             writer: watch::Sender::new(writer),
             committed: std::sync::Mutex::default(),
             checkpoint: std::sync::Mutex::default(),
+            has_new: AtomicBool::new(false),
+            refused: std::sync::Mutex::default(),
+            journal,
         })
     }
 
@@ -87,14 +104,42 @@ impl VaultEntries {
         self.checkpoint.lock().ok().and_then(|checkpoint| checkpoint.clone())
     }
 
-    /// Waits until the run has failed in the vault.
+    /// Whether anything has come since the last commit: a folder is something, too.
+    pub(crate) fn has_new(&self) -> bool {
+        self.has_new.load(Ordering::Relaxed)
+    }
+
+    /// Why a snapshot that the source wanted to commit is not believed. It stays the reason whatever the source makes of it.
+    pub(crate) fn refused(&self) -> Option<ProofError> {
+        self.refused.lock().ok().and_then(|refused| refused.clone())
+    }
+
+    fn refuse(&self, error: ProofError) -> Fault {
+        let (setting, hint) = error.advice();
+        let mut fault = Fault::new(FaultKind::Conflict, error.to_string()).hint(hint);
+        fault.setting = setting.map(str::to_owned);
+        if let Ok(mut refused) = self.refused.lock() {
+            refused.get_or_insert(error);
+        }
+        fault
+    }
+
+    /// Waits until the run has failed in the vault. A writer whose snapshot was committed has not failed: another one is about to take its place.
     pub(crate) async fn failed(&self) -> vault::WriteError {
         let mut writers = self.watch();
         loop {
             let writer = writers.borrow_and_update().clone();
             tokio::select! {
-                error = writer.failed() => return error,
+                biased;
                 changed = writers.changed() => if changed.is_err() { std::future::pending::<()>().await },
+                error = writer.failed() => {
+                    if !is_committed(&error) {
+                        return error;
+                    }
+                    if writers.changed().await.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                }
             }
         }
     }
@@ -104,15 +149,20 @@ impl VaultEntries {
 impl EntryStore for VaultEntries {
     async fn create(&self, path: EntryPath, metadata: EntryMetadata) -> Result<Box<dyn EntryWriter>, Fault> {
         let writer = self.writer().create(path, metadata).await.map_err(write_fault)?;
+        self.has_new.store(true, Ordering::Relaxed);
         Ok(Box::new(VaultEntryWriter(writer)))
     }
 
     async fn add(&self, path: EntryPath, metadata: EntryMetadata) -> Result<(), Fault> {
-        self.writer().add(path, metadata).await.map_err(write_fault)
+        self.writer().add(path, metadata).await.map_err(write_fault)?;
+        self.has_new.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     async fn keep(&self, path: EntryPath) -> Result<FinishedEntry, Fault> {
-        self.writer().keep(path).await.map_err(write_fault)
+        let kept = self.writer().keep(path).await.map_err(write_fault)?;
+        self.has_new.store(true, Ordering::Relaxed);
+        Ok(kept)
     }
 
     async fn commit(&self, proof: Proof, checkpoint: Option<Bytes>) -> Result<String, Fault> {
@@ -123,19 +173,13 @@ impl EntryStore for VaultEntries {
             entries: stats.entries,
             bytes: stats.bytes,
         };
-        proof::agrees(&proof, stored).map_err(|error| {
-            Fault::new(FaultKind::Conflict, error.to_string()).hint("this is a defect in the plugin: report it to its author")
-        })?;
+        proof::agrees(&proof, stored).map_err(|error| self.refuse(error))?;
         if self.committed().is_empty() {
-            proof::is_expected(&self.template.expect, stored, self.template.parent_bytes).map_err(|error| {
-                let (setting, hint) = error.advice();
-                let mut fault = Fault::new(FaultKind::Conflict, error.to_string()).hint(hint);
-                fault.setting = setting.map(str::to_owned);
-                fault
-            })?;
+            proof::is_expected(&self.template.expect, stored, self.template.parent_bytes).map_err(|error| self.refuse(error))?;
         }
         let record = self.template.record(begin.time, proof, checkpoint.clone());
-        let committed = writer.commit(record).await.map_err(write_fault)?;
+        let committed = self.journal.commit(writer.commit(record)).await.map_err(write_fault)?;
+        self.has_new.store(false, Ordering::Relaxed);
         begin.parent = Some(committed.snapshot.id);
         begin.time = clock::now();
         let id = committed.snapshot.id.to_string();
@@ -166,6 +210,15 @@ impl EntryWriter for VaultEntryWriter {
     async fn finish(self: Box<Self>) -> Result<u64, Fault> {
         self.0.finish().await.map_err(write_fault)
     }
+}
+
+fn is_committed(error: &vault::WriteError) -> bool {
+    matches!(
+        error,
+        vault::WriteError::Cancelled {
+            cause: vault::Cause::Committed
+        }
+    )
 }
 
 /// What a plugin hears of a failure in the vault: `cancelled` where the run has failed elsewhere, the sink's fault where it was that.

@@ -19,7 +19,7 @@ use bulkhead_model::{EntryMetadata, EntryPath, Finding, NodeType, Severity, Time
 use bulkhead_vault::{ObjectId, SnapshotEntry};
 use bytes::Bytes;
 use rustix::{
-    fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags},
+    fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags},
     io::Errno,
 };
 
@@ -28,6 +28,8 @@ const FOLDER: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
+/// A folder that only leads somewhere else.
+const PASSAGE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Something could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +89,10 @@ impl Skipped {
         let finding = |(code, what, count, first): &(&'static str, &'static str, u64, String)| Finding {
             severity: Severity::Warning,
             code: (*code).to_owned(),
-            message: format!("{what} of {count} entries could not be restored (first: {first})"),
+            message: format!(
+                "{what} of {count} {} could not be restored (first: {first})",
+                if *count == 1 { "entry" } else { "entries" }
+            ),
             hint: Some("restore as root, onto a file system that supports it".to_owned()),
             setting: None,
         };
@@ -113,11 +118,8 @@ impl FolderWriter {
         // The operator's own path may be a link to a folder; only what is below is ours.
         let flags = FOLDER.difference(OFlags::NOFOLLOW);
         let root = rustix::fs::open(target, flags, Mode::empty()).map_err(|error| failed("open the folder", error.into()))?;
-        if std::fs::read_dir(target)
-            .map_err(|error| failed("list the folder", error))?
-            .next()
-            .is_some()
-        {
+        // Of the folder that was opened, which is not necessarily the one that has this name by now.
+        if !is_empty(&root).map_err(|error| failed("list the folder", error.into()))? {
             return Err(failed("restore into", io::ErrorKind::DirectoryNotEmpty.into()));
         }
         Ok(Self {
@@ -136,10 +138,9 @@ impl FolderWriter {
     pub(crate) fn enter(&mut self, path: &EntryPath, metadata: EntryMetadata) -> Result<(), FolderError> {
         self.go_to_parent_of(path)?;
         let name = name_of(path);
-        match rustix::fs::mkdirat(self.current(), name, Mode::from_raw_mode(0o700)) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(self.failed("create the folder", path, error)),
-        }
+        // Nothing that we did not make ourselves is ever entered.
+        rustix::fs::mkdirat(self.current(), name, Mode::from_raw_mode(0o700))
+            .map_err(|error| self.failed("create the folder", path, error))?;
         let folder =
             rustix::fs::openat(self.current(), name, FOLDER, Mode::empty()).map_err(|error| self.failed("open the folder", path, error))?;
         self.open.push(OpenFolder {
@@ -275,7 +276,8 @@ impl FolderWriter {
         let mut components: Vec<&[u8]> = first.components().collect();
         let name = components.pop().unwrap_or_default();
         for component in components {
-            folder = rustix::fs::openat(&folder, OsStr::from_bytes(component), FOLDER, Mode::empty())
+            // Not to read it, which the permissions that it has by now may forbid.
+            folder = rustix::fs::openat(&folder, OsStr::from_bytes(component), PASSAGE, Mode::empty())
                 .map_err(|error| self.failed("link", path, error))?;
         }
         rustix::fs::linkat(&folder, OsStr::from_bytes(name), self.current(), name_of(path), AtFlags::empty())
@@ -361,6 +363,15 @@ impl FolderWriter {
             source: error.into(),
         }
     }
+}
+
+fn is_empty(folder: &OwnedFd) -> rustix::io::Result<bool> {
+    for entry in Dir::read_from(folder)? {
+        if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// `u32::MAX` means "don't change" to the operating system.

@@ -101,7 +101,7 @@ async fn make(operation: &Operation, name: &str) -> Result<InitReport, InitVault
         })?;
     let mut replicas = Vec::with_capacity(sinks.further.len());
     for sink in &sinks.further {
-        replicas.push(replicate(&sinks.first, sink).await);
+        replicas.push(replicate(&sinks.first, sink, &operation.cancellation).await);
     }
     Ok(InitReport {
         vault: vault.name.clone(),

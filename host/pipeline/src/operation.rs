@@ -23,6 +23,14 @@ pub struct Operation {
     pub progress: Progress,
 }
 
+/// How work under watch ended.
+pub(crate) enum Ending<T> {
+    /// By itself.
+    Done(T),
+    /// It was interrupted; with its result where it had one within the moment that it was given.
+    Interrupted(Interrupted, Option<T>),
+}
+
 /// An operation was cut short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Interrupted {
@@ -73,6 +81,15 @@ impl Operation {
     /// Carries `work` out until it ends, the operation is cancelled, or `limit` has passed. `work` gets a moment to end by itself, since it sees the
     /// cancellation too, and is dropped then.
     pub(crate) async fn until_interrupted<T>(&self, limit: Option<Duration>, work: impl Future<Output = T>) -> Result<T, Interrupted> {
+        match self.watch(limit, work).await {
+            Ending::Done(result) => Ok(result),
+            // What it came to in its last moment is a consequence of the interruption.
+            Ending::Interrupted(interrupted, _) => Err(interrupted),
+        }
+    }
+
+    /// The same for work whose result may matter even then.
+    pub(crate) async fn watch<T>(&self, limit: Option<Duration>, work: impl Future<Output = T>) -> Ending<T> {
         tokio::pin!(work);
         let deadline = async {
             match limit {
@@ -82,13 +99,11 @@ impl Operation {
         };
         let interrupted = tokio::select! {
             biased;
-            result = &mut work => return Ok(result),
+            result = &mut work => return Ending::Done(result),
             () = self.cancellation.cancelled() => Interrupted::Cancelled,
             () = deadline => Interrupted::WallClock(limit.unwrap_or_default()),
         };
         self.cancellation.cancel();
-        // Its result does not count any more: whether it was committed in this moment, the next listing says.
-        let _ = tokio::time::timeout(GRACE, &mut work).await;
-        Err(interrupted)
+        Ending::Interrupted(interrupted, tokio::time::timeout(GRACE, &mut work).await.ok())
     }
 }

@@ -19,7 +19,7 @@ pub enum ProofError {
     #[error("the source did not see the end of its data: what was stored may be truncated")]
     Incomplete,
     /// Another number of entries.
-    #[error("the source says that it sent {said} entries, but {stored} were stored")]
+    #[error("the source says that it sent {}, but {stored} were stored", entries(*.said))]
     Entries {
         /// The source's number.
         said: u64,
@@ -38,7 +38,7 @@ pub enum ProofError {
     #[error("the source reports: {}", .0.message)]
     Finding(Finding),
     /// Fewer entries than expected.
-    #[error("the snapshot would have {stored} entries, fewer than the {expected} expected")]
+    #[error("the snapshot would have {}, fewer than the {expected} expected", entries(*.stored))]
     FewEntries {
         /// The vault's number.
         stored: u64,
@@ -65,6 +65,10 @@ pub enum ProofError {
         /// The operator's limit.
         allowed: u8,
     },
+}
+
+fn entries(number: u64) -> String {
+    format!("{number} {}", if number == 1 { "entry" } else { "entries" })
 }
 
 impl ProofError {

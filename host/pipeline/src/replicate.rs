@@ -6,6 +6,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bulkhead_model::{Fault, FaultKind};
+use bulkhead_runtime::Cancellation;
 use bulkhead_vault::{ObjectBody, ObjectInfo, ObjectStore as _};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
@@ -36,7 +37,8 @@ pub struct ReplicaReport {
 }
 
 /// Copies what `to` lacks of `from`. One that is empty becomes a replica; one that holds another vault is refused.
-pub(crate) async fn replicate(from: &Arc<SinkStore>, to: &Arc<SinkStore>) -> ReplicaReport {
+/// An interruption leaves it as far as it is.
+pub(crate) async fn replicate(from: &Arc<SinkStore>, to: &Arc<SinkStore>, cancellation: &Cancellation) -> ReplicaReport {
     let mut report = ReplicaReport {
         sink: to.name().to_owned(),
         objects: 0,
@@ -44,7 +46,12 @@ pub(crate) async fn replicate(from: &Arc<SinkStore>, to: &Arc<SinkStore>) -> Rep
         error: None,
         hint: None,
     };
-    if let Err(fault) = copy_missing(from, to, &mut report).await {
+    let copied = tokio::select! {
+        biased;
+        () = cancellation.cancelled() => Err(Fault::new(FaultKind::Cancelled, "interrupted before it was up to date")),
+        copied = copy_missing(from, to, &mut report) => copied,
+    };
+    if let Err(fault) = copied {
         tracing::info!(sink = to.name(), "the replica is not up to date: {fault}");
         report.error = Some(fault.to_string());
         report.hint = fault.hint;

@@ -4,12 +4,13 @@
 //! plugins loaded ─▶ vault opened ─▶ source writes entries ─▶ proof and expectations ─▶ commit ─▶ further sinks
 //! ```
 //!
-//! The first failure ends it, wherever it happens; a run that ends before its commit leaves no snapshot.
+//! The first failure ends it, wherever it happens; a run that ends before its commit leaves no snapshot. What was committed by then (a continuous source
+//! commits as it goes, and a run can be interrupted while its snapshot is copied) is kept in a [`Journal`], so that a failure says what is safe.
 
 use std::{sync::Arc, time::Duration};
 
 use bulkhead_config::Pipeline;
-use bulkhead_model::{Finding, Proof, Timestamp};
+use bulkhead_model::{Finding, Proof, Severity, Timestamp};
 use bulkhead_runtime::{BackupInput, BackupOutcome, Plugin, PluginError, Source};
 use bulkhead_vault::{self as vault, BeginSnapshot, CommittedSnapshot, Hint as _, ReadError, ResolveError, RunStats, Vault, WriteError};
 use serde::Serialize;
@@ -22,12 +23,16 @@ use crate::{
     entries::{RecordTemplate, VaultEntries},
     failure::{Explain, Failure, FailureClass, Site},
     host::{BuildError, pipeline_site},
-    operation::{Interrupted, Operation},
+    journal::Journal,
+    operation::{Ending, Interrupted, Operation},
     proof::{self, ProofError, Stored},
     replicate::{ReplicaReport, replicate},
     setup,
     stored::VaultSnapshot,
 };
+
+/// How long a source may take to say why it gave up an entry. Whatever it still wants of the vault fails by then, so it has nothing else left to do.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// How a run differs from a usual one.
 #[derive(Debug, Clone, Copy, Default)]
@@ -85,7 +90,26 @@ impl RunReport {
     }
 }
 
-/// Why a run failed. Nothing was committed.
+/// A run that failed, and what of it is safe all the same.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct FailedRun {
+    /// Why it failed.
+    #[source]
+    pub error: RunError,
+    /// Snapshots that it had committed by then, oldest first.
+    pub committed: Vec<String>,
+    /// Whether it was cut off in the middle of a commit: only the vault knows how that ended.
+    pub unsure: bool,
+}
+
+impl Explain for FailedRun {
+    fn explain(&self) -> Failure {
+        self.error.explain()
+    }
+}
+
+/// Why a run failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The vault can't be opened, or a sink's plugin can't be used.
@@ -113,7 +137,7 @@ pub enum RunError {
     /// The vault, or a sink under it, failed.
     #[error("the snapshot could not be written")]
     Write {
-        /// The table of the vault's first sink.
+        /// The table of the vault's first sink; of the pipeline where its source asked for something that can't be.
         site: Site,
         /// How.
         source: Box<WriteError>,
@@ -204,27 +228,62 @@ fn class_of_write(error: &WriteError) -> FailureClass {
     }
 }
 
-/// Takes a snapshot of `pipeline`.
-///
-/// # Errors
-/// See [`RunError`]; nothing was committed then. A further sink that failed is in the report.
-pub async fn run(operation: &Operation, pipeline: &Pipeline, options: RunOptions) -> Result<RunReport, RunError> {
-    let limit = setup::limits(&pipeline.limits, setup::source_defaults()).wall_clock;
-    match operation
-        .until_interrupted(Some(limit), take_snapshot(operation, pipeline, options))
-        .await
-    {
-        Ok(result) => result,
-        Err(Interrupted::WallClock(limit)) => Err(RunError::WallClock {
-            site: pipeline_site(pipeline),
-            limit,
-        }),
-        Err(Interrupted::Cancelled) => Err(RunError::Interrupted(Interrupted::Cancelled)),
+/// Whether the source gave up an entry: it then knows better than the vault what went wrong.
+fn was_given_up(error: &WriteError) -> bool {
+    matches!(
+        error,
+        WriteError::Cancelled {
+            cause: vault::Cause::EntryDropped(_) | vault::Cause::CallDropped(_)
+        }
+    )
+}
+
+/// Whether the source asked for something that no vault and no sink could do.
+fn is_the_sources(error: &WriteError) -> bool {
+    match error {
+        WriteError::DuplicateEntry(_)
+        | WriteError::NotAFolder { .. }
+        | WriteError::ReservedPath(_)
+        | WriteError::WrongType { .. }
+        | WriteError::NothingToKeep { .. }
+        | WriteError::TooLate(_)
+        | WriteError::Unfinished(_)
+        | WriteError::TooManyChunks { .. } => true,
+        WriteError::Cancelled {
+            cause: vault::Cause::Failed(error),
+        } => is_the_sources(error),
+        error => was_given_up(error),
     }
 }
 
+/// Takes a snapshot of `pipeline`.
+///
+/// # Errors
+/// See [`FailedRun`]. A further sink that failed, or that an interruption left behind, is in the report.
+pub async fn run(operation: &Operation, pipeline: &Pipeline, options: RunOptions) -> Result<RunReport, FailedRun> {
+    let limit = setup::limits(&pipeline.limits, setup::source_defaults()).wall_clock;
+    let journal = Journal::default();
+    let ending = operation
+        .watch(Some(limit), take_snapshot(operation, pipeline, options, &journal))
+        .await;
+    let error = match ending {
+        Ending::Done(Ok(report)) | Ending::Interrupted(_, Some(Ok(report))) => return Ok(report),
+        Ending::Done(Err(error)) => error,
+        Ending::Interrupted(Interrupted::Cancelled, _) => RunError::Interrupted(Interrupted::Cancelled),
+        Ending::Interrupted(Interrupted::WallClock(limit), _) => RunError::WallClock {
+            site: pipeline_site(pipeline),
+            limit,
+        },
+    };
+    Err(FailedRun {
+        error,
+        committed: journal.committed(),
+        unsure: journal.is_committing(),
+    })
+}
+
 #[tracing::instrument(name = "run", skip_all, fields(pipeline = pipeline.name, plugin = pipeline.plugin))]
-async fn take_snapshot(operation: &Operation, pipeline: &Pipeline, options: RunOptions) -> Result<RunReport, RunError> {
+async fn take_snapshot(operation: &Operation, pipeline: &Pipeline, options: RunOptions, journal: &Journal) -> Result<RunReport, RunError> {
     let clock = Instant::now();
     let started = clock::now();
     operation.progress.phase("opening", None);
@@ -232,8 +291,8 @@ async fn take_snapshot(operation: &Operation, pipeline: &Pipeline, options: RunO
     let (source, plugin) = operation.host.source(&operation.config, pipeline).await?;
     let sinks = operation.sinks(vault_config).await?;
     let vault = operation.open(vault_config, &sinks).await?;
-    let parent = if options.full {
-        None
+    let (parent, without_parent) = if options.full {
+        (None, None)
     } else {
         parent(&vault, pipeline, &vault_site(vault_config)).await?
     };
@@ -246,7 +305,9 @@ async fn take_snapshot(operation: &Operation, pipeline: &Pipeline, options: RunO
         vault,
         sinks,
         parent,
+        without_parent,
         plugin: identity(&plugin),
+        journal: journal.clone(),
     };
     let (outcome, committed, stats) = run.backup(&source).await?;
     let replicas = run.replicate().await;
@@ -259,22 +320,44 @@ struct Parent {
     snapshot: Arc<VaultSnapshot>,
 }
 
-async fn parent(vault: &Vault, pipeline: &Pipeline, site: &Site) -> Result<Option<Parent>, RunError> {
-    let failed = |source| RunError::Parent {
-        site: site.clone(),
-        source: Box::new(source),
+/// The last snapshot, or why it is there but of no use: what was lost of an old snapshot must not keep new ones from being taken.
+async fn parent(vault: &Vault, pipeline: &Pipeline, site: &Site) -> Result<(Option<Parent>, Option<Finding>), RunError> {
+    let error = match find_parent(vault, pipeline).await {
+        Ok(parent) => return Ok((parent, None)),
+        Err(error) => error,
     };
+    if class_of_read(&error) == FailureClass::Damaged {
+        tracing::info!(error = &error as &dyn std::error::Error, "the last snapshot is damaged");
+        return Ok((None, Some(damaged_parent(&error))));
+    }
+    Err(RunError::Parent {
+        site: site.clone(),
+        source: Box::new(error),
+    })
+}
+
+async fn find_parent(vault: &Vault, pipeline: &Pipeline) -> Result<Option<Parent>, ReadError> {
     let info = match vault.resolve("latest", Some(&pipeline.name)).await {
         Ok(info) => info,
         Err(ResolveError::Empty { .. } | ResolveError::NotFound { .. }) => return Ok(None),
-        Err(ResolveError::Read(error)) => return Err(failed(error)),
-        Err(error) => return Err(failed(ReadError::Internal(error.to_string()))),
+        Err(ResolveError::Read(error)) => return Err(error),
+        Err(error) => return Err(ReadError::Internal(error.to_string())),
     };
-    let reader = vault.read(info.id).await.map_err(failed)?;
+    let reader = vault.read(info.id).await?;
     Ok(Some(Parent {
         id: info.id,
-        snapshot: Arc::new(VaultSnapshot::open(reader).await.map_err(failed)?),
+        snapshot: Arc::new(VaultSnapshot::open(reader).await?),
     }))
+}
+
+fn damaged_parent(error: &ReadError) -> Finding {
+    Finding {
+        severity: Severity::Warning,
+        code: "parent-damaged".to_owned(),
+        message: format!("the last snapshot is damaged, so everything was read anew: {error}"),
+        hint: Some("`bulkhead verify --read-data` says what else is damaged".to_owned()),
+        setting: None,
+    }
 }
 
 fn identity(plugin: &Plugin) -> vault::PluginIdentity {
@@ -300,7 +383,10 @@ struct Run<'o> {
     vault: Vault,
     sinks: Sinks,
     parent: Option<Parent>,
+    /// Why there is none, where there should be one.
+    without_parent: Option<Finding>,
     plugin: vault::PluginIdentity,
+    journal: Journal,
 }
 
 impl Run<'_> {
@@ -319,7 +405,7 @@ impl Run<'_> {
             expect: self.pipeline.expect.clone(),
             parent_bytes: self.parent_bytes(),
         };
-        let entries = VaultEntries::begin(self.vault.clone(), begin, template.clone())
+        let entries = VaultEntries::begin(self.vault.clone(), begin, template.clone(), self.journal.clone())
             .await
             .map_err(|error| self.write_error(error))?;
         let entries = Arc::new(entries);
@@ -338,25 +424,28 @@ impl Run<'_> {
         entries: &Arc<VaultEntries>,
         template: &RecordTemplate,
     ) -> Result<(BackupOutcome, Vec<CommittedSnapshot>, RunStats), RunError> {
-        let outcome = self.write(source, entries).await?;
+        let mut outcome = self.write(source, entries).await?;
+        outcome.findings.splice(..0, self.without_parent.clone());
         let writer = entries.writer();
         let stats = writer.stats();
         let mut committed = entries.committed();
         self.believe(&outcome, stats, committed.is_empty())?;
         let unchanged = outcome.checkpoint.is_none() || outcome.checkpoint == entries.last_checkpoint();
-        let nothing_left = !committed.is_empty() && stats.entries == 0 && unchanged;
+        let nothing_left = !committed.is_empty() && !entries.has_new() && unchanged;
         if nothing_left {
             writer.abort().await;
         } else {
             self.operation.progress.phase("committing", None);
             let mut record = template.record(self.started, outcome.proof.clone(), outcome.checkpoint.clone());
             record.findings.clone_from(&outcome.findings);
-            committed.push(writer.commit(record).await.map_err(|error| self.write_error(error))?);
+            let commit = self.journal.commit(writer.commit(record)).await;
+            committed.push(commit.map_err(|error| self.write_error(error))?);
         }
         Ok((outcome, committed, stats))
     }
 
-    /// The source's part. A failure of the vault comes first: what the source then says is its consequence.
+    /// The source's part. A failure of the vault comes first: what the source then says is its consequence. It is the other way round where the vault only
+    /// says that the source gave up an entry.
     async fn write(&self, source: &Source, entries: &Arc<VaultEntries>) -> Result<BackupOutcome, RunError> {
         self.operation.progress.phase("starting the source", None);
         let input = BackupInput {
@@ -364,19 +453,27 @@ impl Run<'_> {
             parent: self.parent.as_ref().map(|parent| parent.snapshot.clone() as _),
         };
         let context = self.operation.context();
-        let backup = source.backup(&context, input);
+        let mut backup = std::pin::pin!(source.backup(&context, input));
         let result = tokio::select! {
             biased;
-            error = entries.failed() => return Err(self.write_error(error)),
-            result = backup => result,
+            error = entries.failed() => {
+                if !was_given_up(&error) {
+                    return Err(self.write_error(error));
+                }
+                match tokio::time::timeout(LAST_WORDS, &mut backup).await {
+                    Ok(Err(reason)) => Err(reason),
+                    _ => return Err(self.write_error(error)),
+                }
+            }
+            result = &mut backup => result,
         };
-        match result {
-            Ok(outcome) => Ok(outcome),
-            Err(error) => Err(RunError::Source {
+        result.map_err(|error| match entries.refused() {
+            Some(refused) => self.unbelievable(refused),
+            None => RunError::Source {
                 site: pipeline_site(self.pipeline),
                 source: Box::new(error),
-            }),
-        }
+            },
+        })
     }
 
     /// Bytes of the last snapshot, where the new one is compared with it.
@@ -400,17 +497,24 @@ impl Run<'_> {
                     Ok(())
                 }
             });
-        believed.map_err(|source| {
-            RunError::Proof(Box::new(UnbelievableSnapshot {
-                site: pipeline_site(self.pipeline),
-                source,
-            }))
-        })
+        believed.map_err(|error| self.unbelievable(error))
+    }
+
+    fn unbelievable(&self, source: ProofError) -> RunError {
+        RunError::Proof(Box::new(UnbelievableSnapshot {
+            site: pipeline_site(self.pipeline),
+            source,
+        }))
     }
 
     fn write_error(&self, error: WriteError) -> RunError {
+        let site = if is_the_sources(&error) {
+            pipeline_site(self.pipeline)
+        } else {
+            self.sinks.first.site().clone()
+        };
         RunError::Write {
-            site: self.sinks.first.site().clone(),
+            site,
             source: Box::new(error),
         }
     }
@@ -419,7 +523,7 @@ impl Run<'_> {
         let mut reports = Vec::with_capacity(self.sinks.further.len());
         for sink in &self.sinks.further {
             self.operation.progress.phase(&format!("copying to {}", sink.name()), None);
-            reports.push(replicate(&self.sinks.first, sink).await);
+            reports.push(replicate(&self.sinks.first, sink, &self.operation.cancellation).await);
         }
         reports
     }

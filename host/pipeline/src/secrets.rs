@@ -5,10 +5,10 @@
 
 use std::{
     ffi::OsString,
-    fmt,
+    fmt, io,
     os::unix::ffi::OsStringExt as _,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{ExitStatus, Stdio},
     sync::Arc,
     time::Duration,
 };
@@ -17,11 +17,14 @@ use async_trait::async_trait;
 use bulkhead_config::SecretSource;
 use bulkhead_model::{Fault, FaultKind};
 use bulkhead_runtime::{SecretBytes, SecretProvider};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::Child;
 use zeroize::Zeroizing;
 
 /// Largest secret: keys and service-account files are a few KiB; more is a wrong path.
 const MAX_SECRET: u64 = 64 * 1024;
+/// So much of what a command complains about is kept, to show its last line.
+const MAX_COMPLAINT: u64 = 4096;
 /// A password manager may ask somebody for a touch; more than that hangs a nightly run.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -198,8 +201,22 @@ async fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretError> {
         source,
     };
     let file = tokio::fs::File::open(path).await.map_err(failed)?;
-    let mut content = Zeroizing::new(Vec::with_capacity(4096));
-    file.take(MAX_SECRET + 1).read_to_end(&mut content).await.map_err(failed)?;
+    read_secret(file).await.map_err(failed)
+}
+
+/// All that comes, but not more than a byte too much. The buffer never grows: what a growing one leaves behind would not be wiped.
+async fn read_secret(reader: impl AsyncRead + Unpin) -> io::Result<Zeroizing<Vec<u8>>> {
+    const ROOM: usize = MAX_SECRET as usize + 1;
+    let mut content = Zeroizing::new(vec![0; ROOM]);
+    let mut reader = reader.take(ROOM as u64);
+    let mut filled = 0;
+    while filled < ROOM {
+        match reader.read(&mut content[filled..]).await? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    content.truncate(filled);
     Ok(content)
 }
 
@@ -209,7 +226,7 @@ async fn run_command(words: &[String]) -> Result<Zeroizing<Vec<u8>>, SecretError
         program: program.clone(),
         source,
     };
-    let child = tokio::process::Command::new(&program)
+    let mut child = tokio::process::Command::new(&program)
         .args(words.get(1..).unwrap_or_default())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -217,24 +234,35 @@ async fn run_command(words: &[String]) -> Result<Zeroizing<Vec<u8>>, SecretError
         .kill_on_drop(true)
         .spawn()
         .map_err(failed)?;
-    let output = tokio::time::timeout(COMMAND_TIMEOUT, child.wait_with_output())
-        .await
+    let finished = tokio::time::timeout(COMMAND_TIMEOUT, finish(&mut child)).await;
+    let (secret, complaint, status) = finished
         .map_err(|_| SecretError::CommandTimedOut { program: program.clone() })?
         .map_err(failed)?;
-    if !output.status.success() {
-        let stderr = String::from_utf8_lossy(&output.stderr)
-            .trim()
-            .lines()
-            .last()
-            .unwrap_or_default()
-            .to_owned();
-        return Err(SecretError::CommandFailed {
-            program,
-            status: output.status,
-            stderr,
-        });
+    // One that printed too much was cut off, and its status says no more than that.
+    if status.success() || secret.len() as u64 > MAX_SECRET {
+        return Ok(secret);
     }
-    Ok(Zeroizing::new(output.stdout))
+    let complaint = String::from_utf8_lossy(&complaint);
+    Err(SecretError::CommandFailed {
+        program,
+        status,
+        stderr: complaint.trim().lines().last().unwrap_or_default().to_owned(),
+    })
+}
+
+/// What a command prints, the beginning of what it complains about, and how it ended.
+async fn finish(child: &mut Child) -> io::Result<(Zeroizing<Vec<u8>>, Vec<u8>, ExitStatus)> {
+    let (Some(stdout), Some(mut stderr)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(io::ErrorKind::BrokenPipe.into());
+    };
+    let complaint = async {
+        let mut beginning = Vec::new();
+        (&mut stderr).take(MAX_COMPLAINT).read_to_end(&mut beginning).await?;
+        tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await?;
+        Ok(beginning)
+    };
+    let (secret, complaint) = tokio::try_join!(read_secret(stdout), complaint)?;
+    Ok((secret, complaint, child.wait().await?))
 }
 
 fn without_newline(secret: &[u8]) -> &[u8] {
@@ -284,6 +312,15 @@ mod tests {
         let error = secrets().password(&command("echo locked >&2; exit 3")).await.unwrap_err();
         assert!(error.to_string().ends_with("(exit status: 3): locked"), "{error}");
         assert!(matches!(secrets().password(&command("")).await.unwrap_err(), SecretError::Empty(_)));
+    }
+
+    #[tokio::test]
+    async fn a_command_that_prints_without_end_is_cut_off() {
+        let endless = SecretSource::Command(vec!["yes".into()]);
+        assert!(matches!(secrets().password(&endless).await.unwrap_err(), SecretError::TooLong(_)));
+        let loud = "yes complaint | head -c 1000000 >&2; echo hunter2";
+        let loud = SecretSource::Command(vec!["sh".into(), "-c".into(), loud.into()]);
+        assert_eq!(secrets().password(&loud).await.unwrap().as_slice(), b"hunter2");
     }
 
     #[tokio::test]

@@ -65,7 +65,8 @@ impl ObjectStore for SinkStore {
     }
 
     async fn put(&self, key: &str, body: ObjectBody, if_absent: bool) -> Result<(), Fault> {
-        if let Some(throttle) = &self.throttle {
+        // A lock that waits behind gigabytes of packs goes stale, and others would take the run for dead.
+        if let Some(throttle) = self.throttle.as_ref().filter(|_| !key.starts_with("locks/")) {
             throttle.pass(body.size()).await;
         }
         let body = bulkhead_runtime::ObjectBody {

@@ -38,10 +38,14 @@ pub struct Damage {
 pub struct VaultVerification {
     /// The vault.
     pub vault: String,
+    /// The sink that was read.
+    pub sink: String,
     /// Whether every pack was read.
     pub read_data: bool,
     /// Damage; nothing is good.
     pub damage: Vec<Damage>,
+    /// Further damage, left out because there is so much.
+    pub further_damage: u64,
     /// Snapshots checked.
     pub snapshots: u64,
     /// Packs that the index names.
@@ -135,19 +139,27 @@ impl VerifyProgress for Watched {
     }
 }
 
-/// Checks the vault called `name`; with `read_data` every byte of it.
+/// Checks the vault called `name`; with `read_data` every byte of it. Of several sinks the first, or the one called `sink`: they are replicas, and each can
+/// be damaged for itself.
 ///
 /// # Errors
 /// When the check could not be made; damage is in the report.
-pub async fn verify_vault(operation: &Operation, name: &str, read_data: bool) -> Result<VaultVerification, VerifyError> {
-    operation.until_interrupted(None, check_vault(operation, name, read_data)).await?
+pub async fn verify_vault(
+    operation: &Operation,
+    name: &str,
+    sink: Option<&str>,
+    read_data: bool,
+) -> Result<VaultVerification, VerifyError> {
+    operation
+        .until_interrupted(None, check_vault(operation, name, sink, read_data))
+        .await?
 }
 
 #[tracing::instrument(name = "verify", skip(operation))]
-async fn check_vault(operation: &Operation, name: &str, read_data: bool) -> Result<VaultVerification, VerifyError> {
+async fn check_vault(operation: &Operation, name: &str, sink: Option<&str>, read_data: bool) -> Result<VaultVerification, VerifyError> {
     let config = operation.vault_named(name)?;
-    let sinks = operation.sinks(config).await?;
-    let vault = operation.open(config, &sinks).await?;
+    let store = operation.sink_of(config, sink).await?;
+    let vault = operation.open_on(config, &store).await?;
     let progress = Arc::new(Watched(operation.progress.clone()));
     let report = vault
         .verify(VerifyOptions { read_data }, progress)
@@ -164,8 +176,10 @@ async fn check_vault(operation: &Operation, name: &str, read_data: bool) -> Resu
     });
     Ok(VaultVerification {
         vault: name.to_owned(),
+        sink: store.name().to_owned(),
         read_data,
         damage: damage.collect(),
+        further_damage: report.further_problems,
         snapshots: report.snapshots,
         packs: report.packs,
         bytes_read: report.bytes_read,
@@ -173,20 +187,32 @@ async fn check_vault(operation: &Operation, name: &str, read_data: bool) -> Resu
     })
 }
 
-/// Lets the plugin of `pipeline` look at the snapshot that `selector` names.
+/// Lets the plugin of `pipeline` look at the snapshot that `selector` names, as it is on the first sink, or on the one called `sink`.
 ///
 /// # Errors
 /// When that could not be done; what the plugin found is in the report.
-pub async fn verify_snapshot(operation: &Operation, pipeline: &Pipeline, selector: &str) -> Result<SnapshotVerification, VerifyError> {
+pub async fn verify_snapshot(
+    operation: &Operation,
+    pipeline: &Pipeline,
+    sink: Option<&str>,
+    selector: &str,
+) -> Result<SnapshotVerification, VerifyError> {
     operation
-        .until_interrupted(None, check_snapshot(operation, pipeline, selector))
+        .until_interrupted(None, check_snapshot(operation, pipeline, sink, selector))
         .await?
 }
 
 #[tracing::instrument(name = "verify", skip_all, fields(pipeline = pipeline.name, plugin = pipeline.plugin))]
-async fn check_snapshot(operation: &Operation, pipeline: &Pipeline, selector: &str) -> Result<SnapshotVerification, VerifyError> {
+async fn check_snapshot(
+    operation: &Operation,
+    pipeline: &Pipeline,
+    sink: Option<&str>,
+    selector: &str,
+) -> Result<SnapshotVerification, VerifyError> {
     let (source, plugin) = operation.host.source(&operation.config, pipeline).await?;
-    let vault = operation.open_named(&pipeline.vault).await?;
+    let vault = operation.vault_named(&pipeline.vault)?;
+    let store = operation.sink_of(vault, sink).await?;
+    let vault = operation.open_on(vault, &store).await?;
     let info = browse::resolve(&vault, selector, Some(&pipeline.name)).await?;
     let findings = if plugin.description().operations.contains(bulkhead_runtime::Operation::Verify) {
         operation.progress.phase(&format!("verifying {}", &info.id.to_string()[..8]), None);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::world::{World, assert_told};
 
 /// The largest pack below `data/`: one with content of entries.
-fn largest_pack(vault: &Path) -> PathBuf {
+pub(crate) fn largest_pack(vault: &Path) -> PathBuf {
     let folders = std::fs::read_dir(vault.join("data")).unwrap().map(|entry| entry.unwrap().path());
     let packs = folders.flat_map(|folder| {
         std::fs::read_dir(folder)
@@ -16,7 +16,7 @@ fn largest_pack(vault: &Path) -> PathBuf {
     packs.max_by_key(|pack| std::fs::metadata(pack).unwrap().len()).unwrap()
 }
 
-fn change(file: &Path, alter: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn change(file: &Path, alter: impl FnOnce(&mut Vec<u8>)) {
     let mut content = std::fs::read(file).unwrap();
     alter(&mut content);
     std::fs::write(file, content).unwrap();

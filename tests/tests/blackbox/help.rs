@@ -3,7 +3,7 @@
 use bulkhead_test_support::Bulkhead;
 
 /// Every command.
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "",
     "init",
     "check",
@@ -11,6 +11,7 @@ const COMMANDS: [&str; 12] = [
     "run",
     "snapshots",
     "ls",
+    "browse",
     "dump",
     "restore",
     "verify",

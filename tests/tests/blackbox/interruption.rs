@@ -12,25 +12,35 @@ use crate::world::{World, assert_told};
 /// A run that would take minutes: it hangs after some megabytes have been written.
 const ENDLESS: &str = "limits = { wall-clock = \"5 min\" }";
 
-/// Waits until the run has stored something beyond what was there.
-fn wait_until_it_stores(world: &World, child: &mut Child) {
-    let begin = Instant::now();
-    let objects = || std::fs::read_dir(world.bulkhead().vault().join("locks")).unwrap().count();
-    while objects() == 0 {
-        assert!(child.try_wait().unwrap().is_none(), "the run ended by itself");
-        assert!(begin.elapsed() < Duration::from_secs(20), "the run never began");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    // Some way into the run.
-    std::thread::sleep(Duration::from_millis(300));
-}
-
+/// A run of the pipeline `bad` whose source goes wrong now.
 fn spawn(world: &World) -> Child {
-    let mut command = world.bulkhead().command(["run", "bad"]);
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    spawn_until(world, &["run", "bad"], "going wrong now")
 }
 
-fn outcome(mut child: Child) -> Outcome {
+/// A command whose plugin has just logged `words`.
+pub(crate) fn spawn_until(world: &World, arguments: &[&str], words: &str) -> Child {
+    let mut command = world.bulkhead().command(arguments);
+    command
+        .env("BULKHEAD_LOG", "bulkhead::plugin=info")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let stderr = child.stderr.as_mut().unwrap();
+    let mut line = Vec::new();
+    while !(line.ends_with(b"\n") && String::from_utf8_lossy(&line).contains(words)) {
+        let mut byte = [0];
+        assert_eq!(
+            stderr.read(&mut byte).unwrap(),
+            1,
+            "the run ended by itself: {}",
+            String::from_utf8_lossy(&line)
+        );
+        line.push(byte[0]);
+    }
+    child
+}
+
+pub(crate) fn outcome(mut child: Child) -> Outcome {
     let mut stdout = String::new();
     let mut stderr = String::new();
     child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
@@ -47,8 +57,7 @@ fn an_interrupt_ends_a_run_within_a_second_and_cleans_up() {
     for (name, behaviour) in [("hanging", "hang"), ("looping", "loop-forever")] {
         let world = World::with_a_snapshot();
         world.configure_misbehaviour(behaviour, ENDLESS);
-        let mut child = spawn(&world);
-        wait_until_it_stores(&world, &mut child);
+        let child = spawn(&world);
         let begin = Instant::now();
         signal::interrupt(&child).unwrap();
         let outcome = outcome(child);
@@ -70,7 +79,6 @@ fn a_killed_run_leaves_a_vault_that_works() {
     let world = World::with_a_snapshot();
     world.configure_misbehaviour("hang", ENDLESS);
     let mut child = spawn(&world);
-    wait_until_it_stores(&world, &mut child);
     child.kill().unwrap();
     child.wait().unwrap();
     // Its lock is still there, and must not keep a later run from working.

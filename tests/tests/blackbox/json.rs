@@ -32,6 +32,7 @@ fn documents_of_all_commands() {
     assert_shape(&world, "run", &["run", "good"]);
     assert_shape(&world, "snapshots", &["snapshots"]);
     assert_shape(&world, "ls", &["ls", "good"]);
+    assert_shape(&world, "browse", &["browse", "good", "data/00000000"]);
     assert_shape(&world, "plan", &["plan"]);
     assert_shape(&world, "check", &["check"]);
     assert_shape(&world, "verify", &["verify", "good", "--read-data"]);

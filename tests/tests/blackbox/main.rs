@@ -4,18 +4,22 @@
 //! assertion that what was there before still restores.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod commits;
 mod configuration;
 mod credentials;
 mod damage;
 mod demo;
+mod disk;
 mod etcd;
 mod etcd_failures;
 mod help;
 mod interruption;
 mod json;
+mod output;
 mod plugins;
 mod postgres;
 mod redis;
 mod restic;
 mod sinks;
+mod verification;
 mod world;

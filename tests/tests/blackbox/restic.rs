@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use bulkhead_test_support::Tree;
+use bulkhead_test_support::restic::Restic;
+use bulkhead_test_support::{Bulkhead, Tree, run};
 
-use crate::world::World;
+use crate::world::{World, plugin_section};
 
 #[test]
 fn restic_lists_a_snapshot_with_its_pipeline_as_path_and_tag() {
@@ -72,4 +73,38 @@ fn a_restic_prune_beside_it_leaves_what_bulkhead_can_read() {
     let contents: BTreeMap<_, _> = Tree::of(&world.folder().join("after")).unwrap().contents();
     assert_eq!(contents.len(), 3);
     world.succeed(&["verify", "good", "--read-data"]);
+}
+
+#[test]
+fn a_repository_that_restic_made_is_a_vault_and_its_snapshots_are_snapshots() {
+    let bulkhead = Bulkhead::new().unwrap();
+    let restic = Restic::new(bulkhead.vault(), bulkhead.vault_password_file()).unwrap();
+    restic.run(["init"]).unwrap();
+    let files = bulkhead.scratch().folder("files/below").unwrap();
+    std::fs::write(files.join("a"), b"written by restic").unwrap();
+    std::os::unix::fs::symlink("a", files.join("link")).unwrap();
+    let mut backup = restic.command(["backup", "files", "--tag", "bulkhead", "--tag", "pipeline:good"]);
+    run(backup.current_dir(bulkhead.scratch().path())).unwrap();
+    bulkhead
+        .configure(&format!(
+            "{}\n[pipeline.good]\nplugin = \"misbehaving-source\"\nvault = \"main\"\n",
+            plugin_section("misbehaving-source")
+        ))
+        .unwrap();
+    let succeed = |arguments: &[&str]| {
+        let outcome = bulkhead.run(arguments).unwrap();
+        assert_eq!(outcome.code, Some(0), "{arguments:?}: {}", outcome.stderr);
+        outcome.stdout
+    };
+    succeed(&["check"]);
+    let listed: serde_json::Value = serde_json::from_str(&succeed(&["snapshots", "--json"])).unwrap();
+    assert_eq!(listed["snapshots"][0]["proof"], serde_json::Value::Null);
+    assert!(succeed(&["ls", "good"]).lines().any(|line| line == "files/below/link"));
+    succeed(&["restore", "good", "--into", "restored"]);
+    let restored = Tree::of(&bulkhead.scratch().join("restored/files")).unwrap();
+    assert_eq!(restored, Tree::of(&bulkhead.scratch().join("files")).unwrap());
+    succeed(&["verify", "good", "--vault-only", "--read-data"]);
+    succeed(&["run", "good"]);
+    succeed(&["verify", "good", "--read-data"]);
+    restic.check().unwrap();
 }

@@ -7,7 +7,7 @@ use bulkhead_test_support::restic::Restic;
 use bulkhead_test_support::{Bulkhead, Outcome, Tree, plugins};
 
 /// The pipeline that every world starts with: three entries, whose content its `seed` determines.
-const GOOD: &str = r#"
+pub(crate) const GOOD: &str = r#"
 [pipeline.good]
 plugin = "misbehaving-source"
 vault = "main"
@@ -187,7 +187,7 @@ const VARYING: &[(&str, &str)] = &[
         r"(the run was cancelled: )?storing \x22(data/\[xx\]|index|locks)/\[sha256\]\x22",
         "storing \"[object]\"",
     ),
-    (r"(storing \x22\[object\]\x22 in sink `disk`)\n  = cause: ", "$1: "),
+    (r"(storing \x22\[object\]\x22 in sink `disk`)\n +=\x20cause: ", "$1: "),
     (r"`root:(data/\[xx\]|index)/", "`root:[object]/"),
     (r"it has \d+ bytes instead of \d+", "it has [number] bytes instead of [number]"),
     (r"\b[0-9a-f]{8}\b", "[id]"),
@@ -196,7 +196,9 @@ const VARYING: &[(&str, &str)] = &[
         "[time]",
     ),
     (r"\b\d+(\.\d+)? ?[kKMGT]i?B/s", "[rate]"),
-    (r"\b\d+(\.\d+)? [KM]iB read\b", "[size] read"),
+    (r"\b\d+(\.\d+)? [KM]?i?B read\b", "[size] read"),
+    (r"\(\d+(\.\d+)? [KM]?i?B stored\)", "([size] stored)"),
+    (r"\b\d+(\.\d+)?s \(\[rate\]\)", "[duration] ([rate])"),
     (r"\b\d+(\.\d+)? (ms|s|min)\b", "[duration]"),
     (r"127\.0\.0\.1:\d+", "127.0.0.1:[port]"),
     (r"\b[0-9A-F]+/[0-9A-F]{6,8}\b", "[lsn]"),

@@ -9,7 +9,7 @@ use crate::{
     commands::print_findings,
     error::CommandError,
     exit::Exit,
-    output::{Mark, ProgressDisplay},
+    output::{Mark, ProgressDisplay, counted},
     session::{Session, selected},
 };
 
@@ -34,7 +34,9 @@ pub(crate) async fn check(arguments: &CheckArguments, session: &Session) -> Resu
     let display = ProgressDisplay::start(&session.output, "check", &operation.progress);
     let report = pipeline::check(&operation, &pipelines).await;
     drop(display);
-    let Ok(report) = report else { return Ok(Exit::Cancelled) };
+    let Ok(report) = report else {
+        return Err(CommandError::interrupted());
+    };
     let exit = if report.has_errors() { Exit::Findings } else { Exit::Ok };
     if session.output.is_json() {
         session.output.document("check", &report);
@@ -46,7 +48,11 @@ pub(crate) async fn check(arguments: &CheckArguments, session: &Session) -> Resu
     }
     let (errors, warnings) = (report.count(Severity::Error), report.count(Severity::Warning));
     if errors + warnings > 0 {
-        session.output.note(&format!("{errors} errors, {warnings} warnings"));
+        session.output.note(&format!(
+            "{}, {}",
+            counted(errors as u64, "error", "errors"),
+            counted(warnings as u64, "warning", "warnings")
+        ));
     }
     Ok(exit)
 }

@@ -56,12 +56,8 @@ pub(crate) async fn dump(arguments: &DumpArguments, session: &Session) -> Result
             Ok(()) => {}
             // `| head` has seen enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Exit::Ok),
-            Err(error) => return Err(CommandError::system("write to standard output", &error)),
+            Err(error) => return Err(CommandError::output(&error)),
         }
     }
-    session
-        .output
-        .flush()
-        .map_err(|error| CommandError::system("write to standard output", &error))?;
     Ok(Exit::Ok)
 }

@@ -79,7 +79,7 @@ fn print(report: &pipeline::InitReport, session: &Session) {
     for replica in &report.replicas {
         match &replica.error {
             None => output.line(&format!("     and on sink {}", replica.sink)),
-            Some(error) => output.note(&format!("warning: sink {} is not ready: {error}", replica.sink)),
+            Some(error) => output.warn(&format!("warning: sink {} is not ready: {error}", replica.sink)),
         }
     }
     output.note("     keep its password in a second place: without it nobody can read what is in it");

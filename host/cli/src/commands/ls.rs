@@ -47,9 +47,6 @@ pub(crate) async fn ls(arguments: &LsArguments, session: &Session) -> Result<Exi
     let mut listing = snapshot.list(&path).await.map_err(failed)?;
     let mut entries = Vec::new();
     while let Some(entry) = listing.next().await.map_err(failed)? {
-        if session.cancellation.is_cancelled() {
-            return Ok(Exit::Cancelled);
-        }
         if session.output.is_json() {
             entries.push(entry);
         } else {

@@ -1,10 +1,12 @@
 //! The commands: one file each, with its arguments, what it does and what it prints.
 
+pub(crate) mod browse;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod dump;
 pub(crate) mod init;
 pub(crate) mod ls;
+pub(crate) mod man;
 pub(crate) mod plan;
 pub(crate) mod plugin;
 pub(crate) mod restore;
@@ -36,11 +38,13 @@ pub(crate) async fn dispatch(command: Command, session: &Session) -> Result<Exit
         Command::Run(arguments) => run::run(&arguments, session).await,
         Command::Snapshots(arguments) => snapshots::snapshots(&arguments, session).await,
         Command::Ls(arguments) => ls::ls(&arguments, session).await,
+        Command::Browse(arguments) => browse::browse(&arguments, session).await,
         Command::Dump(arguments) => dump::dump(&arguments, session).await,
         Command::Restore(arguments) => restore::restore(&arguments, session).await,
         Command::Verify(arguments) => verify::verify(&arguments, session).await,
         Command::Plugin(command) => plugin::plugin(&command, session).await,
-        Command::Completions(arguments) => completions::completions(&arguments),
+        Command::Man(arguments) => man::man(&arguments, session),
+        Command::Completions(arguments) => completions::completions(&arguments, session),
     }
 }
 
@@ -57,7 +61,7 @@ fn short(id: &str) -> &str {
     id.get(..8).unwrap_or(id)
 }
 
-/// Prints findings to stderr, each with the line of the TOML that it is about.
+/// Prints findings to stderr (errors even with `--quiet`), each with the line of the TOML that it is about.
 fn print_findings(findings: &[Finding], site: Option<&Site>, config: &Config, output: &Output) {
     for finding in findings {
         let failure = Failure {
@@ -74,11 +78,15 @@ fn print_findings(findings: &[Finding], site: Option<&Site>, config: &Config, ou
             Severity::Warning => DiagnosticLevel::Warning,
             Severity::Error => DiagnosticLevel::Error,
         };
-        if failure.site.is_some() {
-            output.note(&render_failure(&failure, Some(config), level, output.error_style(), output.width()));
+        let text = if failure.site.is_some() {
+            render_failure(&failure, Some(config), level, output.error_style(), output.width())
         } else {
             let hint = finding.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
-            output.note(&format!("{}: {}{hint}", severity_word(finding.severity), finding.message));
+            format!("{}: {}{hint}", severity_word(finding.severity), finding.message)
+        };
+        match finding.severity {
+            Severity::Error => output.warn(&text),
+            Severity::Warning | Severity::Info => output.note(&text),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     commands::{entry_path, print_findings, short},
     error::CommandError,
     exit::Exit,
-    output::{Mark, ProgressDisplay, bytes, count, duration, rate},
+    output::{Mark, ProgressDisplay, bytes, counted, duration, rate},
     session::{Session, one_pipeline, unknown},
 };
 
@@ -94,7 +94,7 @@ pub(crate) async fn restore(arguments: &RestoreArguments, session: &Session) -> 
 fn print(report: &RestoreReport, session: &Session) {
     let output = &session.output;
     output.line(&format!(
-        "{} {}  snapshot {}  {} entries, {}, into {} in {} ({})",
+        "{} {}  snapshot {}  {}, {}, into {} in {} ({})",
         if report.is_good() {
             output.mark(Mark::Good, "restored")
         } else {
@@ -102,7 +102,7 @@ fn print(report: &RestoreReport, session: &Session) {
         },
         output.mark(Mark::Strong, &report.pipeline),
         short(&report.snapshot),
-        count(report.entries),
+        counted(report.entries, "entry", "entries"),
         bytes(report.bytes),
         report.target,
         duration(Duration::from_secs_f64(report.seconds)),

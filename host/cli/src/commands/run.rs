@@ -1,17 +1,17 @@
 //! `bulkhead run`
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bulkhead_config::{Config, Pipeline};
 use bulkhead_pipeline as pipeline;
-use bulkhead_pipeline::{Operation, RunOptions, RunReport};
+use bulkhead_pipeline::{FailedRun, Operation, RunOptions, RunReport};
 use clap::Args;
 
 use crate::{
     commands::{print_findings, short},
     error::CommandError,
     exit::Exit,
-    output::{Mark, Output, ProgressDisplay, bytes, count, duration, rate},
+    output::{Mark, Output, ProgressDisplay, bytes, counted, duration, rate},
     session::{Session, selected},
 };
 
@@ -61,7 +61,6 @@ pub(crate) async fn run(arguments: &RunArguments, session: &Session) -> Result<E
             };
             let mut document = error.to_json();
             document["pipeline"] = pipeline.name.clone().into();
-            document["class"] = "cancelled".into();
             documents.push(document);
             if !session.output.is_json() {
                 session.output.complain(&error);
@@ -76,14 +75,17 @@ pub(crate) async fn run(arguments: &RunArguments, session: &Session) -> Result<E
                     print(&report, &config, pipeline, &session.output);
                 }
             }
-            Err(error) => {
+            Err(failed) => {
+                let error = CommandError::operation(&failed, &config);
                 exit = exit.and(error.exit());
                 let mut document = error.to_json();
                 document["pipeline"] = pipeline.name.clone().into();
+                document["committed"] = failed.committed.clone().into();
+                document["commit-unknown"] = failed.unsure.into();
                 documents.push(document);
                 if !session.output.is_json() {
                     session.output.complain(&error);
-                    session.output.note(&format!("{} failed: no snapshot was committed", pipeline.name));
+                    session.output.warn(&what_is_safe(&failed, &pipeline.name));
                 }
             }
         }
@@ -94,12 +96,32 @@ pub(crate) async fn run(arguments: &RunArguments, session: &Session) -> Result<E
     Ok(exit)
 }
 
-async fn run_one(operation: &Operation, pipeline: &Pipeline, options: RunOptions, session: &Session) -> Result<RunReport, CommandError> {
-    let config: &Arc<Config> = &operation.config;
+/// What a failed run leaves in the vault.
+fn what_is_safe(failed: &FailedRun, pipeline: &str) -> String {
+    let committed: Vec<&str> = failed.committed.iter().map(|id| short(id)).collect();
+    let before = match committed[..] {
+        [] => String::new(),
+        [one] => format!("; snapshot {one} was committed before"),
+        _ => format!(
+            "; {} snapshots were committed before, the last is {}",
+            committed.len(),
+            committed[committed.len() - 1]
+        ),
+    };
+    if failed.unsure {
+        format!("{pipeline} was cut off while it committed: `bulkhead snapshots {pipeline}` says whether the snapshot is there{before}")
+    } else if committed.is_empty() {
+        format!("{pipeline} failed: no snapshot was committed")
+    } else {
+        format!("{pipeline} failed{before}")
+    }
+}
+
+async fn run_one(operation: &Operation, pipeline: &Pipeline, options: RunOptions, session: &Session) -> Result<RunReport, FailedRun> {
     let display = ProgressDisplay::start(&session.output, &pipeline.name, &operation.progress);
     let result = pipeline::run(operation, pipeline, options).await;
     drop(display);
-    result.map_err(|error| CommandError::operation(&error, config))
+    result
 }
 
 #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
@@ -107,13 +129,14 @@ fn print(report: &RunReport, config: &Config, pipeline: &Pipeline, output: &Outp
     let elapsed = Duration::from_secs_f64(report.seconds);
     let speed = rate(report.bytes as f64 / report.seconds.max(0.001));
     output.line(&format!(
-        "{} {}  snapshot {}  {} entries, {}, {} new, in {} ({speed})",
+        "{} {}  snapshot {}  {}, {}, {} new ({} stored), in {} ({speed})",
         output.mark(Mark::Good, "saved"),
         output.mark(Mark::Strong, &report.pipeline),
         short(&report.snapshot),
-        count(report.entries),
+        counted(report.entries, "entry", "entries"),
         bytes(report.bytes),
         bytes(report.added_bytes),
+        bytes(report.stored_bytes),
         duration(elapsed),
     ));
     for fact in &report.proof.facts {
@@ -123,14 +146,14 @@ fn print(report: &RunReport, config: &Config, pipeline: &Pipeline, output: &Outp
     for replica in &report.replicas {
         match &replica.error {
             None => output.line(&format!(
-                "      copied to {}: {} objects, {}",
+                "      copied to {}: {}, {}",
                 replica.sink,
-                count(replica.objects),
+                counted(replica.objects, "object", "objects"),
                 bytes(replica.bytes)
             )),
             Some(error) => {
                 let hint = replica.hint.as_ref().map(|hint| format!("\n  help: {hint}")).unwrap_or_default();
-                output.note(&format!("error: the sink {} is not up to date: {error}{hint}\n  the snapshot is safe on the first sink; the next run tries again", replica.sink));
+                output.warn(&format!("error: the sink {} is not up to date: {error}{hint}\n  the snapshot is safe on the first sink; the next run tries again", replica.sink));
             }
         }
     }

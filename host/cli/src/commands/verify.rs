@@ -4,25 +4,25 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use bulkhead_config::{Config, Pipeline};
 use bulkhead_pipeline as pipeline;
-use bulkhead_pipeline::{Operation, SnapshotVerification, VaultVerification, VerifyError};
+use bulkhead_pipeline::{Explain, Operation, SnapshotError, SnapshotVerification, VaultVerification, VerifyError};
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     commands::{print_findings, short},
     error::CommandError,
     exit::Exit,
-    output::{Mark, Output, ProgressDisplay, bytes, count, local_time},
-    session::{Session, selected},
+    output::{Mark, Output, ProgressDisplay, bytes, counted, local_time},
+    session::{Session, selected, unknown},
 };
 
 /// Check that what is stored is whole, and makes sense to its plugin
 ///
 /// First each vault: every snapshot's tree, every object that it refers to; with --read-data every byte. Then each pipeline's plugin looks at its latest
-/// snapshot: checksums, end markers, counts.
+/// snapshot: checksums, end markers, counts. What can't be looked at is told, and the rest is looked at all the same; damage decides the exit code.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  bulkhead verify\n  bulkhead verify shop --read-data\n  bulkhead verify shop --snapshot 3f2a91c4\n  bulkhead verify shop --all-snapshots"
+    after_help = "Examples:\n  bulkhead verify\n  bulkhead verify shop --read-data\n  bulkhead verify shop --snapshot 3f2a91c4\n  bulkhead verify shop --sink offsite --read-data     the replica there\n  bulkhead verify shop --all-snapshots"
 )]
 pub(crate) struct VerifyArguments {
     /// Pipelines whose vaults and snapshots to verify; all of them by default
@@ -32,6 +32,10 @@ pub(crate) struct VerifyArguments {
     /// Read every byte of the vaults
     #[arg(long)]
     read_data: bool,
+
+    /// Read from this sink, one of the vault's; the first one by default
+    #[arg(long, value_name = "NAME")]
+    sink: Option<String>,
 
     /// Let the plugin look at this snapshot
     #[arg(long, value_name = "ID", default_value = "latest")]
@@ -49,23 +53,26 @@ pub(crate) struct VerifyArguments {
 pub(crate) async fn verify(arguments: &VerifyArguments, session: &Session) -> Result<Exit, CommandError> {
     let config = session.config()?;
     let pipelines = selected(&config, &arguments.pipelines)?;
+    let vaults: BTreeSet<&str> = pipelines.iter().map(|pipeline| pipeline.vault.as_str()).collect();
+    check_sink(arguments, &config, &vaults)?;
     let mut verification = Verification {
         operation: session.operation(&config)?,
         config: &config,
+        arguments,
         output: &session.output,
         exit: Exit::Ok,
+        unusable: BTreeSet::new(),
         vaults: Vec::new(),
         snapshots: Vec::new(),
     };
-    let vaults: BTreeSet<&str> = pipelines.iter().map(|pipeline| pipeline.vault.as_str()).collect();
     for vault in vaults {
-        verification.vault(vault, arguments.read_data).await?;
+        if !session.cancellation.is_cancelled() {
+            verification.vault(vault).await;
+        }
     }
-    if !arguments.vault_only {
-        for pipeline in pipelines {
-            for snapshot in verification.chosen(pipeline, arguments).await? {
-                verification.snapshot(pipeline, &snapshot).await?;
-            }
+    for pipeline in pipelines.into_iter().filter(|_| !arguments.vault_only) {
+        if !session.cancellation.is_cancelled() && !verification.unusable.contains(&pipeline.vault) {
+            verification.pipeline(pipeline).await;
         }
     }
     if session.output.is_json() {
@@ -77,71 +84,135 @@ pub(crate) async fn verify(arguments: &VerifyArguments, session: &Session) -> Re
     Ok(verification.exit)
 }
 
+/// A sink to read from has to be one of every vault that is read.
+fn check_sink(arguments: &VerifyArguments, config: &Config, vaults: &BTreeSet<&str>) -> Result<(), CommandError> {
+    let Some(sink) = &arguments.sink else { return Ok(()) };
+    if config.sink(sink).is_none() {
+        return Err(unknown("sink", sink, config.sinks.iter().map(|sink| sink.name.as_str())));
+    }
+    let lacks_it = |name: &&&str| !config.vault(name).is_some_and(|vault| vault.sinks.contains(sink));
+    match vaults.iter().find(lacks_it) {
+        Some(vault) => Err(CommandError::usage(
+            format!("the vault `{vault}` is not on the sink `{sink}`"),
+            "name the pipelines whose vault is on it",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Goes on after a failure: one vault that can't be opened says nothing about the next.
 struct Verification<'s> {
     operation: Operation,
     config: &'s Arc<Config>,
+    arguments: &'s VerifyArguments,
     output: &'s Output,
     exit: Exit,
-    vaults: Vec<VaultVerification>,
-    snapshots: Vec<SnapshotVerification>,
+    /// Vaults that could not be checked at all: for each of their snapshots the answer would be the same.
+    unusable: BTreeSet<String>,
+    vaults: Vec<Value>,
+    snapshots: Vec<Value>,
 }
 
 impl Verification<'_> {
-    fn failed(&self, error: &VerifyError) -> CommandError {
-        CommandError::operation(error, self.config)
+    /// Tells of something that could not be looked at; the document is for the list that it belongs to.
+    fn failed(&mut self, error: &dyn Explain, of: &str, name: &str) -> Value {
+        let error = CommandError::operation(error, self.config);
+        self.exit = self.exit.or_worse(error.exit());
+        if !self.output.is_json() {
+            self.output.complain(&error);
+        }
+        let mut document = error.to_json();
+        document[of] = name.into();
+        document
     }
 
-    async fn chosen(&self, pipeline: &Pipeline, arguments: &VerifyArguments) -> Result<Vec<String>, CommandError> {
-        if !arguments.all_snapshots {
-            return Ok(vec![arguments.snapshot.clone()]);
+    async fn vault(&mut self, name: &str) {
+        let operation = self.operation.child();
+        let display = ProgressDisplay::start(self.output, name, &operation.progress);
+        let result = pipeline::verify_vault(&operation, name, self.arguments.sink.as_deref(), self.arguments.read_data).await;
+        drop(display);
+        match result {
+            Ok(report) => {
+                if !report.damage.is_empty() {
+                    self.exit = self.exit.or_worse(Exit::Damaged);
+                }
+                if !self.output.is_json() {
+                    print_vault(&report, self.output);
+                }
+                self.vaults.push(serde_json::to_value(&report).unwrap_or_default());
+            }
+            Err(error) => {
+                if matches!(error, VerifyError::Access(_) | VerifyError::Build(_)) {
+                    self.unusable.insert(name.to_owned());
+                }
+                let document = self.failed(&error, "vault", name);
+                self.vaults.push(document);
+            }
         }
-        let listed = pipeline::snapshots(&self.operation.child(), &pipeline.vault, std::slice::from_ref(&pipeline.name)).await;
-        let listed = listed.map_err(|error| CommandError::operation(&error, self.config))?;
+    }
+
+    async fn pipeline(&mut self, pipeline: &Pipeline) {
+        let selectors = match self.chosen(pipeline).await {
+            Ok(selectors) => selectors,
+            Err(error) => {
+                let document = self.failed(&error, "pipeline", &pipeline.name);
+                return self.snapshots.push(document);
+            }
+        };
+        for selector in selectors {
+            if !self.operation.cancellation.is_cancelled() {
+                self.snapshot(pipeline, &selector).await;
+            }
+        }
+    }
+
+    async fn chosen(&self, pipeline: &Pipeline) -> Result<Vec<String>, SnapshotError> {
+        if !self.arguments.all_snapshots {
+            return Ok(vec![self.arguments.snapshot.clone()]);
+        }
+        let listed = pipeline::snapshots(&self.operation.child(), &pipeline.vault, std::slice::from_ref(&pipeline.name)).await?;
         Ok(listed.into_iter().map(|snapshot| snapshot.id).collect())
     }
 
-    async fn vault(&mut self, name: &str, read_data: bool) -> Result<(), CommandError> {
-        let operation = self.operation.child();
-        let display = ProgressDisplay::start(self.output, name, &operation.progress);
-        let result = pipeline::verify_vault(&operation, name, read_data).await;
-        drop(display);
-        let report = result.map_err(|error| self.failed(&error))?;
-        if !report.damage.is_empty() {
-            self.exit = self.exit.and(Exit::Damaged);
-        }
-        if !self.output.is_json() {
-            print_vault(&report, self.output);
-        }
-        self.vaults.push(report);
-        Ok(())
-    }
-
-    async fn snapshot(&mut self, pipeline: &Pipeline, selector: &str) -> Result<(), CommandError> {
+    async fn snapshot(&mut self, pipeline: &Pipeline, selector: &str) {
         let operation = self.operation.child();
         let display = ProgressDisplay::start(self.output, &pipeline.name, &operation.progress);
-        let result = pipeline::verify_snapshot(&operation, pipeline, selector).await;
+        let result = pipeline::verify_snapshot(&operation, pipeline, self.arguments.sink.as_deref(), selector).await;
         drop(display);
-        let report = result.map_err(|error| self.failed(&error))?;
-        if !report.is_good() {
-            self.exit = self.exit.and(Exit::Damaged);
+        match result {
+            Ok(report) => {
+                if !report.is_good() {
+                    self.exit = self.exit.or_worse(Exit::Damaged);
+                }
+                if !self.output.is_json() {
+                    self.print_snapshot(&report);
+                }
+                self.snapshots.push(serde_json::to_value(&report).unwrap_or_default());
+            }
+            Err(error) => {
+                let document = self.failed(&error, "pipeline", &pipeline.name);
+                self.snapshots.push(document);
+            }
         }
-        if !self.output.is_json() {
-            let (mark, word) = if report.is_good() {
-                (Mark::Good, "good   ")
-            } else {
-                (Mark::Bad, "damaged")
-            };
-            let word = self.output.mark(mark, word);
-            self.output.line(&format!(
-                "{word} snapshot {} of {} ({})",
-                short(&report.snapshot),
-                report.pipeline,
-                local_time(&report.time)
-            ));
-            print_findings(&report.findings, None, self.config, self.output);
-        }
-        self.snapshots.push(report);
-        Ok(())
+    }
+
+    fn print_snapshot(&self, report: &SnapshotVerification) {
+        self.output.line(&format!(
+            "{} snapshot {} of {} ({})",
+            verdict(report.is_good(), self.output),
+            short(&report.snapshot),
+            report.pipeline,
+            local_time(&report.time)
+        ));
+        print_findings(&report.findings, None, self.config, self.output);
+    }
+}
+
+fn verdict(is_good: bool, output: &Output) -> String {
+    if is_good {
+        output.mark(Mark::Good, "good   ")
+    } else {
+        output.mark(Mark::Bad, "damaged")
     }
 }
 
@@ -151,17 +222,13 @@ fn print_vault(report: &VaultVerification, output: &Output) {
     } else {
         String::new()
     };
-    let (mark, word) = if report.damage.is_empty() {
-        (Mark::Good, "good   ")
-    } else {
-        (Mark::Bad, "damaged")
-    };
-    let word = output.mark(mark, word);
     output.line(&format!(
-        "{word} vault {}: {} snapshots, {} packs{read}",
+        "{} vault {} on sink {}: {}, {}{read}",
+        verdict(report.damage.is_empty(), output),
         report.vault,
-        count(report.snapshots),
-        count(report.packs)
+        report.sink,
+        counted(report.snapshots, "snapshot", "snapshots"),
+        counted(report.packs, "pack", "packs"),
     ));
     for damage in &report.damage {
         output.line(&format!("        {}: {}; {}", damage.object, damage.damage, damage.consequence));
@@ -170,10 +237,16 @@ fn print_vault(report: &VaultVerification, output: &Output) {
             output.line(&format!("        affected snapshots: {}", snapshots.join(", ")));
         }
     }
+    if report.further_damage > 0 {
+        output.line(&format!(
+            "        and {} like these",
+            counted(report.further_damage, "further problem", "further problems")
+        ));
+    }
     if report.unreferenced_packs > 0 {
+        let packs = counted(report.unreferenced_packs, "pack belongs", "packs belong");
         output.note(&format!(
-            "        {} packs belong to no snapshot: left by runs that did not finish, harmless",
-            count(report.unreferenced_packs)
+            "        {packs} to no snapshot: left by runs that did not finish, harmless"
         ));
     }
 }

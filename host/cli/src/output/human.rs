@@ -42,6 +42,11 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
+/// "1 entry", "12,345 entries".
+pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", count(number), if number == 1 { one } else { many })
+}
+
 /// "3m 05s"; tenths of a second below ten.
 pub(crate) fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
@@ -88,6 +93,14 @@ mod tests {
         assert_eq!(
             [count(0), count(999), count(1000), count(1_234_567)],
             ["0", "999", "1,000", "1,234,567"]
+        );
+    }
+
+    #[test]
+    fn one_thing_is_not_several() {
+        assert_eq!(
+            [0, 1, 2].map(|number| counted(number, "entry", "entries")),
+            ["0 entries", "1 entry", "2 entries"]
         );
     }
 

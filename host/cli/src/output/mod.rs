@@ -7,14 +7,14 @@ mod table;
 use std::{
     env,
     io::{self, IsTerminal as _, Write as _},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use bulkhead_config::Style;
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use serde::Serialize;
 
-pub(crate) use human::{bytes, count, duration, local_time, rate};
+pub(crate) use human::{bytes, count, counted, duration, local_time, rate};
 pub(crate) use progress::ProgressDisplay;
 pub(crate) use table::{Align, Table};
 
@@ -32,6 +32,8 @@ struct Settings {
     terminal: bool,
     width: usize,
     bars: MultiProgress,
+    /// The first failure of stdout.
+    failure: Mutex<Option<io::Error>>,
 }
 
 /// What text is marked as.
@@ -61,6 +63,7 @@ impl Output {
             terminal,
             width: terminal_width().unwrap_or(120),
             bars: MultiProgress::with_draw_target(target),
+            failure: Mutex::default(),
         }))
     }
 
@@ -74,22 +77,32 @@ impl Output {
         self.0.colour_err
     }
 
-    /// A line of data, to stdout. A reader that went away ends the output, not the operation.
+    /// A line of data, to stdout. A reader that went away ends the output, not the operation; any other failure is kept for [`Output::finish`], since what
+    /// was done is done, whoever gets to hear of it.
     pub(crate) fn line(&self, text: &str) {
-        self.0.bars.suspend(|| {
-            let mut out = io::stdout().lock();
-            let _ = writeln!(out, "{text}");
-        });
+        let written = self.0.bars.suspend(|| writeln!(io::stdout().lock(), "{text}"));
+        self.keep(written);
+    }
+
+    fn keep(&self, written: io::Result<()>) {
+        let Err(error) = written else { return };
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            self.0.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        }
+    }
+
+    /// Ends all output to stdout; fails where something of it was lost.
+    pub(crate) fn finish(&self) -> Result<(), CommandError> {
+        self.keep(io::stdout().lock().flush());
+        match self.0.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(error) => Err(CommandError::output(&error)),
+            None => Ok(()),
+        }
     }
 
     /// Bytes of data, to stdout.
     pub(crate) fn raw(&self, data: &[u8]) -> io::Result<()> {
         io::stdout().lock().write_all(data)
-    }
-
-    /// Ends output of bytes.
-    pub(crate) fn flush(&self) -> io::Result<()> {
-        io::stdout().lock().flush()
     }
 
     /// A JSON document, to stdout: `kind` and `version` with the fields of `content`.
@@ -109,6 +122,13 @@ impl Output {
     /// A remark, to stderr; not with `--quiet`.
     pub(crate) fn note(&self, text: &str) {
         if !self.0.quiet && !self.0.json {
+            self.note_raw(format!("{text}\n").as_bytes());
+        }
+    }
+
+    /// What went wrong without being the command's failure, to stderr; also with `--quiet`.
+    pub(crate) fn warn(&self, text: &str) {
+        if !self.0.json {
             self.note_raw(format!("{text}\n").as_bytes());
         }
     }

@@ -66,13 +66,19 @@ impl Drop for ProgressDisplay {
 async fn print_lines(output: Output, title: String, progress: Progress) {
     let mut meter = Meter::default();
     let mut last_line = Instant::now();
+    let mut last_text = String::new();
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let view = progress.view();
         meter.add(&view);
         if last_line.elapsed() >= LINE_EVERY && !view.phase.is_empty() {
             last_line = Instant::now();
-            output.note(&format!("{title}: {}", describe(&view, &meter)));
+            let text = describe(&view, &meter);
+            // A log in which nothing happens needs no line for it.
+            if text != last_text {
+                output.note(&format!("{title}: {text}"));
+            }
+            last_text = text;
         }
     }
 }

@@ -160,3 +160,31 @@ fn zeros_become_holes_and_stay_zeros() {
     assert!(content.starts_with(b"begin\0") && content[5..].iter().all(|byte| *byte == 0));
     assert!(fs::metadata(target.join("sparse")).unwrap().blocks() < 64);
 }
+
+#[test]
+fn a_folder_that_comes_twice_is_refused() {
+    let (_parent, target) = target();
+    let mut writer = FolderWriter::open(&target).unwrap();
+    writer.begin(entry("d", NodeType::Directory)).unwrap();
+    writer.begin(entry("e", NodeType::Directory)).unwrap();
+    let error = writer.begin(entry("d", NodeType::Directory)).unwrap_err();
+    assert_eq!(error.source.kind(), io::ErrorKind::AlreadyExists);
+}
+
+#[test]
+fn a_folder_that_nobody_may_read_can_hold_the_first_name_of_a_file() {
+    let (_parent, target) = target();
+    let mut writer = FolderWriter::open(&target).unwrap();
+    let mut folder = entry("d", NodeType::Directory);
+    folder.metadata.mode = 0o300;
+    writer.begin(folder).unwrap();
+    let twin = |path: &str| {
+        let mut file = entry(path, NodeType::File);
+        (file.metadata.links, file.metadata.device, file.metadata.inode, file.size) = (2, 1, 1, 7);
+        file
+    };
+    write_file(&mut writer, twin("d/f"), b"content");
+    write_file(&mut writer, twin("g"), b"content");
+    writer.finish().unwrap();
+    assert_eq!(fs::metadata(target.join("g")).unwrap().nlink(), 2);
+}

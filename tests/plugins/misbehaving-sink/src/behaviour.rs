@@ -64,7 +64,11 @@ impl Behaviour {
             Self::LoopForever => loop {
                 black_box(());
             },
-            Self::Hang => std::thread::sleep(Duration::from_secs(u64::from(u32::MAX))),
+            Self::Hang => {
+                // For a test that waits for it.
+                bulkhead_sdk::info!("going wrong now");
+                std::thread::sleep(Duration::from_secs(u64::from(u32::MAX)));
+            }
             Self::EatMemory => eat_memory(),
             Self::FloodLog => (0..u64::MAX).for_each(|line| bulkhead_sdk::info!(line = line; "once more")),
             Self::Good

@@ -38,6 +38,12 @@ pub enum Behaviour {
     FalseBytes,
     /// Says that no end marker was seen.
     Incomplete,
+    /// Commits, and then sleeps without end.
+    CommitThenHang,
+    /// Commits, and then adds no more than a folder.
+    CommitThenFolder,
+    /// Commits one entry more than there is.
+    FalseCommit,
     /// Leaves an entry unfinished, and claims it.
     UnfinishedEntry,
     /// Creates two entries at one path, and ignores the refusal.
@@ -83,6 +89,8 @@ pub(crate) fn refused() -> Error {
 impl Behaviour {
     /// Goes wrong.
     pub(crate) fn act(self, config: &Config, proof: &mut Proof) -> Result<()> {
+        // For a test that waits for it.
+        bulkhead_sdk::info!("going wrong now");
         match self {
             Self::Good | Self::FailInPart => {}
             Self::Error => return Err(refused()),
@@ -96,6 +104,20 @@ impl Behaviour {
             },
             Self::Hang => std::thread::sleep(Duration::from_secs(u64::from(u32::MAX))),
             Self::EatMemory => eat_memory(),
+            Self::CommitThenHang => {
+                entries::commit(proof, Some(b"halfway"))?;
+                bulkhead_sdk::info!("committed");
+                std::thread::sleep(Duration::from_secs(u64::from(u32::MAX)));
+            }
+            Self::CommitThenFolder => {
+                entries::commit(proof, Some(&config.seed.to_le_bytes()))?;
+                (proof.entries, proof.bytes) = (0, 0);
+                entries::add("later", &Metadata::directory())?;
+            }
+            Self::FalseCommit => {
+                proof.entries += 1;
+                entries::commit(proof, None)?;
+            }
             Self::BlockInRead => _ = endpoint::open("server")?.read_bytes(1024, None)?,
             Self::FalseEntries => proof.entries += 1,
             Self::FalseBytes => proof.bytes += 1,

@@ -1,0 +1,47 @@
+//! What a run has made safe so far: [`Journal`], kept outside of the run's future, so that it can still be read when that was dropped.
+
+use std::sync::{Arc, Mutex};
+
+use bulkhead_vault::{CommittedSnapshot, WriteError};
+
+/// The commits of one run. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Journal(Arc<Mutex<Entries>>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    committed: Vec<String>,
+    committing: bool,
+}
+
+impl Journal {
+    /// Carries out a commit and notes how it ended; while it is pending, nobody knows.
+    pub(crate) async fn commit(
+        &self,
+        commit: impl Future<Output = Result<CommittedSnapshot, WriteError>>,
+    ) -> Result<CommittedSnapshot, WriteError> {
+        self.with(|entries| entries.committing = true);
+        let result = commit.await;
+        self.with(|entries| {
+            entries.committing = false;
+            entries
+                .committed
+                .extend(result.as_ref().ok().map(|committed| committed.snapshot.id.to_string()));
+        });
+        result
+    }
+
+    /// Ids of the snapshots that were committed, oldest first.
+    pub(crate) fn committed(&self) -> Vec<String> {
+        self.with(|entries| entries.committed.clone())
+    }
+
+    /// Whether a commit has begun and not returned.
+    pub(crate) fn is_committing(&self) -> bool {
+        self.with(|entries| entries.committing)
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Entries) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+}
