@@ -193,12 +193,7 @@ impl Connection {
             return Ok(());
         };
         let address = &self.address;
-        let closed = async {
-            stream
-                .shutdown()
-                .await
-                .map_err(|error| lost("closing", address, &cause_of(&error)))
-        };
+        let closed = async { stream.shutdown().await.map_err(|error| lost("closing", address, &cause_of(&error))) };
         budget.within(closed).await
     }
 
