@@ -14,7 +14,7 @@ use crate::{
     comparison::{self, Counted as ServerCount},
     config::{Config, Mode},
     connection::{Connection, Login},
-    counts::Counted,
+    counts::{Counted, Counts},
     manifest::{Dataset, Manifest},
     scan, sentinel,
     server::{Info, Role},
@@ -219,6 +219,7 @@ impl Reader<'_> {
         if read.rdb.checksum() == 0 {
             self.findings.push(checksum_off());
         }
+        self.findings.extend(peculiarities(&read.rdb.counts, &place.folder));
         self.datasets.push(Dataset {
             path: format!("{}{DUMP}", place.folder),
             read: read.how.to_owned(),
@@ -308,6 +309,28 @@ fn not_compared() -> Finding {
         "counts-not-compared",
         "the server does not tell what was written meanwhile: its key counts could not be compared with what was read",
     )
+}
+
+/// Keys that do not come back everywhere.
+fn peculiarities(counts: &Counts, folder: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if counts.long_names > 0 {
+        let message = format!(
+            "{} keys of {folder}{DUMP} have names of more than {} bytes: they are in the snapshot, but `browse` does not list them, and a restore into a live \
+             server does not bring them back",
+            counts.long_names,
+            bulkhead_rdb::KEY_LIMIT
+        );
+        findings.push(Finding::warning("long-names", message).with_hint("restore the whole `dump.rdb` into a directory to have them back"));
+    }
+    if counts.empty > 0 {
+        let message = format!(
+            "{} keys of {folder}{DUMP} are collections without elements, left by a bug of the server: servers pass over them when they load the file",
+            counts.empty
+        );
+        findings.push(Finding::info("empty-collections", message));
+    }
+    findings
 }
 
 /// No checksum: what changes on the way goes unnoticed into every backup.

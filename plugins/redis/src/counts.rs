@@ -15,6 +15,10 @@ pub(crate) struct Counts {
     /// Keys that expire.
     pub(crate) expires: u64,
     pub(crate) functions: u64,
+    /// Keys whose names have more than [`bulkhead_rdb::KEY_LIMIT`] bytes.
+    pub(crate) long_names: u64,
+    /// Collections without elements, which servers pass over when they load a file.
+    pub(crate) empty: u64,
     /// Keys by type.
     types: BTreeMap<&'static str, u64>,
     /// The database that keys are just in, and how many; not in `keys` yet.
@@ -65,6 +69,14 @@ impl Visitor for Counts {
                     *count += 1;
                 }
             }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, record: Record<'_>) -> Result<(), RdbError> {
+        if let Record::Key(key) = record {
+            self.long_names += u64::from(key.long_name.is_some());
+            self.empty += u64::from(key.empty);
         }
         Ok(())
     }

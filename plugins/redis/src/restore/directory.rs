@@ -34,11 +34,19 @@ pub(crate) fn restore(request: &RestoreRequest, options: &RestoreOptions) -> Res
                     cluster at once"));
     };
     let folder = directory::open(DIRECTORY)?;
-    refuse_leftovers(&folder, options)?;
-    let mut result = RestoreResult::default();
-    let rdb = copy_dataset(&folder, path, options, &mut result)?;
     let parent = path.strip_suffix(DUMP).unwrap_or_default();
+    let mut beside = Vec::new();
     for name in [sidecar::ACL, sidecar::CONFIGURATION] {
+        match snapshot::stat(format!("{parent}{name}")) {
+            Ok(_) => beside.push(name),
+            Err(error) if error.kind == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    refuse_leftovers(&folder, &beside, options)?;
+    let mut result = RestoreResult::default();
+    let rdb = copy_dataset(&folder, path, &beside, options, &mut result)?;
+    for name in beside {
         copy_beside(&folder, &format!("{parent}{name}"), name, options, &mut result)?;
     }
     folder.sync("")?;
@@ -56,7 +64,7 @@ fn advice() -> Finding {
 }
 
 /// A server would load what is there already instead, or it would be lost.
-fn refuse_leftovers(folder: &Folder, options: &RestoreOptions) -> Result<()> {
+fn refuse_leftovers(folder: &Folder, beside: &[&str], options: &RestoreOptions) -> Result<()> {
     for name in APPEND_ONLY {
         if folder.stat(name).is_ok() {
             return Err(Error::new(
@@ -66,16 +74,21 @@ fn refuse_leftovers(folder: &Folder, options: &RestoreOptions) -> Result<()> {
             .with_hint("restore into an empty directory, or move it away"));
         }
     }
-    if !options.overwrite && folder.stat(DUMP).is_ok() {
-        return Err(Error::new(ErrorKind::Conflict, format!("the directory holds a `{DUMP}` already"))
-            .with_hint("restore into an empty directory; `overwrite = true` in the target's config replaces it")
-            .with_setting("overwrite"));
+    let mut ours = [DUMP].into_iter().chain(beside.iter().copied());
+    if !options.overwrite
+        && let Some(name) = ours.find(|name| folder.stat(name).is_ok())
+    {
+        return Err(
+            Error::new(ErrorKind::Conflict, format!("the directory holds a file `{name}` already"))
+                .with_hint("restore into an empty directory; `overwrite = true` in the target's config replaces it")
+                .with_setting("overwrite"),
+        );
     }
     Ok(())
 }
 
 /// Under another name until it is whole: a server that is started too early must not find half of it.
-fn copy_dataset(folder: &Folder, path: &str, options: &RestoreOptions, result: &mut RestoreResult) -> Result<Counted> {
+fn copy_dataset(folder: &Folder, path: &str, beside: &[&str], options: &RestoreOptions, result: &mut RestoreResult) -> Result<Counted> {
     let unfinished = format!("{DUMP}.restoring");
     let mut file = folder.open_file(&unfinished, OpenMode::Replace)?;
     let mut reader = snapshot::open(path)?;
@@ -89,7 +102,7 @@ fn copy_dataset(folder: &Folder, path: &str, options: &RestoreOptions, result: &
     rdb.finish().map_err(|error| failure::stored(&error, path))?;
     file.sync()?;
     drop(file);
-    refuse_leftovers(folder, options)?;
+    refuse_leftovers(folder, beside, options)?;
     folder.rename(&unfinished, DUMP)?;
     result.entries += 1;
     result.bytes += size;
@@ -97,10 +110,7 @@ fn copy_dataset(folder: &Folder, path: &str, options: &RestoreOptions, result: &
 }
 
 fn copy_beside(folder: &Folder, path: &str, name: &str, options: &RestoreOptions, result: &mut RestoreResult) -> Result<()> {
-    let mut reader = match snapshot::open(path) {
-        Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
-        other => other?,
-    };
+    let mut reader = snapshot::open(path)?;
     let mode = if options.overwrite { OpenMode::Replace } else { OpenMode::Create };
     let mut file = folder.open_file(name, mode)?;
     while let Some(piece) = reader.read_bytes(BEST_TRANSFER)? {

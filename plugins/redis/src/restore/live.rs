@@ -4,9 +4,12 @@
 //! end, and so their length, is known; of larger ones only the length is counted, and then they are read a second time and passed on as they are read. So
 //! memory does not grow with values.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    collections::BTreeSet,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
-use bulkhead_rdb::{Crc64, Key, Parser, Record, Version, Visitor, write::DUMP_FOOTER};
+use bulkhead_rdb::{Crc64, KEY_LIMIT, Key, Parser, Record, Version, Visitor, decode_text, write::DUMP_FOOTER};
 use bulkhead_resp::{Command, RespError, Value};
 use bulkhead_sdk::{
     Error, ErrorKind, Result, ResultExt,
@@ -53,6 +56,7 @@ pub(super) fn restore(request: &RestoreRequest, options: &RestoreOptions) -> Res
         routes,
         questions: false,
         functions: options.wants_functions(),
+        libraries: BTreeSet::new(),
         version: None,
         large: None,
         record: None,
@@ -86,6 +90,10 @@ struct Tally {
     skipped: u64,
     expired: u64,
     functions: u64,
+    /// Keys with names that are too long to be looked at.
+    long_names: u64,
+    /// Collections without elements.
+    empty: u64,
     bytes: u64,
 }
 
@@ -94,14 +102,18 @@ struct Passing {
     /// Its bytes, while they fit.
     value: Vec<u8>,
     length: u64,
+    /// Whether the bytes matter, or their number only.
+    keep: bool,
 }
 
 struct Restorer<'a> {
     options: &'a RestoreOptions,
     routes: Routes<'a>,
-    /// Only ask whether keys are there.
+    /// Only ask whether keys and libraries are there.
     questions: bool,
     functions: bool,
+    /// Libraries that the target has, as far as it tells.
+    libraries: BTreeSet<Vec<u8>>,
     version: Option<Version>,
     /// The file again, for what is read twice.
     large: Option<EntryReader>,
@@ -111,21 +123,24 @@ struct Restorer<'a> {
 }
 
 impl Restorer<'_> {
-    /// Whether there is any key where keys will go.
+    /// Whether there is any key where keys will go, or any library where libraries will.
     fn may_be_in_the_way(&mut self, paths: &[String]) -> Result<bool> {
         let manifest = Manifest::load()?;
         let files = manifest.datasets.iter().filter(|dataset| paths.contains(&dataset.path));
+        let functions = self.functions && files.clone().any(|dataset| dataset.functions > 0);
         let databases: Vec<u64> = files
             .flat_map(|dataset| dataset.keys.keys())
             .filter_map(|database| self.target(*database))
             .collect();
+        let mut keys = false;
         for lane in self.routes.all() {
             let there = Info::ask(lane.session())?.keyspace();
-            if databases.iter().any(|database| there.contains_key(database)) {
-                return Ok(true);
+            keys |= databases.iter().any(|database| there.contains_key(database));
+            if functions {
+                self.libraries.extend(libraries(lane.session())?);
             }
         }
-        Ok(false)
+        Ok(keys || !self.libraries.is_empty())
     }
 
     /// Where keys of a database go; `None` where they are not asked for.
@@ -134,10 +149,19 @@ impl Restorer<'_> {
         chosen.then(|| self.options.map_databases.get(&database).copied().unwrap_or(database))
     }
 
-    fn wants(&self, key: &Key) -> bool {
+    fn wants(&mut self, key: &Key) -> Result<bool> {
         let patterns = &self.options.keys;
-        self.target(key.database).is_some()
-            && (patterns.is_empty() || patterns.iter().any(|pattern| glob::matches(pattern.as_bytes(), &key.name)))
+        if self.target(key.database).is_none() {
+            return Ok(false);
+        }
+        if let Some(length) = key.long_name {
+            if patterns.is_empty() {
+                return Err(long_name(length));
+            }
+            self.tally.long_names += u64::from(!self.questions);
+            return Ok(false);
+        }
+        Ok(patterns.is_empty() || patterns.iter().any(|pattern| glob::matches(pattern.as_bytes(), &key.name)))
     }
 
     fn file(&mut self, path: &str, phase: &str) -> Result<()> {
@@ -219,12 +243,7 @@ impl Restorer<'_> {
         }
         let explained = bulkhead_resp::explain(error).context("restoring a library of functions failed");
         Err(if exists {
-            Error {
-                kind: ErrorKind::AlreadyExists,
-                ..explained.with_hint(
-                    "`existing = \"skip\"` or `\"replace\"` in the target's config says what to do; `functions = false` leaves them out",
-                )
-            }
+            library_in_the_way(explained)
         } else {
             explained.with_hint("`functions = false` in the target's config leaves libraries of functions out")
         })
@@ -253,6 +272,16 @@ impl Restorer<'_> {
                     .with_hint("`functions = false` in the target's config leaves libraries of functions out"),
             );
         }
+        if self.questions {
+            let name = decode_text(&passing.value).and_then(|code| library_name(&code));
+            return match name.filter(|name| self.libraries.contains(name)) {
+                Some(name) => Err(library_in_the_way(Error::new(
+                    ErrorKind::AlreadyExists,
+                    format!("the library of functions `{}` is on the server already", shown(&name)),
+                ))),
+                None => Ok(()),
+            };
+        }
         let policy: &[u8] = if self.options.existing == Existing::Replace {
             b"REPLACE"
         } else {
@@ -267,7 +296,8 @@ impl Restorer<'_> {
             };
             self.send(position, sent)?;
         }
-        Ok(())
+        // Functions stand before keys: where one is refused, no key has been written.
+        self.drain()
     }
 
     fn key(&mut self, key: &Key, passing: &Passing) -> Result<()> {
@@ -348,7 +378,7 @@ impl Restorer<'_> {
                 };
                 return self.answered(Answered { sent, answer });
             };
-            position = self.routes.follow(&redirection)?;
+            position = self.routes.follow(&redirection, position)?;
             asking = Routes::asks(&redirection);
         }
         Err(Error::new(
@@ -410,6 +440,22 @@ impl Restorer<'_> {
             let message = format!("{} keys have expired since the backup and are gone", tally.expired);
             findings.push(Finding::info("keys-expired", message));
         }
+        if tally.long_names > 0 {
+            let message = format!(
+                "{} keys with names of more than {KEY_LIMIT} bytes were left out: patterns are not compared with such names",
+                tally.long_names
+            );
+            findings.push(
+                Finding::warning("long-names", message).with_hint("a restore of the whole `dump.rdb` into a directory brings them back"),
+            );
+        }
+        if tally.empty > 0 {
+            let message = format!(
+                "{} keys that are collections without elements were passed over, as servers do when they load a file",
+                tally.empty
+            );
+            findings.push(Finding::info("empty-collections", message));
+        }
         if snapshot::stat(sidecar::ACL).is_ok() {
             let message = "users are not restored into a live server";
             findings.push(Finding::info("users-not-restored", message).with_hint(format!(
@@ -453,6 +499,43 @@ fn accepts(session: &mut Connection, key: &Key, bytes: u64) -> Result<()> {
     Ok(())
 }
 
+/// The libraries of a server, as far as it tells: it may not know the command, or not allow it.
+fn libraries(session: &mut Connection) -> Result<Vec<Vec<u8>>> {
+    let Ok(answer) = sidecar::readable(session.call(&["FUNCTION", "LIST"]))? else {
+        return Ok(Vec::new());
+    };
+    let name = |library: &Value| Some(library.get("library_name")?.as_bytes()?.to_vec());
+    Ok(answer.as_list().unwrap_or_default().iter().filter_map(name).collect())
+}
+
+/// `#!lua name=mylib`, as a library begins.
+fn library_name(code: &[u8]) -> Option<Vec<u8>> {
+    let first = code.split(|byte| *byte == b'\n').next()?;
+    let mut words = first.split(u8::is_ascii_whitespace);
+    let name = words.find(|word| word.len() > 5 && word[..5].eq_ignore_ascii_case(b"name="))?;
+    Some(name[5..].to_vec())
+}
+
+fn library_in_the_way(error: Error) -> Error {
+    Error {
+        kind: ErrorKind::AlreadyExists,
+        ..error
+            .with_setting("existing")
+            .with_hint("`existing = \"skip\"` or `\"replace\"` in the target's config says what to do; `functions = false` leaves them out")
+    }
+}
+
+fn long_name(length: u64) -> Error {
+    Error::new(
+        ErrorKind::Limit,
+        format!("a key has a name of {length} bytes; names of more than {KEY_LIMIT} cannot be restored into a live server"),
+    )
+    .with_setting("keys")
+    .with_hint(
+        "`keys = [\"*\"]` in the target's config leaves such keys out, and says how many they were; a restore into a directory has them",
+    )
+}
+
 /// A key, as messages show it.
 fn shown(name: &[u8]) -> String {
     name[..name.len().min(200)].escape_ascii().to_string()
@@ -477,12 +560,14 @@ impl Visitor for Restorer<'_> {
 
     fn begin(&mut self, record: Record<'_>) -> Result<(), Failure> {
         let wanted = match record {
-            Record::Key(key) => self.wants(key),
-            Record::Function => self.functions && !self.questions,
+            Record::Key(key) => self.wants(key)?,
+            Record::Function => self.functions,
         };
+        let keep = !self.questions || record == Record::Function;
         self.record = wanted.then(|| Passing {
             value: Vec::new(),
             length: 0,
+            keep,
         });
         Ok(())
     }
@@ -490,7 +575,7 @@ impl Visitor for Restorer<'_> {
     fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         let Some(passing) = &mut self.record else { return Ok(()) };
         passing.length += bytes.len() as u64;
-        if self.questions {
+        if !passing.keep {
             return Ok(());
         }
         if passing.length <= BUFFER as u64 {
@@ -504,6 +589,7 @@ impl Visitor for Restorer<'_> {
     fn end(&mut self, record: Record<'_>) -> Result<(), Failure> {
         let Some(passing) = self.record.take() else { return Ok(()) };
         match record {
+            Record::Key(key) if key.empty => self.tally.empty += u64::from(!self.questions),
             Record::Key(key) => self.key(key, &passing)?,
             Record::Function => self.function(&passing)?,
         }

@@ -44,13 +44,27 @@ impl Redirection {
             "ASK" => false,
             _ => return None,
         };
-        let (slot, address) = error.message.split_once(' ')?;
+        // Newer servers may add to the address, behind a blank.
+        let (slot, rest) = error.message.split_once(' ')?;
+        let address = rest.split(' ').next().unwrap_or_default();
         let slot = slot.parse().ok().filter(|slot| usize::from(*slot) < SLOTS)?;
         Some(Self {
             moved,
             slot,
             address: address.to_owned(),
         })
+    }
+}
+
+impl Redirection {
+    /// The address, as the node at `answering` means it: without a host, it is another port of the same host.
+    fn seen_from(&self, answering: &str) -> String {
+        let host_of = |address: &str| address.rsplit_once(':').map(|(host, _)| host.to_owned());
+        match self.address.rsplit_once(':') {
+            Some(("", port)) => format!("{}:{port}", host_of(answering).unwrap_or_default()),
+            Some((host, port)) if host.contains(':') && !host.starts_with('[') => format!("[{host}]:{port}"),
+            _ => self.address.clone(),
+        }
     }
 }
 
@@ -117,13 +131,13 @@ impl<'a> Routes<'a> {
                 return Ok(None);
             };
             match answered.answer.as_ref().err().and_then(Redirection::of) {
-                Some(redirection) if self.is_cluster() => self.send_elsewhere(answered.sent, &redirection)?,
+                Some(redirection) if self.is_cluster() => self.send_elsewhere(answered.sent, &redirection, position)?,
                 _ => return Ok(Some(answered)),
             }
         }
     }
 
-    fn send_elsewhere(&mut self, mut sent: Sent, redirection: &Redirection) -> Result<()> {
+    fn send_elsewhere(&mut self, mut sent: Sent, redirection: &Redirection, from: usize) -> Result<()> {
         sent.redirections += 1;
         if sent.redirections > MAX_REDIRECTIONS {
             return Err(
@@ -132,7 +146,7 @@ impl<'a> Routes<'a> {
                     .with_hint("slots of the cluster are moving: try again when CLUSTER INFO says cluster_state:ok"),
             );
         }
-        let position = self.follow(redirection)?;
+        let position = self.follow(redirection, from)?;
         let lane = self.lane(position)?;
         if !redirection.moved {
             lane.send(Sent {
@@ -144,17 +158,18 @@ impl<'a> Routes<'a> {
         lane.send(sent)
     }
 
-    /// The position of the connection that a redirection names.
-    pub(super) fn follow(&mut self, redirection: &Redirection) -> Result<usize> {
-        let known = self.lanes.iter().position(|lane| lane.address == redirection.address);
+    /// The position of the connection that a redirection names, which came over the connection at `from`.
+    pub(super) fn follow(&mut self, redirection: &Redirection, from: usize) -> Result<usize> {
+        let address = redirection.seen_from(&self.lane(from)?.address);
+        let known = self.lanes.iter().position(|lane| lane.address == address);
         let position = match known {
             Some(position) => position,
             None => {
                 let (session, _) = self
                     .login
-                    .open(Some(&redirection.address))
+                    .open(Some(&address))
                     .context(|| format!("slot {} moved to a node that cannot be reached", redirection.slot))?;
-                self.lanes.push(Lane::new(redirection.address.clone(), session, MIN_WINDOW));
+                self.lanes.push(Lane::new(address, session, MIN_WINDOW));
                 self.lanes.len() - 1
             }
         };
@@ -193,6 +208,14 @@ mod tests {
             })
         );
         assert!(of(b"ASK 0 [::1]:6381").is_some_and(|redirection| Routes::asks(&redirection)));
+        let seen = |text: &[u8]| of(text).map(|redirection| redirection.seen_from("10.0.0.1:6379"));
+        for (text, address) in [
+            (&b"MOVED 7 :6381"[..], "10.0.0.1:6381"),
+            (b"ASK 7 10.0.0.2:6381", "10.0.0.2:6381"),
+            (b"MOVED 7 ::1:6381", "[::1]:6381"),
+        ] {
+            assert_eq!(seen(text).as_deref(), Some(address));
+        }
         for other in [
             &b"MOVED 16384 a:1"[..],
             b"MOVED x a:1",

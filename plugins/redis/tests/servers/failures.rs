@@ -10,9 +10,9 @@ use bulkhead_sdk::{
     Error, ErrorKind,
     testing::{Endpoint, Harness},
 };
-use bulkhead_test_support::redis::Server;
+use bulkhead_test_support::{Scratch, redis::Server};
 
-use crate::setup::{Operations, assert_says, command, filled, over_tcp};
+use crate::setup::{Operations, assert_says, codes, command, filled, into_folder, into_server, over_tcp};
 
 /// Keys that the played server says it has.
 const INFO: &str = "redis_version:7.0.15\r\nrole:master\r\nmaster_repl_offset:14\r\ndb0:keys=1,expires=0\r\n";
@@ -182,6 +182,28 @@ fn servers_that_cannot_be_backed_up_now() {
         assert_eq!(error.kind, kind, "{error}");
         assert!(error.hint.as_deref().is_some_and(|hint| hint.contains(words)), "{error:?}");
     }
+}
+
+#[test]
+fn a_collection_without_elements_is_told_and_passed_over() {
+    let mut file = b"REDIS0010\xfe\x00\x02\x04none\x00\x00\x01k\x01v\xff".to_vec();
+    let mut crc = bulkhead_rdb::Crc64::default();
+    crc.update(&file);
+    file.extend_from_slice(&crc.value().to_le_bytes());
+    let two = "redis_version:7.0.15\r\nrole:master\r\nmaster_repl_offset:14\r\ndb0:keys=2,expires=0\r\n";
+    let harness = played_with(two, sized(&file));
+    let result = harness.backup_with("{}").unwrap();
+    assert!(codes(&result.findings).contains(&"empty-collections"), "{:?}", result.findings);
+    // As a server does that loads the file.
+    let snapshot = harness.last().unwrap();
+    let folder = Scratch::new().unwrap();
+    into_folder(&snapshot, &folder, "{}").unwrap();
+    let loaded = Server::builder().rdb(folder.join("dump.rdb")).start().unwrap();
+    assert_eq!(loaded.call(&["KEYS", "*"]).unwrap(), "k");
+    let live = Server::start_default().unwrap();
+    let restored = into_server(&snapshot, &live, "{}").unwrap();
+    assert_eq!(live.call(&["KEYS", "*"]).unwrap(), "k");
+    assert!(codes(&restored.findings).contains(&"empty-collections"), "{:?}", restored.findings);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use bulkhead_test_support::{
     redis::{Frozen, Server, cluster},
 };
 
-use crate::setup::{Operations, assert_same, assert_says, content, fact, filled, into_folder, into_server, over_tcp};
+use crate::setup::{Operations, assert_same, assert_says, codes, content, fact, filled, into_folder, into_server, over_tcp};
 
 fn snapshot_of(server: &Server) -> Snapshot {
     let harness = over_tcp(server);
@@ -37,6 +37,54 @@ fn existing_keys_by_policy() {
 
     into_server(&snapshot, &target, r#"{"existing":"replace"}"#).unwrap();
     assert_same(&before, &content(&target));
+}
+
+#[test]
+fn a_library_of_functions_in_the_way_is_found_before_anything_is_written() {
+    let server = filled(Server::builder());
+    let snapshot = snapshot_of(&server);
+    let target = Server::start_default().unwrap();
+    into_server(&snapshot, &target, r#"{"keys":["none"],"functions":true}"#).unwrap();
+    // One who may look at libraries, and one who learns it only when the first of them is written: before any key.
+    let rights = "reset on >pw ~* +restore +exists +select +info +ping +function|restore";
+    for more in ["+function|list", "-function|list"] {
+        let words: Vec<&str> = ["ACL", "SETUSER", "restorer"]
+            .into_iter()
+            .chain(rights.split(' '))
+            .chain([more])
+            .collect();
+        target.call(&words).unwrap();
+        let harness = over_tcp(&target).secret("password", "pw").snapshot(snapshot.clone());
+        let error = harness.restore::<Redis>("{}", r#"{"user":"restorer"}"#).unwrap_err();
+        assert_eq!(
+            (error.kind, error.setting.as_deref()),
+            (ErrorKind::AlreadyExists, Some("existing")),
+            "{error}"
+        );
+        assert_eq!(target.call(&["DBSIZE"]).unwrap(), "0", "{more}: keys were written");
+    }
+    into_server(&snapshot, &target, r#"{"existing":"skip"}"#).unwrap();
+    assert_same(&content(&server), &content(&target));
+}
+
+#[test]
+fn keys_with_very_long_names_stop_only_who_wants_them() {
+    let server = Server::start_default().unwrap();
+    let name = vec![b'n'; (1 << 20) + 1];
+    server.client().unwrap().call(&[&b"SET"[..], &name, b"v"]).unwrap();
+    server.call(&["SET", "short", "v"]).unwrap();
+    let harness = over_tcp(&server);
+    for mode in ["replica", "scan"] {
+        let result = harness.backup_with(&format!(r#"{{"mode":"{mode}"}}"#)).unwrap();
+        assert!(codes(&result.findings).contains(&"long-names"), "{:?}", result.findings);
+    }
+    let snapshot = harness.last().unwrap();
+    let target = Server::start_default().unwrap();
+    let error = into_server(&snapshot, &target, "{}").unwrap_err();
+    assert_eq!((error.kind, error.setting.as_deref()), (ErrorKind::Limit, Some("keys")), "{error}");
+    let result = into_server(&snapshot, &target, r#"{"keys":["*"],"existing":"replace"}"#).unwrap();
+    assert_eq!(target.call(&["KEYS", "*"]).unwrap(), "short");
+    assert!(codes(&result.findings).contains(&"long-names"), "{:?}", result.findings);
 }
 
 #[test]
@@ -133,6 +181,10 @@ fn folders_that_hold_something_and_damaged_files_are_refused() {
     let error = into_folder(&snapshot, &folder, "{}").unwrap_err();
     assert_eq!((error.kind, error.setting.as_deref()), (ErrorKind::Conflict, Some("overwrite")));
     into_folder(&snapshot, &folder, r#"{"overwrite":true}"#).unwrap();
+    std::fs::remove_file(folder.join("dump.rdb")).unwrap();
+    let error = into_folder(&snapshot, &folder, "{}").unwrap_err();
+    assert_says(&error, "`acl.txt` already", "overwrite");
+    assert!(!folder.join("dump.rdb").exists(), "the dataset was placed first");
     folder.folder("appendonlydir").unwrap();
     assert_says(
         &into_folder(&snapshot, &folder, r#"{"overwrite":true}"#).unwrap_err(),

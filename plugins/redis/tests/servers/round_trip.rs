@@ -109,7 +109,7 @@ fn users_with_no_more_rights_than_documented() {
     const REPLICA: &str = "+psync +replconf +info +ping";
     const SCAN: &str = "~* +scan +dump +pttl +pexpiretime +randomkey +select +info +ping +function|dump";
     const BESIDE: &str = "+acl|list +config|get";
-    const RESTORE: &str = "~* +restore +exists +select +info +ping +function|restore";
+    const RESTORE: &str = "~* +restore +exists +select +info +ping +function|restore +function|list";
     let allow = |server: &Server, rights: &str| {
         let words = ["ACL", "SETUSER", "backup", "reset", "on", ">pw"]
             .into_iter()

@@ -60,27 +60,11 @@ pub enum RdbError {
         /// Where.
         offset: u64,
     },
-    /// A collection without elements: servers never write one and refuse to load it.
-    #[error("byte {offset}: a collection without elements")]
-    EmptyCollection {
-        /// Where.
-        offset: u64,
-    },
     /// A key is announced (its expiry, its LRU or LFU) and does not follow.
     #[error("byte {offset}: opcode {opcode} stands where a key must follow")]
     KeyMissing {
         /// What stands there.
         opcode: u8,
-        /// Where.
-        offset: u64,
-    },
-    /// A key, a function's name or the like that is longer than the parser's user wants to hold.
-    #[error("byte {offset}: a name of {length} bytes is longer than the limit of {limit}")]
-    NameTooLong {
-        /// Of the name.
-        length: u64,
-        /// Of this parser.
-        limit: usize,
         /// Where.
         offset: u64,
     },

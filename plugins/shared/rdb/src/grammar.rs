@@ -13,7 +13,7 @@ pub(crate) enum Step {
     Bytes(u8),
     /// A number in text, with its length in front (sorted sets of old).
     TextualDouble,
-    /// A count, and so many times these steps; a count of zero is damage.
+    /// A count, and so many times these steps; a count of zero is a key that servers pass over.
     Elements(&'static [Step]),
     /// A count, and so many times these steps; there may be none.
     Items(&'static [Step]),

@@ -22,7 +22,8 @@ pub use crc64::Crc64;
 pub use error::RdbError;
 pub use grammar::name as type_name;
 pub use parser::{Key, Parser, Record, Visitor};
+pub use text::decode as decode_text;
 pub use version::{Dialect, Version};
 
-/// Keys that are kept in memory by default, in bytes; a parser that needs names refuses longer ones, and says so.
-pub const DEFAULT_KEY_LIMIT: usize = 1 << 20;
+/// The longest name of a key that is kept in memory, in bytes; of a longer one its length is told.
+pub const KEY_LIMIT: u64 = 1 << 20;

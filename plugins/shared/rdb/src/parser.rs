@@ -4,7 +4,7 @@
 //! nothing that a file says makes the stack grow beyond the depth of the deepest type (a stream's consumers: four frames).
 
 use crate::{
-    Crc64, DEFAULT_KEY_LIMIT, RdbError, Version,
+    Crc64, KEY_LIMIT, RdbError, Version,
     grammar::{self, Opcode, Step},
     reader::{Carry, Reader},
     text::{self, Name, Prefix},
@@ -16,8 +16,10 @@ use crate::{
 pub struct Key {
     /// The number of its database.
     pub database: u64,
-    /// Its name; empty where the parser keeps none.
+    /// Its name; empty where the parser keeps none, or it is too long.
     pub name: Vec<u8>,
+    /// The length of a name that has more than [`KEY_LIMIT`] bytes.
+    pub long_name: Option<u64>,
     /// The type of its value, as in the file.
     pub kind: u8,
     /// When it expires, in milliseconds since 1970.
@@ -28,6 +30,9 @@ pub struct Key {
     pub frequency: Option<u8>,
     /// Where its value begins in the file (behind type and name).
     pub offset: u64,
+    /// Whether its value is a collection without elements, which is known at the record's end. Servers had bugs that left such keys behind; they pass over
+    /// them when they load a file, and refuse them in `RESTORE`.
+    pub empty: bool,
 }
 
 /// Something with bytes of its own.
@@ -140,7 +145,7 @@ struct Frame {
 }
 
 /// Longest text of a statement about the file that is kept.
-const AUX_LIMIT: usize = 64 << 10;
+const AUX_LIMIT: u64 = 64 << 10;
 
 /// An incremental parser of one file.
 #[derive(Debug, Clone)]
@@ -153,7 +158,7 @@ pub struct Parser {
     /// Of the piece that is being read.
     offset: u64,
     version: Option<Version>,
-    key_limit: Option<usize>,
+    keeps_names: bool,
     key: Key,
     name: Name,
     names: Vec<Vec<u8>>,
@@ -174,19 +179,19 @@ impl Default for Parser {
 type Progress = Result<bool, RdbError>;
 
 impl Parser {
-    /// A parser that shows the names of keys; one longer than [`DEFAULT_KEY_LIMIT`] is an error.
+    /// A parser that shows the names of keys, up to [`KEY_LIMIT`]; of longer ones it shows the length.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_key_limit(Some(DEFAULT_KEY_LIMIT))
+        Self::keeping_names(true)
     }
 
-    /// A parser that keeps no names, and so has no limit for them.
+    /// A parser that keeps no names.
     #[must_use]
     pub fn without_names() -> Self {
-        Self::with_key_limit(None)
+        Self::keeping_names(false)
     }
 
-    fn with_key_limit(key_limit: Option<usize>) -> Self {
+    fn keeping_names(keeps_names: bool) -> Self {
         Self {
             state: State::Header,
             pending: Pending::Nothing,
@@ -195,7 +200,7 @@ impl Parser {
             crc: Crc64::default(),
             offset: 0,
             version: None,
-            key_limit,
+            keeps_names,
             key: Key::default(),
             name: Name::default(),
             names: Vec::new(),
@@ -356,6 +361,7 @@ impl Parser {
             self.begin(steps);
         } else if grammar::value(byte, version).is_some() {
             self.key.kind = byte;
+            (self.key.long_name, self.key.empty) = (None, false);
             self.announced = false;
             self.state = State::KeyName;
             self.begin(grammar::KEY);
@@ -477,7 +483,8 @@ impl Parser {
             }
             Step::Text | Step::Name => {
                 let Some(prefix) = self.prefix(reader)? else { return Ok(false) };
-                return self.begin_text(prefix, step == Step::Name, reader).map(|()| true);
+                self.begin_text(prefix, step == Step::Name);
+                return Ok(true);
             }
             Step::Number | Step::Fact | Step::Elements(_) | Step::Items(_) | Step::ModuleCode => {
                 let at = self.offset + reader.position() as u64;
@@ -502,7 +509,7 @@ impl Parser {
         self.advance();
         match step {
             Step::Fact => self.keep(number),
-            Step::Elements(_) if number == 0 => return Err(RdbError::EmptyCollection { offset }),
+            Step::Elements(_) if number == 0 => self.key.empty = true,
             Step::Elements(steps) | Step::Items(steps) => self.push(steps, number),
             Step::ModuleCode if number == 0 => _ = self.frames.pop(),
             Step::ModuleCode => {
@@ -521,17 +528,17 @@ impl Parser {
         }
     }
 
-    fn begin_text(&mut self, prefix: Prefix, name: bool, reader: &Reader<'_>) -> Result<(), RdbError> {
+    fn begin_text(&mut self, prefix: Prefix, name: bool) {
         let (length, keep) = match prefix {
             Prefix::Length(length) => {
-                let keep = name && self.fits(length, reader)?;
+                let keep = name && self.fits(length);
                 if keep {
                     self.name.begin_raw();
                 }
                 (length, keep)
             }
             Prefix::Integer(bytes) => {
-                let keep = name && self.fits(u64::from(bytes), reader)?;
+                let keep = name && self.fits(u64::from(bytes));
                 if keep {
                     self.name.begin_integer();
                 }
@@ -539,11 +546,10 @@ impl Parser {
             }
             Prefix::Compressed => {
                 self.pending = Pending::CompressedSize { keep: name };
-                return Ok(());
+                return;
             }
         };
         self.collect_or_skip(length, keep, name);
-        Ok(())
     }
 
     fn collect_or_skip(&mut self, length: u64, keep: bool, name: bool) {
@@ -558,21 +564,13 @@ impl Parser {
         self.advance();
     }
 
-    /// Whether a name of this length is to be kept. Of keys all are, or none; a long statement about the file is passed over.
-    fn fits(&self, length: u64, reader: &Reader<'_>) -> Progress {
-        let fits = |limit: usize| usize::try_from(length).is_ok_and(|length| length <= limit);
+    /// Whether a name of this length is to be kept. A long one is passed over, be it a key's or of a statement about the file.
+    fn fits(&mut self, length: u64) -> bool {
         if self.state != State::KeyName {
-            return Ok(fits(AUX_LIMIT));
+            return length <= AUX_LIMIT;
         }
-        match self.key_limit {
-            None => Ok(false),
-            Some(limit) if fits(limit) => Ok(true),
-            Some(limit) => Err(RdbError::NameTooLong {
-                length,
-                limit,
-                offset: self.offset + reader.position() as u64,
-            }),
-        }
+        self.key.long_name = (length > KEY_LIMIT).then_some(length);
+        self.keeps_names && self.key.long_name.is_none()
     }
 
     /// Carries on with what is under way; `false` where the piece ends before it does.
@@ -610,7 +608,7 @@ impl Parser {
                 }
                 Pending::PlainSize { keep: name, compressed } => {
                     let Some(length) = self.number(reader)? else { return Ok(false) };
-                    let keep = name && self.fits(length.max(compressed), reader)?;
+                    let keep = name && self.fits(length.max(compressed));
                     if keep {
                         self.name.begin_compressed(usize::try_from(length).unwrap_or(usize::MAX));
                     }

@@ -1,4 +1,5 @@
 //! Strings of an RDB file: how a length or string begins ([`Prefix`]), and names that are read whole ([`Name`]).
+//! [`decode`] is for a whole string, as the bytes of a function's record are.
 
 use crate::{RdbError, lzf};
 
@@ -38,6 +39,38 @@ pub(crate) fn prefix(bytes: &[u8]) -> Option<Prefix> {
         [0x81, ref rest @ ..] => Prefix::Length(u64::from_be_bytes(rest.try_into().ok()?)),
         _ => return None,
     })
+}
+
+/// The most that LZF makes of a byte: a reference of three bytes stands for 264.
+const MAX_EXPANSION: usize = 88;
+
+/// What a string says that is stored as `stored`, raw or compressed; `None` where that is not exactly one such string.
+#[must_use]
+pub fn decode(stored: &[u8]) -> Option<Vec<u8>> {
+    let next = |bytes: &'_ [u8]| -> Option<(Prefix, usize)> {
+        let length = prefix_length(*bytes.first()?)?;
+        Some((prefix(bytes.get(..length)?)?, length))
+    };
+    let whole = |bytes: &[u8], length: u64| bytes.len() as u64 == length;
+    let number = |bytes: &[u8]| match next(bytes)? {
+        (Prefix::Length(number), length) => Some((number, length)),
+        _ => None,
+    };
+    let (form, length) = next(stored)?;
+    let rest = &stored[length..];
+    match form {
+        Prefix::Length(length) => whole(rest, length).then(|| rest.to_vec()),
+        Prefix::Integer(_) => None,
+        Prefix::Compressed => {
+            let (compressed, length) = number(rest)?;
+            let rest = &rest[length..];
+            let (plain, length) = number(rest)?;
+            let rest = &rest[length..];
+            let plain = usize::try_from(plain).ok()?;
+            let believable = whole(rest, compressed) && plain <= rest.len().saturating_mul(MAX_EXPANSION);
+            believable.then(|| lzf::decompress(rest, plain)).flatten()
+        }
+    }
 }
 
 /// A string that is kept: collected as it is stored, then decoded.

@@ -1,7 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
-use crate::write;
+use crate::{text::decode, write};
 
 /// Writes down what it is told.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -95,7 +95,7 @@ fn key(kind: u8, name: &[u8], value: &[u8]) -> Vec<u8> {
 fn statements_keys_and_values_whatever_the_pieces() {
     let mut body = Vec::new();
     write::aux(&mut body, b"redis-ver", b"8.2.3");
-    write::aux(&mut body, b"long", &[b'x'; AUX_LIMIT + 1]);
+    write::aux(&mut body, b"long", &vec![b'x'; usize::try_from(AUX_LIMIT).unwrap() + 1]);
     write::function(&mut body, b"#!lua name=f");
     write::database(&mut body, 3);
     body.extend_from_slice(b"\xfb\x02\x01");
@@ -216,13 +216,72 @@ fn what_is_wrong_is_named() {
     assert_eq!(error(b"\x00\xc4"), RdbError::Encoding { found: 0xc4, offset: 10 });
     assert_eq!(error(b"\x00\x82"), RdbError::Encoding { found: 0x82, offset: 10 });
     assert_eq!(error(b"\x02\x01k\xc0"), RdbError::Length { found: 0xc0, offset: 12 });
-    assert_eq!(error(b"\x02\x01k\x00"), RdbError::EmptyCollection { offset: 12 });
     assert_eq!(error(b"\x07\x01k\x05\x06"), RdbError::ModuleCode { found: 6, offset: 13 });
     assert!(matches!(error(b"\x00\xc3\x04\x08\x00a\x80\x00\x01v"), RdbError::Compression { .. }));
-    assert!(matches!(error(b"\x00\x80\xff\xff\xff\xff"), RdbError::NameTooLong { .. }));
+    assert!(matches!(error(b"\x00\x80\xff\xff\xff\xff"), RdbError::Truncated(_)));
     // Type 22 is Redis' from version 12 on only.
     let early = parse(&versioned(11, b"\x16\x01k"), 4096).unwrap_err();
     assert_eq!(early, RdbError::Opcode { opcode: 22, offset: 9 });
+}
+
+/// Keys, as they are at their ends.
+#[derive(Default)]
+struct Keys(Vec<Key>);
+
+impl Visitor for Keys {
+    type Error = RdbError;
+
+    fn end(&mut self, record: Record<'_>) -> Result<(), RdbError> {
+        if let Record::Key(key) = record {
+            self.0.push(key.clone());
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn keys_without_elements_and_keys_with_long_names_are_told_and_passed() {
+    let long = usize::try_from(KEY_LIMIT).unwrap() + 1;
+    let body = [
+        key(2, b"none", b"\x00"),
+        key(0, &vec![b'x'; long], b"\x01v"),
+        key(2, b"one", b"\x01\x01e"),
+        key(0, &vec![b'x'; long - 1], b"\x01v"),
+    ]
+    .concat();
+    for (mut parser, named) in [(Parser::new(), true), (Parser::without_names(), false)] {
+        let mut keys = Keys::default();
+        for piece in file(&body).chunks(70_000) {
+            parser.feed(piece, &mut keys).unwrap();
+        }
+        parser.finish().unwrap();
+        let told: Vec<_> = keys.0.iter().map(|key| (key.name.len(), key.long_name, key.empty)).collect();
+        let length = |length: usize| if named { length } else { 0 };
+        let expected = [
+            (length(4), None, true),
+            (0, Some(KEY_LIMIT + 1), false),
+            (length(3), None, false),
+            (length(long - 1), None, false),
+        ];
+        assert_eq!(told, expected);
+    }
+}
+
+#[test]
+fn strings_are_decoded_whole_or_not_at_all() {
+    assert_eq!(decode(b"\x03abc").unwrap(), b"abc");
+    assert_eq!(decode(b"\xc3\x05\x0a\x00a\xe0\x00\x00").map(|text| text.len()), Some(10));
+    for wrong in [
+        &b""[..],
+        b"\x03ab",
+        b"\x03abcd",
+        b"\xc0\x01",
+        b"\xc3\x81",
+        b"\xc3\x01\x80\xff\xff\xff\xff\x00",
+        b"\xc4",
+    ] {
+        assert_eq!(decode(wrong), None, "{wrong:?}");
+    }
 }
 
 #[test]
