@@ -12,13 +12,16 @@ use crate::{
     cluster::Topology,
     config::{Config, Mode},
     connection::{Connection, Login, SERVER},
-    sentinel,
+    scan, sentinel,
     server::{Info, Role},
     sidecar::readable,
 };
 
 /// A replica that has not heard from its master for so many seconds is behind; a master pings every ten.
 const QUIET: u64 = 30;
+
+/// Of the finding that keys will be read one by one.
+const NO_POINT_IN_TIME: &str = "no-point-in-time";
 
 /// Connects, logs in, and looks around.
 pub(crate) fn check(config: &Config) -> Result<Vec<Finding>> {
@@ -33,6 +36,11 @@ pub(crate) fn check(config: &Config) -> Result<Vec<Finding>> {
         findings.extend(right_to_synchronize(&mut session, config)?);
         findings.extend(buffer_limit(&mut session, &info)?);
         findings.extend(checksum(&mut session)?);
+    }
+    let by_key = config.mode == Mode::Scan || findings.iter().any(|finding| finding.code == NO_POINT_IN_TIME);
+    if by_key && !info.is_loading() {
+        let denied = scan::probe(&mut session, &info).err();
+        findings.extend(denied.map(|error| from_error("scan-fails", &error)));
     }
     if info.is_cluster() {
         findings.extend(shards(&mut session, &place, config, &login));
@@ -153,7 +161,7 @@ fn right_to_synchronize(session: &mut Connection, config: &Config) -> Result<Opt
                 .with_hint("read key by key with `mode = \"scan\"` (or `\"auto\"`)")
                 .with_setting("mode"),
             _ => Finding::warning(
-                "no-point-in-time",
+                NO_POINT_IN_TIME,
                 format!("{message}: it will be read key by key, at no single point in time"),
             ),
         }));

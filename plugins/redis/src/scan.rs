@@ -12,15 +12,14 @@ use std::{
 
 use bulkhead_rdb::{Crc64, Version, write};
 use bulkhead_resp::{Command, RespError, Session, Transport};
-use bulkhead_sdk::{
-    Error, ErrorKind, Result, ResultExt,
-    entries::{EntryWriter, Finished},
-    host::BEST_TRANSFER,
-    progress,
-    types::Finding,
-};
+use bulkhead_sdk::{Error, ErrorKind, Result, ResultExt, host::BEST_TRANSFER, progress, types::Finding};
 
-use crate::{comparison::Agreement, counts::Counted, failure, server::Info};
+use crate::{
+    comparison::Agreement,
+    counts::Counted,
+    failure,
+    server::{Info, Role},
+};
 
 /// Keys that one `SCAN` is asked for.
 const BATCH: &str = "500";
@@ -29,23 +28,74 @@ const BATCH: &str = "500";
 const AHEAD: usize = 32;
 
 /// Keys of one pass: 70 MiB of memory.
-const KEYS_A_PASS: u64 = 3_500_000;
+pub(crate) const KEYS_A_PASS: u64 = 3_500_000;
 
 /// What was read.
 pub(crate) struct Scanned {
     pub(crate) rdb: Counted,
-    pub(crate) finished: Finished,
     pub(crate) findings: Vec<Finding>,
 }
 
-/// Reads all databases into `entry`.
-pub(crate) fn scan<T: Transport>(session: &mut Session<T>, info: &Info, entry: EntryWriter) -> Result<Scanned> {
+/// Where the file goes, piece by piece.
+type Store<'o> = dyn FnMut(&[u8]) -> Result<()> + 'o;
+
+/// Reads all databases, remembering at most about so many keys at a time, and hands the file to `store`.
+pub(crate) fn scan<T: Transport>(session: &mut Session<T>, info: &Info, keys_a_pass: u64, store: &mut Store<'_>) -> Result<Scanned> {
+    read(session, info, keys_a_pass, store).map_err(with_rights)
+}
+
+/// Tries what [`scan`] needs: lists keys, and reads one.
+pub(crate) fn probe<T: Transport>(session: &mut Session<T>, info: &Info) -> Result<()> {
+    try_out(session, info).map_err(with_rights)
+}
+
+fn try_out<T: Transport>(session: &mut Session<T>, info: &Info) -> Result<()> {
+    allow_reading(session, info)?;
+    let listed = session
+        .call(&["SCAN", "0", "COUNT", "1"])
+        .context(|| "listing keys (SCAN) failed")?;
+    let Some([_, _]) = listed.as_list() else {
+        return Err(not_a_list("SCAN").into());
+    };
+    let database = info.keyspace().keys().next().copied();
+    version(session, database)?;
+    let key = session.call(&["RANDOMKEY"])?;
+    let Some(key) = key.as_bytes() else { return Ok(()) };
+    match session.call(&[&b"PEXPIRETIME"[..], key]) {
+        Err(RespError::Server(error)) if error.is_unknown_command() => session.call(&[&b"PTTL"[..], key]),
+        answer => answer,
+    }
+    .context(|| "asking when a key expires failed")?;
+    Ok(())
+}
+
+/// A cluster's replica sends whoever has not said this to its master, for every key.
+fn allow_reading<T: Transport>(session: &mut Session<T>, info: &Info) -> Result<()> {
+    if info.is_cluster() && info.role() == Role::Replica {
+        session
+            .call(&["READONLY"])
+            .context(|| "asking a cluster's replica for its keys (READONLY) failed")?;
+    }
+    Ok(())
+}
+
+/// A refusal names the rights that reading key by key takes.
+fn with_rights(error: Error) -> Error {
+    if error.kind != ErrorKind::PermissionDenied {
+        return error;
+    }
+    error.with_hint("give the user what reading key by key takes: ACL SETUSER NAME ~* +scan +dump +pttl +pexpiretime +randomkey +select +info +ping +function|dump")
+}
+
+fn read<T: Transport>(session: &mut Session<T>, info: &Info, keys_a_pass: u64, store: &mut Store<'_>) -> Result<Scanned> {
+    allow_reading(session, info)?;
     let keyspace = info.keyspace();
     let version = version(session, keyspace.keys().next().copied())?;
     let mut reader = Reader {
         session,
-        output: Output::new(entry),
+        output: Output::new(store),
         version,
+        keys_a_pass,
         absolute: true,
         findings: vec![consistency()],
     };
@@ -61,8 +111,8 @@ pub(crate) fn scan<T: Transport>(session: &mut Session<T>, info: &Info, entry: E
         reader.database(database, keys)?;
     }
     let findings = reader.findings;
-    let (rdb, finished) = reader.output.finish()?;
-    Ok(Scanned { rdb, finished, findings })
+    let rdb = reader.output.finish()?;
+    Ok(Scanned { rdb, findings })
 }
 
 fn consistency() -> Finding {
@@ -107,8 +157,9 @@ fn select<T: Transport>(session: &mut Session<T>, database: u64) -> Result<()> {
 
 struct Reader<'s, T> {
     session: &'s mut Session<T>,
-    output: Output,
+    output: Output<'s>,
     version: Version,
+    keys_a_pass: u64,
     /// Whether the server tells expiries as times (7.0) and not only as durations.
     absolute: bool,
     findings: Vec<Finding>,
@@ -140,7 +191,7 @@ impl<T: Transport> Reader<'_, T> {
     fn database(&mut self, database: u64, keys: u64) -> Result<()> {
         select(self.session, database)?;
         self.output.add(|buffer| write::database(buffer, database))?;
-        let passes = keys.div_ceil(KEYS_A_PASS).max(1);
+        let passes = keys.div_ceil(self.keys_a_pass).max(1);
         for pass in 0..passes {
             self.pass(u128::from(pass), u128::from(passes))?;
         }
@@ -297,17 +348,17 @@ impl Payload {
 }
 
 /// The file that is being written: read as it is, so that it is known to be one.
-struct Output {
-    entry: EntryWriter,
+struct Output<'o> {
+    store: &'o mut Store<'o>,
     buffer: Vec<u8>,
     crc: Crc64,
     rdb: Counted,
 }
 
-impl Output {
-    fn new(entry: EntryWriter) -> Self {
+impl<'o> Output<'o> {
+    fn new(store: &'o mut Store<'o>) -> Self {
         Self {
-            entry,
+            store,
             buffer: Vec::new(),
             crc: Crc64::default(),
             rdb: Counted::new(),
@@ -325,26 +376,39 @@ impl Output {
     fn flush(&mut self) -> Result<()> {
         self.crc.update(&self.buffer);
         self.rdb.feed(&self.buffer).map_err(|error| failure::from_server(&error))?;
-        self.entry.write_bytes(&self.buffer)?;
+        (self.store)(&self.buffer)?;
         self.buffer.clear();
         progress::report("reading keys", self.rdb.position(), None);
         Ok(())
     }
 
-    fn finish(mut self) -> Result<(Counted, Finished)> {
+    fn finish(mut self) -> Result<Counted> {
         write::end(&mut self.buffer);
         self.flush()?;
         let checksum = self.crc.value().to_le_bytes();
         self.rdb.feed(&checksum).map_err(|error| failure::from_server(&error))?;
         self.rdb.finish().map_err(|error| failure::from_server(&error))?;
-        self.entry.write_bytes(&checksum)?;
-        Ok((self.rdb, self.entry.finish()?))
+        (self.store)(&checksum)?;
+        Ok(self.rdb)
     }
+}
+
+/// What a comparison came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Comparison {
+    Agree(Agreement),
+    /// The server counts keys that it does not list.
+    Hidden,
+    /// The server does not tell how much has changed.
+    Untold,
 }
 
 /// Compares what was read with what the server counted before, where it tells how much has changed until `after`. Every key that is created, removed,
 /// expired or evicted is counted there; so the counts may differ by that, and by nothing where that is nothing.
-pub(crate) fn compare(file: &BTreeMap<u64, u64>, before: &Info, after: &Info) -> Result<Option<Agreement>> {
+pub(crate) fn compare(file: &BTreeMap<u64, u64>, before: &Info, after: &Info) -> Result<Comparison> {
+    if after.role() == Role::Replica && (before.has_expiries() || after.has_expiries()) {
+        return Ok(Comparison::Hidden);
+    }
     let difference = |name: &str| Some(after.number(name)?.saturating_sub(before.number(name)?));
     let (Some(changes), Some(expired), Some(evicted), Some(0)) = (
         difference("rdb_changes_since_last_save"),
@@ -352,7 +416,7 @@ pub(crate) fn compare(file: &BTreeMap<u64, u64>, before: &Info, after: &Info) ->
         difference("evicted_keys"),
         difference("rdb_last_save_time"),
     ) else {
-        return Ok(None);
+        return Ok(Comparison::Untold);
     };
     let bound = changes + expired + evicted;
     let keyspace = before.keyspace();
@@ -363,12 +427,133 @@ pub(crate) fn compare(file: &BTreeMap<u64, u64>, before: &Info, after: &Info) ->
     });
     let agreement = if bound == 0 { Agreement::Exact } else { Agreement::Within(bound) };
     match wrong {
-        None => Ok(Some(agreement)),
+        None => Ok(Comparison::Agree(agreement)),
         Some((database, ours, theirs)) => Err(Error::new(
             ErrorKind::Conflict,
             format!("{ours} keys of database {database} were read, and the server counted {theirs} ({agreement})"),
         )
         .with_retryable(true)
         .with_hint("run it again; if it happens again, the user may not be allowed to see all keys: ACL SETUSER NAME allkeys")),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::{cell::RefCell, collections::BTreeSet, rc::Rc, time::Duration};
+
+    use bulkhead_rdb::{Parser, RdbError, Record, Visitor};
+
+    use super::*;
+
+    /// A server with keys `k0` to `k999`, which lists them by fifties, ten of them twice.
+    #[derive(Default)]
+    struct Played {
+        replies: Vec<u8>,
+        listings: Rc<RefCell<u32>>,
+    }
+
+    fn bulk(bytes: &[u8]) -> Vec<u8> {
+        [format!("${}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
+    }
+
+    fn payload() -> Vec<u8> {
+        let mut payload = b"\x00\x01v\x0a\x00".to_vec();
+        let checksum = crc(&payload).to_le_bytes();
+        payload.extend_from_slice(&checksum);
+        payload
+    }
+
+    impl Played {
+        fn answer(&self, words: &[&str]) -> Vec<u8> {
+            match words {
+                ["RANDOMKEY"] => bulk(b"k0"),
+                ["DUMP", _] => bulk(&payload()),
+                ["SCAN", cursor, ..] => {
+                    let from: usize = cursor.parse().unwrap();
+                    *self.listings.borrow_mut() += u32::from(from == 0);
+                    let next = if from == 950 { 0 } else { from + 50 };
+                    let keys: Vec<_> = (from.saturating_sub(10)..from + 50)
+                        .map(|key| bulk(format!("k{key}").as_bytes()))
+                        .collect();
+                    let head = [b"*2\r\n".to_vec(), bulk(next.to_string().as_bytes())].concat();
+                    [head, format!("*{}\r\n", keys.len()).into_bytes(), keys.concat()].concat()
+                }
+                ["PEXPIRETIME", _] => b":-1\r\n".to_vec(),
+                ["SELECT", _] => b"+OK\r\n".to_vec(),
+                _ => b"-ERR unknown command\r\n".to_vec(),
+            }
+        }
+    }
+
+    impl Transport for Played {
+        fn read(&mut self, max: usize, _: Option<Duration>) -> Result<Option<Vec<u8>>> {
+            let rest = self.replies.split_off(max.min(self.replies.len()));
+            let piece = std::mem::replace(&mut self.replies, rest);
+            Ok((!piece.is_empty()).then_some(piece))
+        }
+
+        fn write(&mut self, data: &[u8]) -> Result<()> {
+            // One command, whole: `*2`, `$4`, `DUMP`, `$1`, `k`.
+            let text = String::from_utf8(data.to_vec()).unwrap();
+            let words: Vec<&str> = text.lines().skip(2).step_by(2).collect();
+            let reply = self.answer(&words);
+            self.replies.extend(reply);
+            Ok(())
+        }
+    }
+
+    /// Names, which must not come twice.
+    #[derive(Default)]
+    struct Names(BTreeSet<Vec<u8>>);
+
+    impl Visitor for Names {
+        type Error = RdbError;
+
+        fn begin(&mut self, record: Record<'_>) -> Result<(), RdbError> {
+            if let Record::Key(key) = record {
+                assert!(self.0.insert(key.name.clone()), "{} twice", key.name.escape_ascii());
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn every_pass_takes_its_share_and_all_of_them_every_key_once() {
+        let info = Info::parse("redis_version:7.0.15\r\ndb0:keys=1000,expires=0\r\n");
+        for (keys_a_pass, passes) in [(100, 10), (999, 2), (KEYS_A_PASS, 1)] {
+            let listings = Rc::default();
+            let mut session = Session::new(Played {
+                replies: Vec::new(),
+                listings: Rc::clone(&listings),
+            });
+            let mut file = Vec::new();
+            let scanned = scan(&mut session, &info, keys_a_pass, &mut |bytes| {
+                file.extend_from_slice(bytes);
+                Ok(())
+            });
+            assert_eq!(scanned.unwrap().rdb.counts.total(), 1000);
+            assert_eq!(*listings.borrow(), passes);
+            let mut names = Names::default();
+            let mut parser = Parser::new();
+            parser.feed(&file, &mut names).unwrap();
+            parser.finish().unwrap();
+            assert_eq!(names.0.len(), 1000);
+        }
+    }
+
+    #[test]
+    fn a_replica_whose_keys_expire_is_not_compared() {
+        let info = |role: &str, expires: u64| {
+            Info::parse(&format!(
+                "role:{role}\r\nrdb_changes_since_last_save:0\r\nexpired_keys:0\r\nevicted_keys:0\r\nrdb_last_save_time:1\r\n\
+                 db0:keys=3,expires={expires}\r\n"
+            ))
+        };
+        let file = BTreeMap::from([(0, 2)]);
+        let compared = |info: &Info| compare(&file, info, info);
+        assert_eq!(compared(&info("slave", 1)).unwrap(), Comparison::Hidden);
+        compared(&info("slave", 0)).unwrap_err();
+        compared(&info("master", 1)).unwrap_err();
     }
 }

@@ -79,6 +79,17 @@ impl Info {
         self.number("master_repl_offset")
     }
 
+    /// Whether any key of any database expires.
+    pub(crate) fn has_expiries(&self) -> bool {
+        let expiring = |value: &str| {
+            value
+                .split(',')
+                .any(|field| field.strip_prefix("expires=").is_some_and(|count| count != "0"))
+        };
+        let is_database = |name: &str| name.strip_prefix("db").is_some_and(|index| index.parse::<u64>().is_ok());
+        self.0.iter().any(|(name, value)| is_database(name) && expiring(value))
+    }
+
     /// Keys by database, as the server counts them: those that have expired and have not been looked at since are among them.
     pub(crate) fn keyspace(&self) -> BTreeMap<u64, u64> {
         let database = |(name, value): (&String, &String)| {
@@ -104,5 +115,7 @@ mod tests {
         assert_eq!(info.version(), "Valkey 9.1.2");
         assert_eq!((info.role(), info.is_linked(), info.offset()), (Role::Replica, false, Some(14)));
         assert_eq!(info.keyspace(), BTreeMap::from([(0, 2), (11, 7)]));
+        assert!(info.has_expiries());
+        assert!(!Info::parse("db0:keys=2,expires=0\r\ndbfilename:x,expires=1\r\n").has_expiries());
     }
 }

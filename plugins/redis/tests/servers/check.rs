@@ -94,3 +94,28 @@ fn a_replica_that_lags() {
     let findings = crate::failures::played_with(lagging, Vec::new()).check_with("{}").unwrap();
     assert!(codes(&findings).contains(&"replica-lags"), "{findings:?}");
 }
+
+#[test]
+fn what_reading_key_by_key_takes_is_tried() {
+    let server = filled(Server::builder());
+    let harness = over_tcp(&server).secret("password", "pw");
+    let findings = |rights: &[&str]| {
+        let words = ["ACL", "SETUSER", "reader", "reset", "on", ">pw", "+info", "+ping", "+select"];
+        server.call(&[&words, rights].concat()).unwrap();
+        harness.check_with(r#"{"mode":"scan","user":"reader"}"#).unwrap()
+    };
+    let rights = ["~*", "+scan", "+dump", "+pttl", "+pexpiretime", "+randomkey"];
+    assert_eq!(codes(&findings(&rights)), ["server-reached"]);
+    for missing in ["~*", "+scan", "+dump", "+pexpiretime", "+randomkey"] {
+        let rest: Vec<&str> = rights.into_iter().filter(|right| *right != missing).collect();
+        let findings = findings(&rest);
+        let [_, denied] = findings.as_slice() else {
+            panic!("without {missing}: {findings:?}")
+        };
+        assert_eq!((denied.code.as_str(), denied.severity), ("scan-fails", Severity::Error));
+        assert!(denied.hint.as_deref().unwrap().contains("+scan +dump"), "{denied:?}");
+    }
+    // The same for a run that is not checked before.
+    let error = harness.backup_with(r#"{"mode":"scan","user":"reader"}"#).unwrap_err();
+    assert_says(&error, "NOPERM", "+scan +dump");
+}

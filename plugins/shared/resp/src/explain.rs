@@ -39,13 +39,7 @@ pub fn explain(report: &ServerError) -> Error {
             )
             .with_setting("user");
         }
-        "NOPERM" => (
-            ErrorKind::PermissionDenied,
-            false,
-            Some(
-                "give the user the right on the server: ACL SETUSER NAME +psync +replconf +info +ping (`bulkhead check` names what is missing)",
-            ),
-        ),
+        "NOPERM" => return noperm(report),
         "LOADING" => (
             ErrorKind::Unreachable,
             true,
@@ -96,6 +90,23 @@ pub fn explain(report: &ServerError) -> Error {
         _ => (ErrorKind::Server, false, None),
     };
     told(report, kind, retryable, hint)
+}
+
+/// The server names the command in quotes, or says that it is about keys.
+fn noperm(report: &ServerError) -> Error {
+    let command = report
+        .message
+        .split('\'')
+        .nth(1)
+        .filter(|name| !name.is_empty() && !name.contains(' '));
+    let right = match command {
+        Some(command) => format!("+{command}"),
+        None if report.message.contains(" key") => "'~*', or the keys that are meant".to_owned(),
+        None => "the right to the command".to_owned(),
+    };
+    told(report, ErrorKind::PermissionDenied, false, None).with_hint(format!(
+        "give the user the right on the server: ACL SETUSER NAME {right} (the documentation lists all that a backup and a restore need)"
+    ))
 }
 
 fn noauth(report: &ServerError) -> Error {
