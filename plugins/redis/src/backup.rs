@@ -1,6 +1,6 @@
 //! Taking a backup: [`backup`] finds the servers to read, [`Reader`] reads one of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bulkhead_sdk::{
     Error, ErrorKind, Result, ResultExt, entries,
@@ -10,14 +10,14 @@ use bulkhead_sdk::{
 };
 
 use crate::{
-    cluster::{self, Topology},
+    cluster::{self, Shard, Topology},
     comparison::{self, Counted as ServerCount},
     config::{Config, Mode},
     connection::{Connection, Login},
     counts::{Counted, Counts},
     manifest::{Dataset, Manifest},
     scan, sentinel,
-    server::{Info, Role},
+    server::Info,
     sidecar,
     synchronization::{Refusal, Synchronization},
 };
@@ -30,10 +30,9 @@ const MAX_FACTS: usize = 32;
 
 /// Backs up the server, or the cluster that it belongs to.
 pub(crate) fn backup(config: &Config) -> Result<BackupResult> {
-    let address = sentinel::locate(config)?;
     let login = Login::server(config.user.as_deref());
-    let (mut seed, place) = login.open(address.as_deref())?;
-    let info = ready(&mut seed, &place)?;
+    let (address, mut seed, place) = sentinel::open(config, login)?;
+    let info = ready(&mut seed, &place, config)?;
     let mut reader = Reader {
         config,
         login,
@@ -50,7 +49,7 @@ pub(crate) fn backup(config: &Config) -> Result<BackupResult> {
 }
 
 /// What the server says of itself; an error where it cannot be backed up now.
-pub(crate) fn ready(session: &mut Connection, place: &str) -> Result<Info> {
+pub(crate) fn ready(session: &mut Connection, place: &str, config: &Config) -> Result<Info> {
     let info = Info::ask(session)?;
     if info.is_loading() {
         return Err(
@@ -66,6 +65,17 @@ pub(crate) fn ready(session: &mut Connection, place: &str) -> Result<Info> {
         .with_retryable(true)
         .with_hint("INFO replication there says why; or back up another one"));
     }
+    if let Some(silence) = info.silence().filter(|silence| *silence > config.max_silence()) {
+        return Err(Error::new(
+            ErrorKind::Conflict,
+            format!("{place} is a replica that lags: it has not heard from its master for {silence} seconds"),
+        )
+        .with_retryable(true)
+        .with_setting("max-silence-seconds")
+        .with_hint(
+            "look at the network between them and at the master; back up another one, or allow more seconds with `max-silence-seconds`",
+        ));
+    }
     Ok(info)
 }
 
@@ -78,7 +88,8 @@ struct Place {
     address: String,
     /// Of its entries, with a "/" at the end where there is one.
     folder: String,
-    slots: Option<String>,
+    /// Of a cluster.
+    shard: Option<Shard>,
 }
 
 impl Place {
@@ -87,7 +98,7 @@ impl Place {
             dial,
             address,
             folder: String::new(),
-            slots: None,
+            shard: None,
         }
     }
 }
@@ -105,15 +116,26 @@ impl Reader<'_> {
     /// Every shard, one after the other; the slots must be covered before, and be where they were after.
     fn cluster(&mut self, seed: &mut Connection, seed_address: &str) -> Result<()> {
         let before = Topology::ask(seed, seed_address)?;
+        let mut run_ids = BTreeSet::new();
         for shard in before.shards(self.config.prefer)? {
             let (mut control, address) = self.login.open(Some(&shard.address))?;
-            let info = ready(&mut control, &address)?;
-            before.agrees(&Topology::ask(&mut control, &address)?, &address)?;
+            let info = ready(&mut control, &address, self.config)?;
+            let theirs = Topology::ask(&mut control, &address)?;
+            before.agrees(&theirs, &address)?;
+            theirs.is_of(&shard, &address)?;
+            if info.get("run_id").is_some_and(|id| !run_ids.insert(id.to_owned())) {
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    format!("{address} is a server that was read as another shard already"),
+                )
+                .with_retryable(true)
+                .with_hint("CLUSTER NODES on it says how many nodes it believes itself to be"));
+            }
             let place = Place {
-                dial: Some(shard.address),
+                dial: Some(shard.address.clone()),
                 address,
                 folder: format!("shards/{}/", shard.id),
-                slots: Some(shard.slots),
+                shard: Some(shard),
             };
             let folder = place.folder.clone();
             self.dataset(&mut control, &info, &place)
@@ -140,9 +162,31 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// A further connection to the server that said `info`; an address may lead to several.
+    fn another(&self, info: &Info, place: &Place) -> Result<Connection> {
+        let (mut session, address) = self.login.open(place.dial.as_deref())?;
+        if Info::ask(&mut session)?.get("run_id") != info.get("run_id") {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!(
+                    "a second connection, to {address}, reached another server than the first one, to {}",
+                    place.address
+                ),
+            )
+            .with_retryable(true)
+            .with_hint(
+                "the server was restarted, or its address leads to several: name one server in `endpoint.server`, not a load balancer",
+            ));
+        }
+        if let Some(shard) = &place.shard {
+            Topology::ask(&mut session, &address)?.is_of(shard, &address)?;
+        }
+        Ok(session)
+    }
+
     /// By the replication protocol; `None` where the server does not offer it and may be read otherwise.
     fn as_replica(&mut self, control: &mut Connection, info: &Info, place: &Place) -> Result<Option<Read>> {
-        let (session, _) = self.login.open(place.dial.as_deref())?;
+        let session = self.another(info, place)?;
         let begun = match Synchronization::begin(session, info) {
             Ok(begun) => begun,
             Err(refusal) => return self.refused(refusal),
@@ -192,7 +236,7 @@ impl Reader<'_> {
 
     /// Key by key.
     fn by_scan(&mut self, control: &mut Connection, info: &Info, place: &Place) -> Result<Read> {
-        let (mut session, _) = self.login.open(place.dial.as_deref())?;
+        let mut session = self.another(info, place)?;
         let before = Info::ask(control)?;
         let mut entry = entries::create(format!("{}{DUMP}", place.folder), &Metadata::file())?;
         let scanned = scan::scan(&mut session, info, scan::KEYS_A_PASS, &mut |bytes| entry.write_bytes(bytes))?;
@@ -229,11 +273,11 @@ impl Reader<'_> {
             read: read.how.to_owned(),
             address: place.address.clone(),
             server_version: info.version(),
-            role: if info.role() == Role::Master { "master" } else { "replica" }.to_owned(),
+            role: info.role().to_string(),
             run_id: info.get("run_id").unwrap_or_default().to_owned(),
             replication_id: read.replication_id.clone(),
             replication_offset: read.offset,
-            slots: place.slots.clone(),
+            slots: place.shard.as_ref().map(|shard| shard.slots.clone()),
             rdb_version: read.rdb.version(),
             checksum: format!("{:016x}", read.rdb.checksum()),
             bytes: read.rdb.position(),

@@ -17,17 +17,13 @@ use crate::{
     sidecar::readable,
 };
 
-/// A replica that has not heard from its master for so many seconds is behind; a master pings every ten.
-const QUIET: u64 = 30;
-
 /// Of the finding that keys will be read one by one.
 const NO_POINT_IN_TIME: &str = "no-point-in-time";
 
 /// Connects, logs in, and looks around.
 pub(crate) fn check(config: &Config) -> Result<Vec<Finding>> {
-    let address = sentinel::locate(config)?;
     let login = Login::server(config.user.as_deref());
-    let (mut session, place) = login.open(address.as_deref())?;
+    let (_, mut session, place) = sentinel::open(config, login)?;
     let info = Info::ask(&mut session)?;
     let mut findings = vec![reached(&info, &place)];
     findings.extend(protection());
@@ -49,10 +45,7 @@ pub(crate) fn check(config: &Config) -> Result<Vec<Finding>> {
 }
 
 fn reached(info: &Info, place: &str) -> Finding {
-    let role = match info.role() {
-        Role::Master => "master",
-        Role::Replica => "replica",
-    };
+    let role = info.role();
     let keys: u64 = info.keyspace().values().sum();
     let cluster = if info.is_cluster() { " of a cluster" } else { "" };
     Finding::info(
@@ -100,7 +93,7 @@ fn state(info: &Info, config: &Config) -> Vec<Finding> {
         );
     }
     if info.role() == Role::Replica {
-        findings.push(replica(info));
+        findings.push(replica(info, config));
     }
     if info.keyspace().is_empty() && !config.allow_empty && !info.is_loading() && !info.is_cluster() {
         findings.push(
@@ -124,8 +117,7 @@ fn state(info: &Info, config: &Config) -> Vec<Finding> {
     findings
 }
 
-fn replica(info: &Info) -> Finding {
-    let quiet = info.number("master_last_io_seconds_ago");
+fn replica(info: &Info, config: &Config) -> Finding {
     if !info.is_linked() {
         let since = info.get("master_link_down_since_seconds").unwrap_or("an unknown number of");
         return Finding::error(
@@ -136,12 +128,13 @@ fn replica(info: &Info) -> Finding {
         )
         .with_hint("INFO replication there says why; or back up another one");
     }
-    match quiet {
-        Some(seconds) if seconds > QUIET => Finding::warning(
+    match info.silence() {
+        Some(seconds) if seconds > config.max_silence() => Finding::error(
             "replica-lags",
-            format!("the server is a replica that has not heard from its master for {seconds} seconds"),
+            format!("the server is a replica that has not heard from its master for {seconds} seconds: a backup fails"),
         )
-        .with_hint("compare master_repl_offset on both; or back up another one"),
+        .with_setting("max-silence-seconds")
+        .with_hint("compare master_repl_offset on both; back up another one, or allow more seconds with `max-silence-seconds`"),
         _ => Finding::info(
             "server-is-replica",
             "the server is a replica: its dataset is its master's, a moment later",
@@ -262,11 +255,14 @@ fn shards(session: &mut Connection, place: &str, config: &Config, login: &Login<
     let mut findings = Vec::new();
     for shard in &shards {
         let looked = login.open(Some(&shard.address)).and_then(|(mut session, address)| {
-            topology.agrees(&Topology::ask(&mut session, &address)?, &address)?;
+            let theirs = Topology::ask(&mut session, &address)?;
+            topology.agrees(&theirs, &address)?;
+            theirs.is_of(shard, &address)?;
             Info::ask(&mut session)
         });
+        let is_silent = |info: &Info| info.silence().is_some_and(|seconds| seconds > config.max_silence());
         match looked {
-            Ok(info) if info.is_loading() || !info.is_linked() => findings.extend(state(&info, config)),
+            Ok(info) if info.is_loading() || !info.is_linked() || is_silent(&info) => findings.extend(state(&info, config)),
             Ok(_) => {}
             Err(error) => findings.push(from_error(
                 "shard-not-fit",

@@ -30,6 +30,9 @@ pub(crate) struct Node {
     pub(crate) master: Option<String>,
     /// First and last slot of each range.
     pub(crate) slots: Vec<(u16, u16)>,
+    /// Whether it is the node that was asked.
+    #[serde(skip)]
+    myself: bool,
     /// Whether slots are on their way from or to it.
     #[serde(skip)]
     moving: bool,
@@ -43,6 +46,8 @@ pub(crate) struct Node {
 pub(crate) struct Shard {
     /// The master's.
     pub(crate) id: String,
+    /// The id of the node to read: the master's or a replica's.
+    pub(crate) node: String,
     /// Of the node to read.
     pub(crate) address: String,
     /// `0-5460`.
@@ -115,9 +120,11 @@ impl Topology {
         let shard = |master: &Node| {
             let replica = |node: &&Node| node.well && node.master.as_deref() == Some(master.id.as_str());
             let replica = (prefer == Prefer::Replica).then(|| self.nodes.iter().find(replica)).flatten();
+            let node = replica.unwrap_or(master);
             Shard {
                 id: master.id.clone(),
-                address: replica.unwrap_or(master).address.clone(),
+                node: node.id.clone(),
+                address: node.address.clone(),
                 slots: slots(&master.slots),
             }
         };
@@ -137,6 +144,29 @@ impl Topology {
         )
         .with_retryable(true)
         .with_hint("`redis-cli --cluster check HOST:PORT` says what is wrong; `--cluster fix` repairs it"))
+    }
+
+    /// Whether it was the shard's chosen node that told this, at `address`, and still a node of that shard. Every node sees the slots alike, so only this
+    /// tells one from another where an address leads to several, or to another than it did.
+    pub(crate) fn is_of(&self, shard: &Shard, address: &str) -> Result<()> {
+        let myself = self.nodes.iter().find(|node| node.myself);
+        let found = match myself {
+            Some(node) if node.id == shard.node && node.master.as_ref().unwrap_or(&node.id) == &shard.id => return Ok(()),
+            Some(Node { id, master: None, .. }) => format!("the master {id}"),
+            Some(Node {
+                id, master: Some(master), ..
+            }) => format!("{id}, a replica of {master}"),
+            None => "a node that does not say which".to_owned(),
+        };
+        Err(Error::new(
+            ErrorKind::Conflict,
+            format!("{address} should be the node {} of the shard {}, and is {found}", shard.node, shard.id),
+        )
+        .with_retryable(true)
+        .with_hint(
+            "each node must have an address of its own: look at `cluster-announce-ip` and `-port`, at load balancers, and at addresses that are used anew; \
+             `redis-cli --cluster check HOST:PORT` lists them",
+        ))
     }
 
     /// The id of each slot's master.
@@ -189,6 +219,7 @@ impl Node {
             address: node_address(address).unwrap_or_else(|| seed.to_owned()),
             master: (master != "-").then(|| master.to_owned()),
             slots: Vec::new(),
+            myself: has("myself"),
             moving: false,
             well: (link == "connected" || has("myself")) && !["fail", "fail?", "noaddr", "handshake"].iter().any(|flag| has(flag)),
         };
@@ -268,6 +299,23 @@ eee 10.0.0.5:7000@17000 slave,fail bbb 0 1 1 disconnected
         assert_eq!(topology.shards(Prefer::Master).unwrap()[1].slots, "5461-10921,10922");
         let alone = Topology::parse("aaa :7000@17000 myself,master - 0 0 1 connected 0-16383\n", "seed:1").unwrap();
         assert_eq!(alone.shards(Prefer::Master).unwrap()[0].address, "seed:1");
+    }
+
+    #[test]
+    fn a_node_is_known_by_its_id_and_its_master() {
+        let shard = Topology::parse(NODES, "seed:1").unwrap().shards(Prefer::Replica).unwrap().remove(0);
+        assert_eq!((shard.id.as_str(), shard.node.as_str()), ("aaa", "ddd"));
+        let seen_by = |flags: [&str; 2], nodes: &str| {
+            let nodes = nodes.replace("myself,", "").replacen(flags[0], flags[1], 1);
+            Topology::parse(&nodes, "seed:1").unwrap().is_of(&shard, "10.0.0.4:7000")
+        };
+        seen_by(["slave aaa", "myself,slave aaa"], NODES).unwrap();
+        // Somebody else; the node itself, of another master meanwhile; and nobody.
+        let other = seen_by(["17000,one master", "17000,one myself,master"], NODES).unwrap_err();
+        assert!(other.message.contains("is the master aaa") && other.retryable, "{other}");
+        let moved = seen_by(["slave bbb", "myself,slave bbb"], &NODES.replace("slave aaa", "slave bbb")).unwrap_err();
+        assert!(moved.message.contains("ddd, a replica of bbb"), "{moved}");
+        seen_by(["slave aaa", "slave aaa"], NODES).unwrap_err();
     }
 
     #[test]

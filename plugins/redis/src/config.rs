@@ -61,9 +61,21 @@ pub struct Config {
     /// Believe a dataset without any key. Otherwise it fails the run: an empty server is the wrong server more often than not.
     #[serde(default)]
     pub allow_empty: bool,
+    /// Seconds that a replica may not have heard from its master: one that is silent for longer is not backed up. 30 by default; a master pings every ten
+    /// (`repl-ping-replica-period`).
+    #[serde(default)]
+    pub max_silence_seconds: Option<u64>,
 }
 
+/// The same where nothing is configured, in seconds.
+const MAX_SILENCE: u64 = 30;
+
 impl Config {
+    /// Seconds that a replica may not have heard from its master.
+    pub(crate) fn max_silence(&self) -> u64 {
+        self.max_silence_seconds.unwrap_or(MAX_SILENCE)
+    }
+
     /// Checks what types cannot say.
     pub(crate) fn validate(&self) -> Result<()> {
         if self.user.as_deref() == Some("") {

@@ -16,6 +16,15 @@ pub(crate) enum Role {
     Replica,
 }
 
+impl std::fmt::Display for Role {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Master => "master",
+            Self::Replica => "replica",
+        })
+    }
+}
+
 impl Info {
     /// Asks.
     pub(crate) fn ask<T: Transport>(session: &mut Session<T>) -> Result<Self> {
@@ -64,6 +73,11 @@ impl Info {
     /// Whether a replica is in touch with its master; masters are.
     pub(crate) fn is_linked(&self) -> bool {
         self.role() == Role::Master || self.get("master_link_status") == Some("up")
+    }
+
+    /// Seconds since a replica heard from its master last; none for a master.
+    pub(crate) fn silence(&self) -> Option<u64> {
+        self.number("master_last_io_seconds_ago").filter(|_| self.role() == Role::Replica)
     }
 
     pub(crate) fn is_loading(&self) -> bool {

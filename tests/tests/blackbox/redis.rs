@@ -242,6 +242,31 @@ fn sentinels_say_which_server_it_is() {
     shop.succeed(&["run", "cache"]);
     assert_eq!((syncs(&master), syncs(&replica)), (of_master + 1, of_replica + 1));
 
+    // One that knows nothing of the master, and one that takes the replica for it: the next one is asked.
+    let stranger = Sentinel::watch(&master, "other", 1, Some("sentry")).unwrap();
+    let stale = Sentinel::watch(&replica, "cache", 0, Some("sentry")).unwrap();
+    let asking = |sentinels: &[&Sentinel]| {
+        let addresses: Vec<_> = sentinels.iter().map(|sentinel| sentinel.address()).collect();
+        let line = format!("endpoint.sentinel = {{ addresses = {addresses:?}, tls = {{ mode = \"disable\" }} }}");
+        let text = pipeline("");
+        let lines = text
+            .lines()
+            .map(|known| if known.starts_with("endpoint.sentinel") { &line } else { known });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let (of_master, of_replica) = (syncs(&master), syncs(&replica));
+    shop.configure(&asking(&[&stranger, &stale, &sentinel]));
+    shop.succeed(&["run", "cache"]);
+    assert_eq!((syncs(&master), syncs(&replica)), (of_master + 1, of_replica));
+    shop.configure(&asking(&[&stale]));
+    let outcome = shop.run(&["run", "cache"]);
+    assert!(
+        outcome.stderr.contains("the server says that it is a replica"),
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(syncs(&replica), of_replica, "the replica was read");
+
     shop.configure(&pipeline("").replace("master = \"cache\"", "master = \"nobody\""));
     assert_told!(shop.run(&["run", "cache"]));
 }

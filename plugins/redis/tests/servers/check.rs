@@ -91,8 +91,12 @@ fn a_buffer_that_would_cut_a_large_dataset_off() {
 #[test]
 fn a_replica_that_lags() {
     let lagging = "role:slave\r\nmaster_link_status:up\r\nmaster_last_io_seconds_ago:45\r\ndb0:keys=1,expires=0\r\n";
-    let findings = crate::failures::played_with(lagging, Vec::new()).check_with("{}").unwrap();
-    assert!(codes(&findings).contains(&"replica-lags"), "{findings:?}");
+    let harness = crate::failures::played_with(lagging, Vec::new());
+    let findings = harness.check_with("{}").unwrap();
+    let lags = findings.iter().find(|finding| finding.code == "replica-lags").unwrap();
+    assert_eq!(lags.severity, Severity::Error);
+    let findings = harness.check_with(r#"{"max-silence-seconds":60}"#).unwrap();
+    assert!(codes(&findings).contains(&"server-is-replica"), "{findings:?}");
 }
 
 #[test]

@@ -20,7 +20,7 @@ const RESYNC: &str = "+FULLRESYNC aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa 14\r\
 const MARK: &str = "0123456789012345678901234567890123456789";
 
 /// One key, as a server of version 10 sends it.
-fn rdb() -> Vec<u8> {
+pub(crate) fn rdb() -> Vec<u8> {
     let mut file = b"REDIS0010\xfe\x00\x00\x01k\x01v\xff".to_vec();
     let mut crc = bulkhead_rdb::Crc64::default();
     crc.update(&file);
@@ -59,7 +59,7 @@ pub(crate) fn played_with(info: &'static str, answer: Vec<u8>) -> Harness {
 }
 
 /// A transfer from a file.
-fn sized(rdb: &[u8]) -> Vec<u8> {
+pub(crate) fn sized(rdb: &[u8]) -> Vec<u8> {
     [RESYNC.as_bytes(), format!("\n\n${}\r\n", rdb.len()).as_bytes(), rdb].concat()
 }
 
@@ -152,6 +152,11 @@ fn servers_that_cannot_be_backed_up_now() {
     for (info, kind, words) in [
         ("role:master\r\nloading:1\r\n", ErrorKind::Unreachable, "loading its dataset"),
         ("role:slave\r\nmaster_link_status:down\r\n", ErrorKind::Conflict, "lost its master"),
+        (
+            "role:slave\r\nmaster_link_status:up\r\nmaster_last_io_seconds_ago:31\r\n",
+            ErrorKind::Conflict,
+            "has not heard from its master for 31 seconds",
+        ),
     ] {
         let error = fails(&played_with(info, Vec::new()));
         assert_eq!((error.kind, error.retryable), (kind, true), "{error}");
@@ -182,6 +187,16 @@ fn servers_that_cannot_be_backed_up_now() {
         assert_eq!(error.kind, kind, "{error}");
         assert!(error.hint.as_deref().is_some_and(|hint| hint.contains(words)), "{error:?}");
     }
+}
+
+#[test]
+fn how_long_a_replica_may_be_silent_is_configured() {
+    let silent = "redis_version:7.0.15\r\nrole:slave\r\nmaster_link_status:up\r\nmaster_last_io_seconds_ago:45\r\nmaster_repl_offset:14\r\n\
+                  db0:keys=1,expires=0\r\n";
+    let harness = played_with(silent, sized(&rdb()));
+    let error = fails(&harness);
+    assert_eq!(error.setting.as_deref(), Some("max-silence-seconds"));
+    harness.backup_with(r#"{"max-silence-seconds":60}"#).unwrap();
 }
 
 #[test]
