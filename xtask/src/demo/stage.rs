@@ -132,7 +132,7 @@ impl<'c> Stage<'c> {
     /// Tells how to go on by oneself.
     pub(super) fn explain_what_is_kept(&self) {
         self.console.note(&format!(
-            "\nKept: {}\nTry:  cd {} && {} ls demo latest",
+            "\nKept: {}\nTry:  cd {} && {} ls demo",
             self.scratch.path().display(),
             self.scratch.path().display(),
             self.binary.display(),
