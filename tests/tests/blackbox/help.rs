@@ -3,8 +3,7 @@
 use bulkhead_test_support::Bulkhead;
 
 /// Every command.
-const COMMANDS: [&str; 13] = [
-    "",
+const COMMANDS: [&str; 14] = [
     "init",
     "check",
     "plan",
@@ -17,6 +16,8 @@ const COMMANDS: [&str; 13] = [
     "verify",
     "plugin list",
     "plugin inspect",
+    "man",
+    "completions",
 ];
 
 #[test]
@@ -27,12 +28,18 @@ fn every_command_explains_itself_with_examples_on_standard_output() {
         words.push("--help");
         let outcome = bulkhead.run(&words).unwrap();
         assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""), "bulkhead {command} --help");
-        assert!(outcome.stdout.contains("Usage: bulkhead"), "{}", outcome.stdout);
-        assert!(
-            outcome.stdout.contains("bulkhead ") && outcome.stdout.contains("--json"),
-            "{}",
-            outcome.stdout
-        );
+        for part in ["Usage: bulkhead", "--json", &format!("Examples:\n  bulkhead {command}")] {
+            assert!(outcome.stdout.contains(part), "{part} is missing:\n{}", outcome.stdout);
+        }
+    }
+}
+
+#[test]
+fn the_program_explains_how_to_begin() {
+    let outcome = Bulkhead::new().unwrap().run(["--help"]).unwrap();
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
+    for part in ["Usage: bulkhead", "--json", "Begin with:\n  bulkhead plan"] {
+        assert!(outcome.stdout.contains(part), "{part} is missing:\n{}", outcome.stdout);
     }
 }
 

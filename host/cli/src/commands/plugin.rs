@@ -19,6 +19,7 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
     /// List the plugins that are built in, and those of the configuration
+    #[command(after_help = "Examples:\n  bulkhead plugin list\n  bulkhead plugin list --json | jq -r '.plugins[].digest'")]
     List,
     Inspect(InspectArguments),
 }
