@@ -56,6 +56,16 @@ impl CommandError {
         }
     }
 
+    /// Not begun, because of an interruption: `what` was to be done.
+    pub(crate) fn not_begun(what: &str) -> Self {
+        Self::Message {
+            exit: Exit::Cancelled,
+            message: format!("interrupted: {what}"),
+            causes: Vec::new(),
+            hint: None,
+        }
+    }
+
     /// Standard output could not be written.
     pub(crate) fn output(error: &io::Error) -> Self {
         let failed = Self::system("write to standard output", error);

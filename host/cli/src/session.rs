@@ -144,6 +144,19 @@ pub(crate) fn selected<'c>(config: &'c Config, names: &[String]) -> Result<Vec<&
     Ok(config.pipelines.iter().filter(matches).collect())
 }
 
+/// The same for a command that must not say that all is well when it looked at nothing: fails where the configuration has no pipeline.
+pub(crate) fn selected_some<'c>(config: &'c Config, names: &[String]) -> Result<Vec<&'c Pipeline>, CommandError> {
+    if names.is_empty() && config.pipelines.is_empty() {
+        return Err(CommandError::Message {
+            exit: Exit::Config,
+            message: "the configuration has no pipeline".to_owned(),
+            causes: Vec::new(),
+            hint: Some("write one, `[pipeline.NAME]` (docs/configuration.md), or name another configuration with `-c FILE`".to_owned()),
+        });
+    }
+    selected(config, names)
+}
+
 /// The one pipeline called `name`.
 pub(crate) fn one_pipeline<'c>(config: &'c Config, name: &str) -> Result<&'c Pipeline, CommandError> {
     match config.pipelines_named(name)[..] {

@@ -10,7 +10,7 @@ use crate::{
     error::CommandError,
     exit::Exit,
     output::{Mark, ProgressDisplay, counted},
-    session::{Session, selected},
+    session::{Session, selected_some},
 };
 
 /// Try everything that a run needs, without running
@@ -29,7 +29,7 @@ pub(crate) struct CheckArguments {
 
 pub(crate) async fn check(arguments: &CheckArguments, session: &Session) -> Result<Exit, CommandError> {
     let config = session.config()?;
-    let pipelines = selected(&config, &arguments.pipelines)?;
+    let pipelines = selected_some(&config, &arguments.pipelines)?;
     let operation = session.operation(&config)?;
     let display = ProgressDisplay::start(&session.output, "check", &operation.progress);
     let report = pipeline::check(&operation, &pipelines).await;

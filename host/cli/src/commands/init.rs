@@ -36,6 +36,12 @@ pub(crate) async fn init(arguments: &InitArguments, session: &Session) -> Result
     let mut exit = Exit::Ok;
     let mut documents = Vec::new();
     for name in &names {
+        if session.cancellation.is_cancelled() {
+            let error = CommandError::not_begun(&format!("the vault `{name}` was not made"));
+            exit = exit.and(error.exit());
+            documents.push(failed(&error, name, session));
+            continue;
+        }
         let operation = operation.child();
         let display = ProgressDisplay::start(&session.output, name, &operation.progress);
         let result = pipeline::init(&operation, name).await;
@@ -51,10 +57,7 @@ pub(crate) async fn init(arguments: &InitArguments, session: &Session) -> Result
             Err(error) => {
                 let error = CommandError::operation(&error, &config);
                 exit = exit.and(error.exit());
-                if !session.output.is_json() {
-                    session.output.complain(&error);
-                }
-                documents.push(error.to_json());
+                documents.push(failed(&error, name, session));
             }
         }
     }
@@ -62,6 +65,16 @@ pub(crate) async fn init(arguments: &InitArguments, session: &Session) -> Result
         session.output.document("init", &serde_json::json!({ "vaults": documents }));
     }
     Ok(exit)
+}
+
+/// Tells of a vault that was not made; the document is for the list.
+fn failed(error: &CommandError, vault: &str, session: &Session) -> serde_json::Value {
+    if !session.output.is_json() {
+        session.output.complain(error);
+    }
+    let mut document = error.to_json();
+    document["vault"] = vault.into();
+    document
 }
 
 fn print(report: &pipeline::InitReport, session: &Session) {

@@ -12,7 +12,7 @@ use crate::{
     error::CommandError,
     exit::Exit,
     output::{Mark, Output, ProgressDisplay, bytes, counted, duration, rate},
-    session::{Session, selected},
+    session::{Session, selected_some},
 };
 
 /// Take a snapshot
@@ -42,7 +42,7 @@ pub(crate) struct RunArguments {
 
 pub(crate) async fn run(arguments: &RunArguments, session: &Session) -> Result<Exit, CommandError> {
     let config = session.config()?;
-    let pipelines = selected(&config, &arguments.pipelines)?;
+    let pipelines = selected_some(&config, &arguments.pipelines)?;
     let operation = session.operation(&config)?;
     let options = RunOptions {
         full: arguments.full,
@@ -53,15 +53,8 @@ pub(crate) async fn run(arguments: &RunArguments, session: &Session) -> Result<E
     for pipeline in pipelines {
         if session.cancellation.is_cancelled() {
             exit = exit.and(Exit::Cancelled);
-            let error = CommandError::Message {
-                exit: Exit::Cancelled,
-                message: format!("interrupted: `{}` was not run", pipeline.name),
-                causes: Vec::new(),
-                hint: None,
-            };
-            let mut document = error.to_json();
-            document["pipeline"] = pipeline.name.clone().into();
-            documents.push(document);
+            let error = CommandError::not_begun(&format!("`{}` was not run", pipeline.name));
+            documents.push(failed_document(&error, pipeline, Vec::new(), false));
             if !session.output.is_json() {
                 session.output.complain(&error);
             }
@@ -78,11 +71,7 @@ pub(crate) async fn run(arguments: &RunArguments, session: &Session) -> Result<E
             Err(failed) => {
                 let error = CommandError::operation(&failed, &config);
                 exit = exit.and(error.exit());
-                let mut document = error.to_json();
-                document["pipeline"] = pipeline.name.clone().into();
-                document["committed"] = failed.committed.clone().into();
-                document["commit-unknown"] = failed.unsure.into();
-                documents.push(document);
+                documents.push(failed_document(&error, pipeline, failed.committed.clone(), failed.unsure));
                 if !session.output.is_json() {
                     session.output.complain(&error);
                     session.output.warn(&what_is_safe(&failed, &pipeline.name));
@@ -94,6 +83,14 @@ pub(crate) async fn run(arguments: &RunArguments, session: &Session) -> Result<E
         session.output.document("run", &serde_json::json!({ "runs": documents }));
     }
     Ok(exit)
+}
+
+fn failed_document(error: &CommandError, pipeline: &Pipeline, committed: Vec<String>, unsure: bool) -> serde_json::Value {
+    let mut document = error.to_json();
+    document["pipeline"] = pipeline.name.clone().into();
+    document["committed"] = committed.into();
+    document["commit-unknown"] = unsure.into();
+    document
 }
 
 /// What a failed run leaves in the vault.
