@@ -52,12 +52,21 @@ pub struct PasswordError {
 }
 
 impl PasswordError {
+    /// The failure, for a vault that is there.
     pub(crate) fn explain(&self) -> Failure {
-        let failure = Failure::new(FailureClass::Credentials, self).at(&self.site).setting("key");
-        match self.source.hint() {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
+        self.explain_with(self.source.hint())
+    }
+
+    /// The failure, for a vault that is being made: its password may have to be made, too.
+    pub(crate) fn explain_for_a_new_vault(&self) -> Failure {
+        self.explain_with(self.source.hint_to_make())
+    }
+
+    fn explain_with(&self, hint: String) -> Failure {
+        Failure::new(FailureClass::Credentials, self)
+            .at(&self.site)
+            .setting("key")
+            .hint(hint)
     }
 }
 

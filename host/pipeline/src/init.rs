@@ -56,7 +56,7 @@ impl Explain for InitVaultError {
     fn explain(&self) -> Failure {
         match self {
             Self::Build(error) => error.explain(),
-            Self::Password(error) => error.explain(),
+            Self::Password(error) => error.explain_for_a_new_vault(),
             Self::Interrupted(error) => crate::run::explain_interrupted(*error, None),
             Self::Init { site, sink, source, .. } => match source.as_ref() {
                 InitError::Exists { .. } => Failure::new(FailureClass::Conflict, self)

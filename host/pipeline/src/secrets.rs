@@ -85,6 +85,14 @@ pub enum SecretError {
     Empty(String),
 }
 
+/// Where a secret comes from, as messages say it: of a command its first word only, since what follows may be nobody else's business.
+fn place(source: &SecretSource) -> String {
+    match source {
+        SecretSource::Command(words) => format!("the output of `{}`", words.first().map_or("", String::as_str)),
+        other => other.to_string(),
+    }
+}
+
 fn said(stderr: &str) -> String {
     if stderr.is_empty() { String::new() } else { format!(": {stderr}") }
 }
@@ -92,19 +100,29 @@ fn said(stderr: &str) -> String {
 impl SecretError {
     /// The next action.
     #[must_use]
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> String {
         match self {
-            Self::File { path, source } if source.kind() == std::io::ErrorKind::NotFound => Some(format!(
+            Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                "restore it from where you keep it, or correct the path".to_owned()
+            }
+            Self::File { path, .. } => format!("make it readable for this user: `ls -l {}` shows who may", path.display()),
+            Self::NotInEnvironment(name) => format!("set it where bulkhead is started: `export {name}=…`"),
+            Self::NoCredentials(name) => format!("start bulkhead by systemd with `LoadCredential={name}:/path`"),
+            Self::Command { .. } | Self::CommandFailed { .. } | Self::CommandTimedOut { .. } => {
+                "run the command by hand, as the same user".to_owned()
+            }
+            Self::TooLong(_) | Self::Empty(_) => "look whether this is the right place".to_owned(),
+        }
+    }
+
+    /// The next action where the secret is one that may not have been made yet. Anywhere else a new one would open nothing.
+    pub(crate) fn hint_to_make(&self) -> String {
+        match self {
+            Self::File { path, source } if source.kind() == io::ErrorKind::NotFound => format!(
                 "create it, readable by this user only: `umask 077; head -c 32 /dev/urandom | base64 > {}`",
                 path.display()
-            )),
-            Self::File { path, .. } => Some(format!("make it readable for this user: `ls -l {}` shows who may", path.display())),
-            Self::NotInEnvironment(name) => Some(format!("set it where bulkhead is started: `export {name}=…`")),
-            Self::NoCredentials(name) => Some(format!("start bulkhead by systemd with `LoadCredential={name}:/path`")),
-            Self::Command { .. } | Self::CommandFailed { .. } | Self::CommandTimedOut { .. } => {
-                Some("run the command by hand, as the same user".to_owned())
-            }
-            Self::TooLong(_) | Self::Empty(_) => Some("look whether this is the right place".to_owned()),
+            ),
+            _ => self.hint(),
         }
     }
 
@@ -117,7 +135,7 @@ impl SecretError {
         if let Some(cause) = std::error::Error::source(&self) {
             fault = fault.caused_by(cause);
         }
-        fault.hint = self.hint();
+        fault.hint = Some(self.hint());
         fault
     }
 }
@@ -142,10 +160,10 @@ impl Secrets {
             SecretSource::Command(words) => run_command(words).await?,
         };
         if secret.len() as u64 > MAX_SECRET {
-            return Err(SecretError::TooLong(source.to_string()));
+            return Err(SecretError::TooLong(place(source)));
         }
         if without_newline(&secret).is_empty() {
-            return Err(SecretError::Empty(source.to_string()));
+            return Err(SecretError::Empty(place(source)));
         }
         Ok(secret)
     }
@@ -276,7 +294,7 @@ struct ConfiguredSecret {
 
 impl fmt::Debug for ConfiguredSecret {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "ConfiguredSecret({})", self.source)
+        write!(formatter, "ConfiguredSecret({})", place(&self.source))
     }
 }
 
@@ -311,7 +329,12 @@ mod tests {
         assert_eq!(secrets().password(&command("echo hunter2")).await.unwrap().as_slice(), b"hunter2");
         let error = secrets().password(&command("echo locked >&2; exit 3")).await.unwrap_err();
         assert!(error.to_string().ends_with("(exit status: 3): locked"), "{error}");
-        assert!(matches!(secrets().password(&command("")).await.unwrap_err(), SecretError::Empty(_)));
+        let error = secrets().password(&command(": hunter2")).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the secret in the output of `sh` is empty",
+            "arguments are not shown"
+        );
     }
 
     #[tokio::test]
@@ -349,6 +372,15 @@ mod tests {
         std::fs::write(file.path(), vec![b'x'; 65537]).unwrap();
         let source = SecretSource::File(file.path().to_owned());
         assert!(matches!(secrets().read(&source).await.unwrap_err(), SecretError::TooLong(_)));
+    }
+
+    #[tokio::test]
+    async fn only_a_secret_that_may_be_new_is_to_be_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let lost = SecretSource::File(folder.path().join("lost"));
+        let error = secrets().read(&lost).await.unwrap_err();
+        assert_eq!(error.hint(), "restore it from where you keep it, or correct the path");
+        assert!(error.hint_to_make().contains("/dev/urandom"), "{}", error.hint_to_make());
     }
 
     #[test]
