@@ -60,6 +60,22 @@ impl Session {
             })
     }
 
+    /// An operation on `config` that reads what is stored from the sink called `sink`, of each vault in `vaults`; from the first one where none is named.
+    pub(crate) fn reading<'v>(
+        &self,
+        config: &Arc<Config>,
+        sink: Option<&str>,
+        vaults: impl IntoIterator<Item = &'v str>,
+    ) -> Result<Operation, CommandError> {
+        if let Some(sink) = sink {
+            check_sink(config, sink, vaults)?;
+        }
+        Ok(Operation {
+            read_from: sink.map(str::to_owned),
+            ..self.operation(config)?
+        })
+    }
+
     /// An operation on `config`.
     pub(crate) fn operation(&self, config: &Arc<Config>) -> Result<Operation, CommandError> {
         Ok(Operation {
@@ -67,6 +83,7 @@ impl Session {
             config: config.clone(),
             cancellation: self.cancellation.clone(),
             progress: Progress::default(),
+            read_from: None,
         })
     }
 
@@ -116,6 +133,21 @@ pub(crate) fn builtin_plugins() -> Vec<BuiltinPlugin> {
             component: plugin.wasm,
         })
         .collect()
+}
+
+/// A sink to read from has to be one of every vault that is read.
+fn check_sink<'v>(config: &Config, sink: &str, vaults: impl IntoIterator<Item = &'v str>) -> Result<(), CommandError> {
+    if config.sink(sink).is_none() {
+        return Err(unknown("sink", sink, config.sinks.iter().map(|sink| sink.name.as_str())));
+    }
+    let lacks_it = |name: &&str| !config.vault(name).is_some_and(|vault| vault.sinks.iter().any(|name| name == sink));
+    match vaults.into_iter().find(lacks_it) {
+        Some(vault) => Err(CommandError::usage(
+            format!("the vault `{vault}` is not on the sink `{sink}`"),
+            "name the pipelines whose vault is on it",
+        )),
+        None => Ok(()),
+    }
 }
 
 fn host_name() -> String {

@@ -146,8 +146,9 @@ impl Operation {
         Ok(Password::new(password.to_vec()))
     }
 
-    /// The sink of `vault` called `name`, or its first one.
-    pub(crate) async fn sink_of(&self, vault: &config::Vault, name: Option<&str>) -> Result<Arc<SinkStore>, BuildError> {
+    /// The sink of `vault` that is read from.
+    pub(crate) async fn sink_to_read(&self, vault: &config::Vault) -> Result<Arc<SinkStore>, BuildError> {
+        let name = self.read_from.as_deref();
         let found = match name {
             None => vault.sinks.first(),
             Some(name) => vault.sinks.iter().find(|sink| *sink == name),
@@ -180,7 +181,7 @@ impl Operation {
     /// Opens the vault called `name` for reading.
     pub(crate) async fn open_named(&self, name: &str) -> Result<Vault, AccessError> {
         let vault = self.vault_named(name)?;
-        let first = self.sink_of(vault, None).await?;
-        self.open_on(vault, &first).await
+        let sink = self.sink_to_read(vault).await?;
+        self.open_on(vault, &sink).await
     }
 }

@@ -2,7 +2,10 @@
 
 use bulkhead_config::Pipeline;
 use bulkhead_model::{EntryPath, NodeType, Proof};
-use bulkhead_vault::{self as vault, EntryReader, Hint as _, ReadError, ResolveError, SnapshotEntry, SnapshotInfo, Vault};
+use bulkhead_vault::{
+    self as vault, EntryReader, Hint as _, ObjectId, ObjectStore as _, ReadError, ResolveError, SnapshotEntry, SnapshotInfo, StoreError,
+    Vault,
+};
 use serde::Serialize;
 
 use crate::{
@@ -12,6 +15,7 @@ use crate::{
     host::BuildError,
     operation::{Interrupted, Operation},
     run::class_of_read,
+    store::SinkStore,
 };
 
 /// A snapshot in a listing.
@@ -33,8 +37,31 @@ pub struct ListedSnapshot {
     pub host: String,
     /// The snapshot that it continues.
     pub parent: Option<String>,
-    /// What the source said that it sent; `None` where another tool made it.
+    /// What the source said that it sent; `None` where another tool made it, or it can't be read.
     pub proof: Option<Proof>,
+    /// Why the proof can't be read, with its causes: the snapshot is damaged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// A snapshot of which only the id is known: its file is damaged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UnreadableSnapshot {
+    /// Its id, in full.
+    pub id: String,
+    /// The vault that it is in.
+    pub vault: String,
+    /// Why it can't be read, with its causes.
+    pub error: String,
+}
+
+/// The snapshots in a vault. One that is damaged doesn't keep the others from being found.
+#[derive(Debug, Clone, Default)]
+pub struct SnapshotList {
+    /// Those whose file can be read, oldest first.
+    pub snapshots: Vec<ListedSnapshot>,
+    /// The others, whichever pipeline's they are: that can't be told.
+    pub unreadable: Vec<UnreadableSnapshot>,
 }
 
 /// An entry in a listing.
@@ -116,22 +143,37 @@ pub(crate) async fn resolve(vault: &Vault, selector: &str, pipeline: Option<&str
 /// Snapshots in the vault called `name`, oldest first; only those of `pipelines` where that isn't empty.
 ///
 /// # Errors
-/// See [`SnapshotError`].
-pub async fn snapshots(operation: &Operation, name: &str, pipelines: &[String]) -> Result<Vec<ListedSnapshot>, SnapshotError> {
+/// See [`SnapshotError`]; that a single snapshot can't be read is in the list.
+pub async fn snapshots(operation: &Operation, name: &str, pipelines: &[String]) -> Result<SnapshotList, SnapshotError> {
     operation
         .until_interrupted(None, list_snapshots(operation, name, pipelines))
         .await?
 }
 
-async fn list_snapshots(operation: &Operation, name: &str, pipelines: &[String]) -> Result<Vec<ListedSnapshot>, SnapshotError> {
-    let vault = operation.open_named(name).await?;
-    let mut listed = Vec::new();
-    for info in vault.snapshots().await? {
+async fn list_snapshots(operation: &Operation, name: &str, pipelines: &[String]) -> Result<SnapshotList, SnapshotError> {
+    let config = operation.vault_named(name).map_err(AccessError::from)?;
+    let store = operation.sink_to_read(config).await.map_err(AccessError::from)?;
+    let vault = operation.open_on(config, &store).await?;
+    let (infos, unreadable) = snapshot_files(&vault, &store).await?;
+    let mut list = SnapshotList::default();
+    for (id, error) in unreadable {
+        list.unreadable.push(UnreadableSnapshot {
+            id: id.to_string(),
+            vault: name.to_owned(),
+            error: SnapshotError::from(error).explain().to_string(),
+        });
+    }
+    for info in infos {
         if !pipelines.is_empty() && !info.pipeline.as_ref().is_some_and(|pipeline| pipelines.contains(pipeline)) {
             continue;
         }
-        let record = vault.read(info.id).await?.record().await?;
-        listed.push(ListedSnapshot {
+        let (proof, error) = match proof_of(&vault, &info).await {
+            Ok(proof) => (proof, None),
+            Err(ReadError::NoSuchSnapshot(_)) => continue,
+            Err(error) if concerns_one_snapshot(&error) => (None, Some(SnapshotError::from(error).explain().to_string())),
+            Err(error) => return Err(error.into()),
+        };
+        list.snapshots.push(ListedSnapshot {
             id: info.id.to_string(),
             time: clock::rfc3339(info.time),
             seconds: info.time.seconds,
@@ -139,10 +181,58 @@ async fn list_snapshots(operation: &Operation, name: &str, pipelines: &[String])
             vault: name.to_owned(),
             host: info.host,
             parent: info.parent.map(|parent| parent.to_string()),
-            proof: record.map(|record| record.proof),
+            proof,
+            error,
         });
     }
-    Ok(listed)
+    Ok(list)
+}
+
+async fn proof_of(vault: &Vault, info: &SnapshotInfo) -> Result<Option<Proof>, ReadError> {
+    let record = vault.read(info.id).await?.record().await?;
+    Ok(record.map(|record| record.proof))
+}
+
+/// What the snapshot files say, oldest first, and why some can't be read.
+async fn snapshot_files(vault: &Vault, store: &SinkStore) -> Result<(Vec<SnapshotInfo>, Vec<(ObjectId, ReadError)>), SnapshotError> {
+    match vault.snapshots().await {
+        Ok(infos) => return Ok((infos, Vec::new())),
+        Err(error) if !concerns_one_snapshot(&error) => return Err(error.into()),
+        // One by one tells which it is.
+        Err(_) => {}
+    }
+    let (mut infos, mut unreadable) = (Vec::new(), Vec::new());
+    for id in snapshot_ids(store).await? {
+        match vault.read(id).await {
+            Ok(reader) => infos.push(reader.info().clone()),
+            Err(ReadError::NoSuchSnapshot(_)) => {}
+            Err(error) if concerns_one_snapshot(&error) => unreadable.push((id, error)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    infos.sort_by_key(|info| (info.time, info.id));
+    Ok((infos, unreadable))
+}
+
+async fn snapshot_ids(store: &SinkStore) -> Result<Vec<ObjectId>, ReadError> {
+    const PREFIX: &str = "snapshots/";
+    let objects = store.list(PREFIX).await.map_err(|fault| StoreError {
+        operation: "listing",
+        key: PREFIX.to_owned(),
+        location: store.location(),
+        fault: Box::new(fault),
+    })?;
+    let ids = objects.iter().filter_map(|object| object.key.strip_prefix(PREFIX)?.parse().ok());
+    Ok(ids.collect())
+}
+
+/// Whether the next snapshot may be readable in spite of `error`: not where the sink is gone, or its plugin can't go on.
+fn concerns_one_snapshot(error: &ReadError) -> bool {
+    let failure = Failure::of_vault(class_of_read(error), error, None);
+    matches!(
+        failure.class,
+        FailureClass::Damaged | FailureClass::NotFound | FailureClass::Plugin | FailureClass::Credentials
+    )
 }
 
 /// A snapshot that is open for looking into it.

@@ -34,7 +34,9 @@ mod stored;
 mod verify;
 
 pub use access::{AccessError, PasswordError};
-pub use browse::{Content, ListedEntry, ListedSnapshot, Listing, OpenSnapshot, SnapshotError, open_snapshot, snapshots};
+pub use browse::{
+    Content, ListedEntry, ListedSnapshot, Listing, OpenSnapshot, SnapshotError, SnapshotList, UnreadableSnapshot, open_snapshot, snapshots,
+};
 pub use check::{CheckReport, CheckedPart, check};
 pub use failure::{Explain, Failure, FailureClass, Site};
 pub use folder::FolderError;

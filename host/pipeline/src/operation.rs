@@ -21,6 +21,8 @@ pub struct Operation {
     pub cancellation: Cancellation,
     /// How far it is.
     pub progress: Progress,
+    /// The sink that stored content is read from, one of the vault's; `None` for its first one. Operations that write don't look at it.
+    pub read_from: Option<String>,
 }
 
 /// How work under watch ended.

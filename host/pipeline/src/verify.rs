@@ -139,26 +139,19 @@ impl VerifyProgress for Watched {
     }
 }
 
-/// Checks the vault called `name`; with `read_data` every byte of it. Of several sinks the first, or the one called `sink`: they are replicas, and each can
-/// be damaged for itself.
+/// Checks the vault called `name`; with `read_data` every byte of it. Of several sinks the one that the operation reads from: they are replicas, and each
+/// can be damaged for itself.
 ///
 /// # Errors
 /// When the check could not be made; damage is in the report.
-pub async fn verify_vault(
-    operation: &Operation,
-    name: &str,
-    sink: Option<&str>,
-    read_data: bool,
-) -> Result<VaultVerification, VerifyError> {
-    operation
-        .until_interrupted(None, check_vault(operation, name, sink, read_data))
-        .await?
+pub async fn verify_vault(operation: &Operation, name: &str, read_data: bool) -> Result<VaultVerification, VerifyError> {
+    operation.until_interrupted(None, check_vault(operation, name, read_data)).await?
 }
 
 #[tracing::instrument(name = "verify", skip(operation))]
-async fn check_vault(operation: &Operation, name: &str, sink: Option<&str>, read_data: bool) -> Result<VaultVerification, VerifyError> {
+async fn check_vault(operation: &Operation, name: &str, read_data: bool) -> Result<VaultVerification, VerifyError> {
     let config = operation.vault_named(name)?;
-    let store = operation.sink_of(config, sink).await?;
+    let store = operation.sink_to_read(config).await?;
     let vault = operation.open_on(config, &store).await?;
     let progress = Arc::new(Watched(operation.progress.clone()));
     let report = vault
@@ -187,32 +180,20 @@ async fn check_vault(operation: &Operation, name: &str, sink: Option<&str>, read
     })
 }
 
-/// Lets the plugin of `pipeline` look at the snapshot that `selector` names, as it is on the first sink, or on the one called `sink`.
+/// Lets the plugin of `pipeline` look at the snapshot that `selector` names, as it is on the sink that the operation reads from.
 ///
 /// # Errors
 /// When that could not be done; what the plugin found is in the report.
-pub async fn verify_snapshot(
-    operation: &Operation,
-    pipeline: &Pipeline,
-    sink: Option<&str>,
-    selector: &str,
-) -> Result<SnapshotVerification, VerifyError> {
+pub async fn verify_snapshot(operation: &Operation, pipeline: &Pipeline, selector: &str) -> Result<SnapshotVerification, VerifyError> {
     operation
-        .until_interrupted(None, check_snapshot(operation, pipeline, sink, selector))
+        .until_interrupted(None, check_snapshot(operation, pipeline, selector))
         .await?
 }
 
 #[tracing::instrument(name = "verify", skip_all, fields(pipeline = pipeline.name, plugin = pipeline.plugin))]
-async fn check_snapshot(
-    operation: &Operation,
-    pipeline: &Pipeline,
-    sink: Option<&str>,
-    selector: &str,
-) -> Result<SnapshotVerification, VerifyError> {
+async fn check_snapshot(operation: &Operation, pipeline: &Pipeline, selector: &str) -> Result<SnapshotVerification, VerifyError> {
     let (source, plugin) = operation.host.source(&operation.config, pipeline).await?;
-    let vault = operation.vault_named(&pipeline.vault)?;
-    let store = operation.sink_of(vault, sink).await?;
-    let vault = operation.open_on(vault, &store).await?;
+    let vault = operation.open_named(&pipeline.vault).await?;
     let info = browse::resolve(&vault, selector, Some(&pipeline.name)).await?;
     let findings = if plugin.description().operations.contains(bulkhead_runtime::Operation::Verify) {
         operation.progress.phase(&format!("verifying {}", &info.id.to_string()[..8]), None);

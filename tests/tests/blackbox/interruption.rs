@@ -5,9 +5,10 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use bulkhead_test_support::{Outcome, signal};
+use serde_json::Value;
 
 use crate::postgres::Shop;
-use crate::world::{World, assert_told};
+use crate::world::{World, assert_told, plugin_section};
 
 /// A run that would take minutes: it hangs after some megabytes have been written.
 const ENDLESS: &str = "limits = { wall-clock = \"5 min\" }";
@@ -126,4 +127,70 @@ fn a_server_that_dies_in_the_middle_of_a_backup_fails_the_run() {
     let listed: serde_json::Value = serde_json::from_str(&shop.succeed(&["snapshots", "--json"])).unwrap();
     assert_eq!(listed["snapshots"].as_array().unwrap().len(), 1);
     shop.succeed(&["verify", "shop", "--read-data"]);
+}
+
+/// The document of a command that was interrupted when its plugin hung.
+fn interrupted(world: &World, arguments: &[&str]) -> Value {
+    let child = spawn_until(world, arguments, "going wrong now");
+    signal::interrupt(&child).unwrap();
+    let outcome = outcome(child);
+    assert_eq!(outcome.code, Some(130), "{}{}", outcome.stdout, outcome.stderr);
+    serde_json::from_str(&outcome.stdout).unwrap()
+}
+
+#[test]
+fn pipelines_that_an_interrupt_left_out_are_documented_as_failed_runs_are() {
+    let world = World::with_a_snapshot();
+    world.configure_misbehaviour(
+        "hang",
+        &format!("{ENDLESS}\n\n[pipeline.next]\nplugin = \"misbehaving-source\"\nvault = \"main\""),
+    );
+    let document = interrupted(&world, &["run", "--all", "--json"]);
+    for (at, name) in [(1, "bad"), (2, "next")] {
+        let run = &document["runs"][at];
+        assert_eq!((&run["pipeline"], &run["class"]), (&name.into(), &"cancelled".into()), "{run}");
+        assert_eq!(
+            (&run["committed"], &run["commit-unknown"]),
+            (&Value::Array(Vec::new()), &false.into()),
+            "{run}"
+        );
+    }
+}
+
+/// The vault `main`, and beside it `beside` on a sink that behaves as told.
+fn configure_two_vaults(world: &World, behaviour: &str) {
+    world.bulkhead().scratch().folder("beside").unwrap();
+    world.configure(&format!(
+        "{}\n[vault.beside]\nkey = {{ file = \"vault-password\" }}\nsinks = [\"beside\"]\n\n[sink.beside]\nplugin = \"misbehaving-sink\"\n\
+         config = {{ behaviour = \"{behaviour}\" }}\ndirectory.root = {{ path = \"beside\", access = \"read-write\" }}\n\n\
+         [pipeline.beside]\nplugin = \"misbehaving-source\"\nvault = \"beside\"\n",
+        plugin_section("misbehaving-sink"),
+    ));
+}
+
+#[test]
+fn vaults_that_an_interrupt_left_out_are_neither_good_nor_made() {
+    let world = World::with_a_snapshot();
+    configure_two_vaults(&world, "hang");
+    let document = interrupted(&world, &["init", "beside", "main", "--json"]);
+    for (at, name) in [(0, "beside"), (1, "main")] {
+        let vault = &document["vaults"][at];
+        assert_eq!((&vault["vault"], &vault["class"]), (&name.into(), &"cancelled".into()), "{vault}");
+    }
+
+    std::fs::remove_dir_all(world.folder().join("beside")).unwrap();
+    configure_two_vaults(&world, "good");
+    world.succeed(&["init", "beside"]);
+    configure_two_vaults(&world, "hang");
+    let document = interrupted(&world, &["verify", "--json"]);
+    for (list, of, names) in [
+        ("vaults", "vault", ["beside", "main"]),
+        ("snapshots", "pipeline", ["good", "beside"]),
+    ] {
+        let told = document[list].as_array().unwrap().iter();
+        let told: Vec<(&str, &str)> = told
+            .map(|each| (each[of].as_str().unwrap(), each["class"].as_str().unwrap()))
+            .collect();
+        assert_eq!(told, names.map(|name| (name, "cancelled")));
+    }
 }

@@ -110,3 +110,41 @@ fn a_disk_that_fills_up_stops_the_run_and_keeps_what_it_has() {
     assert_eq!(before, after);
     succeed(&["verify", "good", "--read-data"]);
 }
+
+#[test]
+fn a_lost_first_sink_is_restored_from_the_second() {
+    let bulkhead = Bulkhead::new().unwrap();
+    bulkhead.scratch().folder("second").unwrap();
+    let head = bulkhead.vault_section().replace("[\"disk\"]", "[\"disk\", \"second\"]");
+    let text = format!(
+        "{head}\n[sink.second]\nplugin = \"local\"\ndirectory.root = {{ path = \"second\", access = \"read-write\" }}\n{}{}",
+        plugin_section("misbehaving-source"),
+        crate::world::GOOD,
+    );
+    bulkhead.write_configuration(&text).unwrap();
+    let succeed = |arguments: &[&str]| {
+        let outcome = bulkhead.run(arguments).unwrap();
+        assert_eq!(outcome.code, Some(0), "{arguments:?}: {}", outcome.stderr);
+        outcome.stdout
+    };
+    succeed(&["init"]);
+    succeed(&["run", "good"]);
+    succeed(&["restore", "good", "--into", "before"]);
+    let questions = [
+        &["snapshots"][..],
+        &["ls", "good", "--long"],
+        &["dump", "good", "data/00000000"],
+        &["browse", "good", "data/00000000"],
+    ];
+    let before = questions.map(succeed);
+
+    std::fs::remove_dir_all(bulkhead.vault()).unwrap();
+    assert_ne!(bulkhead.run(["restore", "good", "--into", "after"]).unwrap().code, Some(0));
+    std::fs::remove_dir_all(bulkhead.scratch().join("after")).unwrap();
+    let from_second = |arguments: &[&str]| succeed(&[arguments, &["--sink", "second"]].concat());
+    assert_eq!(questions.map(from_second), before);
+    from_second(&["restore", "good", "--into", "after"]);
+    let [before, after] = ["before", "after"].map(|name| Tree::of(&bulkhead.scratch().join(name)).unwrap().contents());
+    assert_eq!(before, after);
+    from_second(&["verify", "good", "--all-snapshots", "--read-data"]);
+}

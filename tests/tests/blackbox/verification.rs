@@ -66,3 +66,24 @@ fn a_damaged_last_snapshot_does_not_keep_the_next_from_being_taken() {
     assert_eq!(outcome.code, Some(0));
     world.succeed(&["restore", "good", "--into", "restored"]);
 }
+
+#[test]
+fn a_pipeline_without_snapshots_has_nothing_that_could_be_good() {
+    let world = World::empty();
+    for arguments in [&["verify", "good"][..], &["verify", "good", "--all-snapshots"]] {
+        let outcome = world.run(arguments);
+        assert_eq!(outcome.code, Some(13), "{arguments:?}: {}{}", outcome.stdout, outcome.stderr);
+    }
+}
+
+#[test]
+fn without_a_pipeline_there_is_nothing_to_say_that_all_is_well_about() {
+    let world = World::empty();
+    world.write(&world.bulkhead().vault_section());
+    for arguments in [&["run", "--all"][..], &["check"], &["verify"], &["snapshots"]] {
+        let outcome = world.run(arguments);
+        assert_eq!(outcome.code, Some(3), "{arguments:?}: {}{}", outcome.stdout, outcome.stderr);
+        assert!(outcome.stderr.contains("the configuration has no pipeline"), "{}", outcome.stderr);
+    }
+    world.succeed(&["snapshots", "--vault", "main"]);
+}

@@ -208,6 +208,8 @@ const VARYING: &[(&str, &str)] = &[
         "[number] bytes, fewer than the [number] at [number]",
     ),
     (r"wasm (function|backtrace)[^\n]*", "wasm $1 [where]"),
+    // The last column of a listing of snapshots.
+    (r"(?m)^(\[id\]  \[time\] .* )\S+$", "$1[host]"),
 ];
 
 /// Compares an outcome with its recorded snapshot.

@@ -38,6 +38,10 @@ pub(crate) struct BrowseArguments {
     #[arg(long, value_name = "ID", default_value = "latest")]
     snapshot: String,
 
+    /// Read from this sink, one of the vault's; the first one by default
+    #[arg(long, value_name = "NAME")]
+    sink: Option<String>,
+
     /// List only names after this one
     #[arg(long, value_name = "NAME")]
     after: Option<String>,
@@ -56,7 +60,7 @@ pub(crate) async fn browse(arguments: &BrowseArguments, session: &Session) -> Re
         prefix: arguments.prefix.clone(),
         after: arguments.after.clone(),
     };
-    let operation = session.operation(&config)?;
+    let operation = session.reading(&config, arguments.sink.as_deref(), [pipeline.vault.as_str()])?;
     let failed = |error: BrowseError| CommandError::operation(&error, &config);
     let display = ProgressDisplay::start(&session.output, &pipeline.name, &operation.progress);
     let mut browsing = pipeline::browse(&operation, pipeline, options).await.map_err(failed)?;

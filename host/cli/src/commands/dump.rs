@@ -30,6 +30,10 @@ pub(crate) struct DumpArguments {
     /// The beginning of a snapshot's id
     #[arg(long, value_name = "ID", default_value = "latest")]
     snapshot: String,
+
+    /// Read from this sink, one of the vault's; the first one by default
+    #[arg(long, value_name = "NAME")]
+    sink: Option<String>,
 }
 
 /// One read.
@@ -45,7 +49,7 @@ pub(crate) async fn dump(arguments: &DumpArguments, session: &Session) -> Result
     let config = session.config()?;
     let pipeline = one_pipeline(&config, &arguments.pipeline)?;
     let path = entry_path(&arguments.path)?;
-    let operation = session.operation(&config)?;
+    let operation = session.reading(&config, arguments.sink.as_deref(), [pipeline.vault.as_str()])?;
     let failed = |error: SnapshotError| CommandError::operation(&error, &config);
     let snapshot = pipeline::open_snapshot(&operation, pipeline, &arguments.snapshot)
         .await

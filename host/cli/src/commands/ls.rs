@@ -30,6 +30,10 @@ pub(crate) struct LsArguments {
     #[arg(long, value_name = "ID", default_value = "latest")]
     snapshot: String,
 
+    /// Read from this sink, one of the vault's; the first one by default
+    #[arg(long, value_name = "NAME")]
+    sink: Option<String>,
+
     /// Show permissions, owner, size and time
     #[arg(short, long)]
     long: bool,
@@ -39,7 +43,7 @@ pub(crate) async fn ls(arguments: &LsArguments, session: &Session) -> Result<Exi
     let config = session.config()?;
     let pipeline = one_pipeline(&config, &arguments.pipeline)?;
     let path = entry_path(&arguments.path)?;
-    let operation = session.operation(&config)?;
+    let operation = session.reading(&config, arguments.sink.as_deref(), [pipeline.vault.as_str()])?;
     let failed = |error: SnapshotError| CommandError::operation(&error, &config);
     let snapshot = pipeline::open_snapshot(&operation, pipeline, &arguments.snapshot)
         .await

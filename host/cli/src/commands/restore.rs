@@ -20,7 +20,7 @@ use crate::{
 /// [pipeline.NAME.target.TARGET] of the configuration, with grants of its own.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  bulkhead restore shop --into /tmp/shop\n  bulkhead restore shop --into /tmp/shop base/5 global      a part of it\n  bulkhead restore shop --target scratch --snapshot 3f2a91c4"
+    after_help = "Examples:\n  bulkhead restore shop --into /tmp/shop\n  bulkhead restore shop --into /tmp/shop base/5 global      a part of it\n  bulkhead restore shop --target scratch --snapshot 3f2a91c4\n  bulkhead restore shop --into /tmp/shop --sink offsite      from the replica there"
 )]
 pub(crate) struct RestoreArguments {
     /// The pipeline
@@ -42,6 +42,10 @@ pub(crate) struct RestoreArguments {
     /// The beginning of a snapshot's id
     #[arg(long, value_name = "ID", default_value = "latest")]
     snapshot: String,
+
+    /// Read from this sink, one of the vault's; the first one by default
+    #[arg(long, value_name = "NAME")]
+    sink: Option<String>,
 }
 
 pub(crate) async fn restore(arguments: &RestoreArguments, session: &Session) -> Result<Exit, CommandError> {
@@ -59,7 +63,7 @@ pub(crate) async fn restore(arguments: &RestoreArguments, session: &Session) -> 
             Some(target.ok_or_else(|| unknown("target", name, pipeline.targets.iter().map(|target| target.name.as_str())))?)
         }
     };
-    let operation = session.operation(&config)?;
+    let operation = session.reading(&config, arguments.sink.as_deref(), [pipeline.vault.as_str()])?;
     let display = ProgressDisplay::start(&session.output, &pipeline.name, &operation.progress);
     let result = match (&arguments.into, target) {
         (_, Some(target)) => pipeline::restore_to_target(&operation, pipeline, &options, target).await,

@@ -3,21 +3,23 @@
 use std::collections::BTreeSet;
 
 use bulkhead_pipeline as pipeline;
-use bulkhead_pipeline::ListedSnapshot;
+use bulkhead_pipeline::{ListedSnapshot, SnapshotList};
 use clap::Args;
 
 use crate::{
     commands::short,
     error::CommandError,
     exit::Exit,
-    output::{Align, ProgressDisplay, Table, bytes, count, local_time},
-    session::{Session, selected, unknown},
+    output::{Align, Output, ProgressDisplay, Table, bytes, count, local_time},
+    session::{Session, selected_some, unknown},
 };
 
 /// List snapshots, oldest first
+///
+/// One that is damaged is told, and does not keep the others from being listed.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  bulkhead snapshots\n  bulkhead snapshots shop\n  bulkhead snapshots --vault databases     everything in it, also what other tools wrote"
+    after_help = "Examples:\n  bulkhead snapshots\n  bulkhead snapshots shop\n  bulkhead snapshots --vault databases     everything in it, also what other tools wrote\n  bulkhead snapshots --sink offsite        as the replica there has them"
 )]
 pub(crate) struct SnapshotsArguments {
     /// Pipelines whose snapshots to list; all of them by default
@@ -27,39 +29,72 @@ pub(crate) struct SnapshotsArguments {
     /// List everything in this vault
     #[arg(long, value_name = "VAULT", conflicts_with = "pipelines")]
     vault: Option<String>,
+
+    /// Read from this sink, one of the vault's; the first one by default
+    #[arg(long, value_name = "NAME")]
+    sink: Option<String>,
 }
 
 pub(crate) async fn snapshots(arguments: &SnapshotsArguments, session: &Session) -> Result<Exit, CommandError> {
     let config = session.config()?;
-    let pipelines = selected(&config, &arguments.pipelines)?;
     let (vaults, names): (BTreeSet<&str>, Vec<String>) = match &arguments.vault {
         Some(vault) if config.vault(vault).is_none() => {
             return Err(unknown("vault", vault, config.vaults.iter().map(|vault| vault.name.as_str())));
         }
         Some(vault) => ([vault.as_str()].into(), Vec::new()),
-        None => (
-            pipelines.iter().map(|pipeline| pipeline.vault.as_str()).collect(),
-            pipelines.iter().map(|pipeline| pipeline.name.clone()).collect(),
-        ),
+        None => {
+            let pipelines = selected_some(&config, &arguments.pipelines)?;
+            (
+                pipelines.iter().map(|pipeline| pipeline.vault.as_str()).collect(),
+                pipelines.iter().map(|pipeline| pipeline.name.clone()).collect(),
+            )
+        }
     };
-    let operation = session.operation(&config)?;
-    let mut listed = Vec::new();
+    let operation = session.reading(&config, arguments.sink.as_deref(), vaults.iter().copied())?;
+    let mut list = SnapshotList::default();
     for vault in vaults {
         let operation = operation.child();
         let display = ProgressDisplay::start(&session.output, vault, &operation.progress);
         let found = pipeline::snapshots(&operation, vault, &names).await;
         drop(display);
-        listed.extend(found.map_err(|error| CommandError::operation(&error, &config))?);
+        let found = found.map_err(|error| CommandError::operation(&error, &config))?;
+        list.snapshots.extend(found.snapshots);
+        list.unreadable.extend(found.unreadable);
     }
-    listed.sort_by_key(|snapshot| snapshot.seconds);
+    list.snapshots.sort_by_key(|snapshot| snapshot.seconds);
+    let is_whole = list.unreadable.is_empty() && list.snapshots.iter().all(|snapshot| snapshot.error.is_none());
     if session.output.is_json() {
-        session.output.document("snapshots", &serde_json::json!({ "snapshots": listed }));
-    } else if listed.is_empty() {
+        let document = serde_json::json!({ "snapshots": list.snapshots, "unreadable": list.unreadable });
+        session.output.document("snapshots", &document);
+    } else if list.snapshots.is_empty() && is_whole {
         session.output.note("no snapshots yet: `bulkhead run` takes one");
     } else {
-        table(&listed).print(&session.output);
+        table(&list.snapshots).print(&session.output);
+        print_damage(&list, &session.output);
     }
-    Ok(Exit::Ok)
+    Ok(if is_whole { Exit::Ok } else { Exit::Damaged })
+}
+
+fn print_damage(list: &SnapshotList, output: &Output) {
+    let listed = list
+        .snapshots
+        .iter()
+        .filter_map(|snapshot| Some((&snapshot.id, &snapshot.vault, snapshot.error.as_ref()?)));
+    let unreadable = list
+        .unreadable
+        .iter()
+        .map(|snapshot| (&snapshot.id, &snapshot.vault, &snapshot.error));
+    let mut is_whole = true;
+    for (id, vault, error) in listed.chain(unreadable) {
+        output.warn(&format!(
+            "error: the snapshot {} in vault {vault} can't be read: {error}",
+            short(id)
+        ));
+        is_whole = false;
+    }
+    if !is_whole {
+        output.warn("  help: `bulkhead verify --all-snapshots` says which are whole; `--sink` reads another replica");
+    }
 }
 
 fn table(snapshots: &[ListedSnapshot]) -> Table {
@@ -78,7 +113,11 @@ fn table(snapshots: &[ListedSnapshot]) -> Table {
             short(&snapshot.id).to_owned(),
             local_time(&snapshot.time),
             snapshot.pipeline.clone().unwrap_or_else(|| "-".to_owned()),
-            proof.map_or_else(|| "-".to_owned(), |proof| count(proof.entries)),
+            match proof {
+                Some(proof) => count(proof.entries),
+                None if snapshot.error.is_some() => "damaged".to_owned(),
+                None => "-".to_owned(),
+            },
             proof.map_or_else(|| "-".to_owned(), |proof| bytes(proof.bytes)),
             snapshot.vault.clone(),
             snapshot.host.clone(),

@@ -13,7 +13,7 @@ use crate::{
     error::CommandError,
     exit::Exit,
     output::{Mark, Output, ProgressDisplay, bytes, counted, local_time},
-    session::{Session, selected, unknown},
+    session::{Session, selected_some},
 };
 
 /// Check that what is stored is whole, and makes sense to its plugin
@@ -52,11 +52,10 @@ pub(crate) struct VerifyArguments {
 
 pub(crate) async fn verify(arguments: &VerifyArguments, session: &Session) -> Result<Exit, CommandError> {
     let config = session.config()?;
-    let pipelines = selected(&config, &arguments.pipelines)?;
+    let pipelines = selected_some(&config, &arguments.pipelines)?;
     let vaults: BTreeSet<&str> = pipelines.iter().map(|pipeline| pipeline.vault.as_str()).collect();
-    check_sink(arguments, &config, &vaults)?;
     let mut verification = Verification {
-        operation: session.operation(&config)?,
+        operation: session.reading(&config, arguments.sink.as_deref(), vaults.iter().copied())?,
         config: &config,
         arguments,
         output: &session.output,
@@ -66,12 +65,10 @@ pub(crate) async fn verify(arguments: &VerifyArguments, session: &Session) -> Re
         snapshots: Vec::new(),
     };
     for vault in vaults {
-        if !session.cancellation.is_cancelled() {
-            verification.vault(vault).await;
-        }
+        verification.vault(vault).await;
     }
     for pipeline in pipelines.into_iter().filter(|_| !arguments.vault_only) {
-        if !session.cancellation.is_cancelled() && !verification.unusable.contains(&pipeline.vault) {
+        if !verification.unusable.contains(&pipeline.vault) {
             verification.pipeline(pipeline).await;
         }
     }
@@ -82,22 +79,6 @@ pub(crate) async fn verify(arguments: &VerifyArguments, session: &Session) -> Re
         );
     }
     Ok(verification.exit)
-}
-
-/// A sink to read from has to be one of every vault that is read.
-fn check_sink(arguments: &VerifyArguments, config: &Config, vaults: &BTreeSet<&str>) -> Result<(), CommandError> {
-    let Some(sink) = &arguments.sink else { return Ok(()) };
-    if config.sink(sink).is_none() {
-        return Err(unknown("sink", sink, config.sinks.iter().map(|sink| sink.name.as_str())));
-    }
-    let lacks_it = |name: &&&str| !config.vault(name).is_some_and(|vault| vault.sinks.contains(sink));
-    match vaults.iter().find(lacks_it) {
-        Some(vault) => Err(CommandError::usage(
-            format!("the vault `{vault}` is not on the sink `{sink}`"),
-            "name the pipelines whose vault is on it",
-        )),
-        None => Ok(()),
-    }
 }
 
 /// Goes on after a failure: one vault that can't be opened says nothing about the next.
@@ -116,10 +97,19 @@ struct Verification<'s> {
 impl Verification<'_> {
     /// Tells of something that could not be looked at; the document is for the list that it belongs to.
     fn failed(&mut self, error: &dyn Explain, of: &str, name: &str) -> Value {
-        let error = CommandError::operation(error, self.config);
+        self.told(&CommandError::operation(error, self.config), of, name)
+    }
+
+    /// The same of something that is left out because of an interruption; `None` where there was none.
+    fn skipped(&mut self, of: &str, name: &str, what: &str) -> Option<Value> {
+        let is_cancelled = self.operation.cancellation.is_cancelled();
+        is_cancelled.then(|| self.told(&CommandError::not_begun(what), of, name))
+    }
+
+    fn told(&mut self, error: &CommandError, of: &str, name: &str) -> Value {
         self.exit = self.exit.or_worse(error.exit());
         if !self.output.is_json() {
-            self.output.complain(&error);
+            self.output.complain(error);
         }
         let mut document = error.to_json();
         document[of] = name.into();
@@ -127,9 +117,12 @@ impl Verification<'_> {
     }
 
     async fn vault(&mut self, name: &str) {
+        if let Some(document) = self.skipped("vault", name, &format!("the vault `{name}` was not verified")) {
+            return self.vaults.push(document);
+        }
         let operation = self.operation.child();
         let display = ProgressDisplay::start(self.output, name, &operation.progress);
-        let result = pipeline::verify_vault(&operation, name, self.arguments.sink.as_deref(), self.arguments.read_data).await;
+        let result = pipeline::verify_vault(&operation, name, self.arguments.read_data).await;
         drop(display);
         match result {
             Ok(report) => {
@@ -152,17 +145,22 @@ impl Verification<'_> {
     }
 
     async fn pipeline(&mut self, pipeline: &Pipeline) {
+        let name = &pipeline.name;
+        if let Some(document) = self.skipped("pipeline", name, &format!("no snapshot of `{name}` was verified")) {
+            return self.snapshots.push(document);
+        }
         let selectors = match self.chosen(pipeline).await {
             Ok(selectors) => selectors,
             Err(error) => {
-                let document = self.failed(&error, "pipeline", &pipeline.name);
+                let document = self.failed(&error, "pipeline", name);
                 return self.snapshots.push(document);
             }
         };
         for selector in selectors {
-            if !self.operation.cancellation.is_cancelled() {
-                self.snapshot(pipeline, &selector).await;
+            if let Some(document) = self.skipped("pipeline", name, &format!("not all snapshots of `{name}` were verified")) {
+                return self.snapshots.push(document);
             }
+            self.snapshot(pipeline, &selector).await;
         }
     }
 
@@ -171,13 +169,16 @@ impl Verification<'_> {
             return Ok(vec![self.arguments.snapshot.clone()]);
         }
         let listed = pipeline::snapshots(&self.operation.child(), &pipeline.vault, std::slice::from_ref(&pipeline.name)).await?;
-        Ok(listed.into_iter().map(|snapshot| snapshot.id).collect())
+        // Those that are unreadable altogether are among the vault's damage.
+        let ids: Vec<String> = listed.snapshots.into_iter().map(|snapshot| snapshot.id).collect();
+        // Nothing to look at is a failure, the same as where only the latest is asked for.
+        Ok(if ids.is_empty() { vec!["latest".to_owned()] } else { ids })
     }
 
     async fn snapshot(&mut self, pipeline: &Pipeline, selector: &str) {
         let operation = self.operation.child();
         let display = ProgressDisplay::start(self.output, &pipeline.name, &operation.progress);
-        let result = pipeline::verify_snapshot(&operation, pipeline, self.arguments.sink.as_deref(), selector).await;
+        let result = pipeline::verify_snapshot(&operation, pipeline, selector).await;
         drop(display);
         match result {
             Ok(report) => {
@@ -190,7 +191,12 @@ impl Verification<'_> {
                 self.snapshots.push(serde_json::to_value(&report).unwrap_or_default());
             }
             Err(error) => {
-                let document = self.failed(&error, "pipeline", &pipeline.name);
+                let mut document = self.failed(&error, "pipeline", &pipeline.name);
+                document["snapshot"] = selector.into();
+                if self.arguments.all_snapshots {
+                    let snapshot = format!("  that was the snapshot {} of {}", short(selector), pipeline.name);
+                    self.output.warn(&snapshot);
+                }
                 self.snapshots.push(document);
             }
         }
