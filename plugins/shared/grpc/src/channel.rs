@@ -175,10 +175,16 @@ impl<T: Transport + 'static> Channel<T> {
     /// `Status` where the server ended the call with an error; `Truncated` where it broke off.
     pub fn next(&mut self, call: &mut Call, deadline: Duration) -> Result<Option<Bytes>, GrpcError> {
         let end = Instant::now() + deadline;
+        let mut waits = false;
         loop {
             if let Some(message) = call.framer.next()? {
                 return Ok(Some(message));
             }
+            // Frames with nothing in them keep the connection busy, and nobody waits: the deadline holds all the same.
+            if waits && end <= Instant::now() {
+                return Err(self.late());
+            }
+            waits = true;
             match &mut call.state {
                 State::Ended => return Ok(None),
                 State::Requested(response) => {
@@ -273,10 +279,14 @@ impl<T: Transport + 'static> Channel<T> {
     fn wait(&mut self, end: Instant) -> Result<(), GrpcError> {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            let message = format!("{} did not answer in time", self.address());
-            return Err(Error::new(ErrorKind::TimedOut, message).into());
+            return Err(self.late());
         }
         Ok(self.wire.exchange(left)?)
+    }
+
+    fn late(&self) -> GrpcError {
+        let message = format!("{} did not answer in time", self.address());
+        Error::new(ErrorKind::TimedOut, message).into()
     }
 }
 
