@@ -7,6 +7,9 @@
 //! Beside the stream the member computes `HashKV`, the hash by which etcd itself compares its members, up to the revision that it had before the
 //! snapshot began: every later state contains that. It is asked for after the stream has begun, so that the compaction that it reports is at least the
 //! snapshot's. `verify` computes the same over what was stored.
+//!
+//! That hash is of the member's own file, so it says nothing of the others. Where a second member is there, it is asked for the same one at the same time: two
+//! members that were compacted at the same revision have the same, and a run in which they differ fails (`witness.rs`).
 
 use bulkhead_grpc::Call;
 use bulkhead_sdk::{
@@ -26,8 +29,12 @@ use crate::{
     config::{Accepted, Config},
     facts, files,
     members::{Reached, no_alarm, survey, usable},
-    rpc::messages::{HashKvResponse, StatusResponse},
+    rpc::{
+        HASHING,
+        messages::{HashKvResponse, StatusResponse},
+    },
     runbook,
+    witness::{Heard, Witness},
 };
 
 /// Bytes of etcd's trailer, a SHA-256 of all before it.
@@ -38,11 +45,12 @@ pub(crate) fn backup(config: &Config) -> Result<BackupResult> {
     let survey = survey(config.user.as_deref())?;
     let mut findings = survey.unreached.iter().map(unreached).collect::<Vec<_>>();
     let mut failure = None;
-    for mut member in survey.reached {
+    let mut members = survey.reached.into_iter();
+    while let Some(mut member) = members.next() {
         match begin(config, &mut member) {
             Ok(stream) => {
                 findings.extend(accepted(config, &member.status));
-                return stream.take(config, member, findings);
+                return stream.take(config, member, members.find(|other| usable(config, other).is_ok()), findings);
             }
             Err(error) => {
                 warn!(address = member.client.address(); "no snapshot from this member: {error}");
@@ -94,11 +102,14 @@ fn begin(config: &Config, member: &mut Reached) -> Result<Stream> {
 }
 
 impl Stream {
-    fn take(mut self, config: &Config, mut member: Reached, mut findings: Vec<Finding>) -> Result<BackupResult> {
+    fn take(mut self, config: &Config, mut member: Reached, other: Option<Reached>, mut findings: Vec<Finding>) -> Result<BackupResult> {
         let mut hash = match config.skip_hash {
             true => None,
             false => Some(member.client.start_hash(self.revision)?),
         };
+        let witness = other
+            .filter(|_| !config.skip_hash)
+            .and_then(|other| Witness::ask(other, self.revision));
         let mut receiver = Receiver::create(u64::try_from(member.status.db_size).ok())?;
         receiver.write(&self.first)?;
         let address = member.client.address().to_owned();
@@ -117,23 +128,40 @@ impl Stream {
         };
         proof.count(&received.finished);
         state(&mut proof, &received, &member);
-        match hash.as_mut().map(|call| member.client.finish_hash(call)) {
-            Some(Ok(answer)) => state_hash(&mut proof, self.revision, answer),
+        match hash.as_mut().map(|call| member.client.finish_hash(call, HASHING)) {
+            Some(Ok(answer)) => {
+                state_hash(&mut proof, self.revision, answer);
+                match witness.map(|witness| witness.hear(member.client.address(), answer)) {
+                    Some(Heard::Agrees(address)) => proof.fact(facts::HASH_KV_WITNESS, address),
+                    Some(Heard::Differs(error)) if config.accepts(Accepted::Corrupt) => findings.push(members_differ(&error)),
+                    Some(Heard::Differs(error)) => return Err(error),
+                    Some(Heard::Nothing) | None => {}
+                }
+            }
             Some(Err(error)) => findings.push(no_hash(&error)),
             None => {}
         }
         if let Err(reason) = received.summary {
             let message = format!("the store's figures are not in the proof: {reason}");
-            findings.push(Finding::warning("store-not-summed", message).with_hint("`bulkhead verify` reads it page by page"));
+            findings.push(
+                Finding::warning("store-not-summed", message).with_hint("`bulkhead verify` walks the tree of the stored one page by page"),
+            );
         }
-        findings.extend(files::take(config, &mut proof)?);
-        runbook::take(config, &mut proof, &member)?;
+        let taken = files::take(config, &mut proof)?;
+        findings.extend(taken.findings);
+        runbook::take(config, &mut proof, &member, taken.token.as_deref())?;
         Ok(BackupResult {
             proof,
             findings,
             ..BackupResult::default()
         })
     }
+}
+
+/// Two members that disagree, where the operator accepts that.
+fn members_differ(error: &Error) -> Finding {
+    let finding = Finding::warning("members-differ", error.to_string());
+    finding.with_hint("find the odd member with `etcdctl endpoint hashkv --cluster`, remove it and add it anew, then take another snapshot")
 }
 
 fn no_hash(error: &Error) -> Finding {
@@ -201,7 +229,7 @@ impl Receiver {
         Ok(Self {
             entry: entries::create(facts::SNAPSHOT, &Metadata::file())?,
             hasher: Hasher::new(Algorithm::Sha256),
-            scanner: Scanner::default(),
+            scanner: Scanner::expecting(expected.unwrap_or(0)),
             pending: Vec::with_capacity(BEST_TRANSFER + (64 << 10)),
             received: 0,
             expected,

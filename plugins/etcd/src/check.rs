@@ -44,8 +44,9 @@ pub(crate) fn check(config: &Config) -> Result<Vec<Finding>> {
         findings.extend(may_snapshot(config, member));
     }
     findings.extend(protection(&survey.reached));
-    findings.extend(granted(config));
-    findings.extend(files::token_missing(config));
+    let (errors, of_files) = files::look(config);
+    findings.extend(errors.iter().map(|error| from_error("file-not-there", error)));
+    findings.extend(of_files);
     Ok(findings)
 }
 
@@ -190,17 +191,6 @@ fn protection(reached: &[Reached]) -> Option<Finding> {
         let message = "nobody checks that the server is the right one: its certificate is not verified";
         Finding::warning("server-unverified", message).with_hint("set `tls = { mode = \"verify-full\", ca = \"…\" }` in `endpoint.server`")
     })
-}
-
-/// Whether the files of the config are there.
-fn granted(config: &Config) -> Vec<Finding> {
-    let looked = config.files.iter().filter_map(|file| {
-        let found = files::open(file).and_then(|(folder, path)| folder.stat(path).map(drop));
-        found
-            .err()
-            .map(|error| from_error("file-not-there", &error.context(format!("`{file}` of the config's `files`"))))
-    });
-    looked.collect()
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ pub(crate) const SHA256: &str = "sha256";
 pub(crate) const HASH_KV: &str = "hash-kv";
 pub(crate) const HASH_KV_REVISION: &str = "hash-kv-revision";
 pub(crate) const HASH_KV_COMPACTED: &str = "hash-kv-compact-revision";
+/// The second member that told the same `HashKV`, where there was one.
+pub(crate) const HASH_KV_WITNESS: &str = "hash-kv-witness";
 pub(crate) const VERSION: &str = "server-version";
 
 /// The entry with the store.

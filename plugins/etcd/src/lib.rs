@@ -16,12 +16,14 @@ mod check;
 pub mod config;
 mod facts;
 mod files;
+mod links;
 mod members;
 mod restore;
 pub mod rpc;
 mod runbook;
 pub mod store;
 mod verify;
+mod witness;
 
 use bulkhead_sdk::prelude::*;
 

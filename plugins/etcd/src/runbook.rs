@@ -51,16 +51,16 @@ pub(crate) fn about_revision(server: &str) -> &'static str {
     }
 }
 
-/// Stores the runbook.
-pub(crate) fn take(config: &Config, proof: &mut Proof, member: &Reached) -> Result<()> {
-    let text = text(config, proof, &member.status.version);
+/// Stores the runbook; `token` is the entry with K3s' server token.
+pub(crate) fn take(config: &Config, proof: &mut Proof, member: &Reached, token: Option<&str>) -> Result<()> {
+    let text = text(config, proof, &member.status.version, token);
     let mut entry = entries::create(facts::RUNBOOK, &Metadata::file().with_mode(0o644))?;
     entry.write_bytes(text.as_bytes())?;
     proof.count(&entry.finish()?);
     Ok(())
 }
 
-fn text(config: &Config, proof: &Proof, server: &str) -> String {
+fn text(config: &Config, proof: &Proof, server: &str, token: Option<&str>) -> String {
     let fact = |name: &str| {
         let fact = proof.facts.iter().find(|fact| fact.name == name);
         fact.map_or("unknown", |fact| fact.value.as_str()).to_owned()
@@ -84,7 +84,7 @@ fn text(config: &Config, proof: &Proof, server: &str) -> String {
     );
     let body = match config.distribution {
         Distribution::Etcd => etcd(server),
-        Distribution::K3s => k3s(),
+        Distribution::K3s => k3s(token.unwrap_or("files/server/token")),
         Distribution::Kubeadm => kubeadm(server),
     };
     format!("{head}{body}{}", files(config))
@@ -104,17 +104,18 @@ fn etcd(server: &str) -> String {
     )
 }
 
-fn k3s() -> String {
-    "K3s restores by itself; the server token must be the one of this snapshot's time, because it encrypts the cluster's certificates within.\n\n\
+fn k3s(token: &str) -> String {
+    format!(
+        "K3s restores by itself; the server token must be the one of this snapshot's time, because it encrypts the cluster's certificates within.\n\n\
      1. Stop K3s on every server: `systemctl stop k3s`.\n\
      2. On the first server:\n\n\
-     \x20      k3s server --cluster-reset --cluster-reset-restore-path=/PATH/TO/snapshot.db --token=\"$(cat files/server/token)\"\n\n\
+     \x20      k3s server --cluster-reset --cluster-reset-restore-path=/PATH/TO/snapshot.db --token=\"$(cat {token})\"\n\n\
      \x20  On a new machine: install the same release of K3s first, and put `config.yaml` back into /etc/rancher/k3s/. K3s ends by itself and says that the\n\
      \x20  datastore was reset.\n\
      3. `systemctl start k3s` there; `kubectl get nodes` with `k3s.yaml` (on another machine, with the server's address in it).\n\
      4. On the other servers: `rm -rf /var/lib/rancher/k3s/server/db`, then `systemctl start k3s`: they join anew.\n\
      5. Controllers have seen a later state than the restored one: restart them, or the machines.\n"
-        .to_owned()
+    )
 }
 
 fn kubeadm(server: &str) -> String {

@@ -11,6 +11,7 @@ use std::{
 use bulkhead_sdk::{
     Error, ErrorKind, Result,
     digest::{Algorithm, digest},
+    snapshot::{self, EntryReader},
 };
 use prost::{
     Message,
@@ -19,10 +20,11 @@ use prost::{
 
 use crate::{
     bolt::{Bucket, Database, Joined, LeafPlace, ReadAt},
+    facts,
     rpc::messages::{KeyValue, StoredLease},
 };
 
-/// Distinct keys that are told apart at once, at about 20 bytes each: 96 MiB while the table grows.
+/// Distinct keys that are told apart at once, at about 20 bytes each: 72 MiB where their number is known beforehand, half as much again where not.
 const MAX_KEYS: usize = 3_600_000;
 
 /// Leases that a store may have; each is held in memory.
@@ -140,11 +142,25 @@ impl Live {
 pub struct Store<R> {
     database: Database<R>,
     leaves: Vec<LeafPlace>,
+    /// Keys that room is made for at once.
+    expected: usize,
 }
 
 impl<R> std::fmt::Debug for Store<R> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "Store({} leaves)", self.leaves.len())
+    }
+}
+
+impl Store<EntryReader> {
+    /// The store of the snapshot at hand.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(crate) fn of_snapshot() -> Result<Self> {
+        let keys = snapshot::info().facts.into_iter().find(|fact| fact.name == facts::TOTAL_KEYS);
+        let keys = keys.and_then(|fact| fact.value.parse().ok()).unwrap_or(0);
+        Ok(Self::open(snapshot::open(facts::SNAPSHOT)?)?.expecting(keys))
     }
 }
 
@@ -157,7 +173,19 @@ impl<R: ReadAt> Store<R> {
         let mut database = Database::open(reader)?;
         let bucket = database.bucket("key")?;
         let leaves = database.leaves(&bucket)?;
-        Ok(Self { database, leaves })
+        Ok(Self {
+            database,
+            leaves,
+            expected: 0,
+        })
+    }
+
+    /// With the number of keys, all revisions included, that the store is said to have: a table that grows leaves its smaller ones behind, in a memory that
+    /// never shrinks.
+    #[must_use]
+    pub fn expecting(self, keys: u64) -> Self {
+        let expected = usize::try_from(keys).unwrap_or(MAX_KEYS).min(MAX_KEYS);
+        Self { expected, ..self }
     }
 
     /// Calls `visit` with every change, the first one first, until it says to stop (`false`).
@@ -210,7 +238,7 @@ impl<R: ReadAt> Store<R> {
     /// # Errors
     /// As [`Self::forwards`]; `Limit` for more keys than are told apart.
     pub fn live(&mut self, at: i64) -> Result<Live> {
-        let (mut live, mut keys) = (Live::default(), Keys::default());
+        let (mut live, mut keys) = (Live::default(), Keys::expecting(self.expected));
         self.backwards(|change| {
             let is_last = change.revision.main <= at && keys.add(change.key()?)?;
             live.push(is_last && !change.revision.deletion);
@@ -263,7 +291,7 @@ impl<R: ReadAt> Store<R> {
 
     /// What is live is known from the end, so the parts are hashed from there; a CRC does not mind. Also how many changes are live.
     fn hash_of_live(&mut self, at: i64, compacted: i64) -> Result<(u32, u64)> {
-        let (mut keys, mut live) = (Keys::default(), 0);
+        let (mut keys, mut live) = (Keys::expecting(self.expected), 0);
         let (mut later, mut length) = (Joined::default(), 0);
         let mut prepend = |part: &[u8]| {
             let mut joined = Joined::of(crc32c(part));
@@ -310,13 +338,19 @@ fn change(element: crate::bolt::Element<'_>) -> Result<Change<'_>> {
 }
 
 /// Keys that were seen, as hashes of 128 bits with random keys: no two of a store's are ever taken for one, not even if somebody tries.
-#[derive(Default)]
 struct Keys {
     seen: HashSet<(u64, u64)>,
     hashers: (RandomState, RandomState),
 }
 
 impl Keys {
+    fn expecting(keys: usize) -> Self {
+        Self {
+            seen: HashSet::with_capacity(keys),
+            hashers: Default::default(),
+        }
+    }
+
     /// Whether the key is new.
     fn add(&mut self, key: &[u8]) -> Result<bool> {
         let hashes = (self.hashers.0.hash_one(key), self.hashers.1.hash_one(key));
@@ -377,5 +411,15 @@ mod tests {
         }
         assert_eq!((live.count, live.has(200)), (67, false));
         assert!((0..200).all(|index| live.has(index) == ((199 - index) % 3 == 0)));
+    }
+
+    #[test]
+    fn room_for_keys_is_made_once_whatever_is_expected() {
+        assert!(Keys::expecting(1_000_000).seen.capacity() >= 1_000_000);
+        let mut keys = Keys::expecting(MAX_KEYS);
+        let room = keys.seen.capacity();
+        // The key that is one too many is in before it is refused.
+        assert!(room > MAX_KEYS, "{room}");
+        assert!(keys.add(b"a").is_ok_and(|is_new| is_new) && keys.add(b"a").is_ok_and(|is_new| !is_new));
     }
 }

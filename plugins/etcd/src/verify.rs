@@ -15,7 +15,7 @@ use bulkhead_sdk::{
 
 use crate::{
     backup::TRAILER,
-    bolt::{Meta, Scanner, Summary},
+    bolt::{Database, Meta, Scanner, Summary},
     facts,
     store::Store,
 };
@@ -44,7 +44,7 @@ fn whole(facts: &Facts, findings: &mut Vec<Finding>) -> Result<()> {
     let size = entry.size();
     let content = size.checked_sub(TRAILER as u64).filter(|content| content % 512 == 0);
     let content = content.ok_or_else(|| corrupt(format!("{} has {size} bytes, which no snapshot has", facts::SNAPSHOT)))?;
-    let (mut hasher, mut scanner) = (Hasher::new(Algorithm::Sha256), Scanner::default());
+    let (mut hasher, mut scanner) = (Hasher::new(Algorithm::Sha256), Scanner::expecting(content));
     let (mut passed, mut trailer) = (0_u64, Vec::new());
     while let Some(part) = entry.read_bytes(BEST_TRANSFER)? {
         let left = usize::try_from(content - passed).unwrap_or(usize::MAX);
@@ -64,12 +64,22 @@ fn whole(facts: &Facts, findings: &mut Vec<Finding>) -> Result<()> {
     }
     match scanner.finish()? {
         (meta, Ok(summary)) => findings.push(compare(facts, meta, summary)),
-        (_, Err(reason)) => {
-            let message = format!("the store's pages could not be summed up: {reason}");
-            findings.push(Finding::info("store-not-summed", message));
-        }
+        (meta, Err(_)) => findings.push(walked(facts, meta)?),
     }
     Ok(())
+}
+
+/// The figures of a store that is larger than what is remembered of one as it passes: its tree is walked from the root, page by page.
+fn walked(facts: &Facts, meta: Meta) -> Result<Finding> {
+    progress::report("walking the tree", 0, None);
+    match Database::open(snapshot::open(facts::SNAPSHOT)?).and_then(|mut database| database.summarize()) {
+        Err(error) if error.kind == ErrorKind::Limit => {
+            let message = format!("the tree of pages was not walked to its end: {error}");
+            let finding = Finding::warning("tree-not-walked", message);
+            Ok(finding.with_hint("`dump` the snapshot, and let `etcdutl snapshot status` read it"))
+        }
+        summary => Ok(compare(facts, meta, summary?)),
+    }
 }
 
 /// The figures against the proof's.
@@ -117,7 +127,7 @@ fn agreed(facts: &Facts, findings: &mut Vec<Finding>) -> Result<()> {
         return Ok(());
     };
     progress::report("hashing the keys", 0, None);
-    let found = match Store::open(snapshot::open(facts::SNAPSHOT)?).and_then(|mut store| store.hash(at, compacted)) {
+    let found = match Store::of_snapshot().and_then(|mut store| store.hash(at, compacted)) {
         Err(error) if error.kind == ErrorKind::Limit => {
             findings.push(Finding::info("hash-not-compared", error.to_string()));
             return Ok(());
@@ -125,12 +135,15 @@ fn agreed(facts: &Facts, findings: &mut Vec<Finding>) -> Result<()> {
         found => found?,
     };
     findings.push(if i64::from(found) == stated {
-        let message = format!("the keys up to revision {at} have the hash that the member told (HashKV {found})");
+        let witness = facts.get(facts::HASH_KV_WITNESS);
+        let witness = witness.map_or_else(String::new, |address| format!(", and with it the one at {address}"));
+        let message = format!("the keys up to revision {at} have the hash that the member told{witness} (HashKV {found})");
         Finding::info("hash-agrees", message)
     } else {
         let message = format!("the keys up to revision {at} hash to {found}, where the member said {stated} (HashKV)");
         Finding::error("hash-differs", message).with_hint(
-            "the member's memory and disk disagree: compare members with `etcdctl endpoint hashkv --cluster`, and back up another one",
+            "the member read one thing for the snapshot and another for the hash, so its disk or memory is not to be trusted: compare members with \
+             `etcdctl endpoint hashkv --cluster`, and back up another one",
         )
     });
     Ok(())

@@ -9,11 +9,11 @@ use super::{
     page::{BUCKET, Damage, Element, HEAD, Head, Kind, Leaf, Meta, bucket, children},
 };
 
-/// Blocks of [`BEST_TRANSFER`] that are kept: 16 MiB. Neighbours in the tree are mostly neighbours in the file.
-const BLOCKS: usize = 64;
+/// Blocks of [`BEST_TRANSFER`] that are kept: 8 MiB. Neighbours in the tree are mostly neighbours in the file, and the host keeps what it has decrypted too.
+const BLOCKS: usize = 32;
 
 /// The largest page with its overflow; etcd refuses values of more than 1.5 MiB by default.
-const MAX_PAGE: u64 = 64 << 20;
+const MAX_PAGE: usize = 64 << 20;
 
 /// Leaves of one bucket: 16 GiB of pages of 4 KiB.
 const MAX_LEAVES: usize = 4 << 20;
@@ -81,6 +81,9 @@ pub enum LeafPlace {
     /// On a page within another one.
     Inline(Rc<Vec<u8>>),
 }
+
+/// What is done with each leaf.
+type Visit<'v, R> = &'v mut dyn FnMut(&mut Database<R>, LeafPlace) -> Result<()>;
 
 /// A stored file.
 pub struct Database<R> {
@@ -167,11 +170,32 @@ impl<R: ReadAt> Database<R> {
             Bucket::Inline(page) => Ok(vec![LeafPlace::Inline(Rc::clone(page))]),
             Bucket::Tree(root) => {
                 let mut leaves = Vec::new();
-                let height = self.height(*root)?;
-                self.descend(*root, height, &mut 0, &mut leaves)?;
+                self.each_leaf(&Bucket::Tree(*root), &mut 0, &mut |_, place| {
+                    if leaves.len() >= MAX_LEAVES {
+                        return Err(Error::new(ErrorKind::Limit, "the store has more pages than this plugin reads"));
+                    }
+                    leaves.push(place);
+                    Ok(())
+                })?;
                 Ok(leaves)
             }
         }
+    }
+
+    /// Calls `visit` with the leaves of a bucket in order. `visited` counts pages: for several buckets of one file, use one counter.
+    pub(super) fn each_leaf(&mut self, bucket: &Bucket, visited: &mut u64, visit: Visit<'_, R>) -> Result<()> {
+        match bucket {
+            Bucket::Inline(page) => visit(self, LeafPlace::Inline(Rc::clone(page))),
+            Bucket::Tree(root) => {
+                let height = self.height(*root)?;
+                self.descend(*root, height, visited, visit)
+            }
+        }
+    }
+
+    /// Bytes that all pages have together.
+    pub(super) fn size(&self) -> u64 {
+        self.meta.size()
     }
 
     /// How many branches lead to a leaf: as many to each, in a tree of bbolt's.
@@ -189,21 +213,17 @@ impl<R: ReadAt> Database<R> {
     }
 
     /// Leaves are not looked at, only the branches above them: whoever reads a leaf sees whether it is one.
-    fn descend(&mut self, number: u64, height: usize, visited: &mut u64, leaves: &mut Vec<LeafPlace>) -> Result<()> {
+    fn descend(&mut self, number: u64, height: usize, visited: &mut u64, visit: Visit<'_, R>) -> Result<()> {
         // Nothing is visited twice in a tree: what visits more than there is, leads into itself.
         *visited += 1;
         if *visited > self.meta.pages {
             return Err(Damage::Circle(number).into());
         }
-        if leaves.len() >= MAX_LEAVES {
-            return Err(Error::new(ErrorKind::Limit, "the store has more pages than this plugin reads"));
-        }
         if height == 0 {
-            leaves.push(LeafPlace::Page(number));
-            return Ok(());
+            return visit(self, LeafPlace::Page(number));
         }
         for child in self.children(number)? {
-            self.descend(child, height - 1, visited, leaves)?;
+            self.descend(child, height - 1, visited, visit)?;
         }
         Ok(())
     }
@@ -253,9 +273,17 @@ impl<R: ReadAt> Database<R> {
     /// A page with its overflow.
     fn page(&mut self, number: u64, head: Head) -> Result<Vec<u8>> {
         let size = (u64::from(head.overflow) + 1) * u64::from(self.meta.page_size);
-        let fits = u64::from(head.overflow) < self.meta.pages - number && size <= MAX_PAGE;
-        let size = usize::try_from(size).ok().filter(|_| fits);
-        self.bytes(number, size.ok_or_else(|| damage(number, "its overflow lies outside of the file"))?)
+        if u64::from(head.overflow) >= self.meta.pages.saturating_sub(number) {
+            return Err(damage(number, "its overflow lies outside of the file"));
+        }
+        let size = usize::try_from(size).ok().filter(|size| *size <= MAX_PAGE);
+        let too_large = || {
+            Error::new(
+                ErrorKind::Limit,
+                format!("page {number} is larger than the {MAX_PAGE} bytes that this plugin reads"),
+            )
+        };
+        self.bytes(number, size.ok_or_else(too_large)?)
     }
 
     /// The first `length` bytes of a page.
@@ -304,9 +332,29 @@ pub struct LeafPage {
 }
 
 impl LeafPage {
+    fn leaf(&self) -> Leaf<'_> {
+        Leaf::new(&self.data, self.count)
+    }
+
+    /// How many elements it has.
+    pub(super) fn count(&self) -> u16 {
+        self.count
+    }
+
+    /// See [`Leaf::leading`].
+    pub(super) fn leading(&self) -> u64 {
+        self.leaf().leading()
+    }
+
+    /// See [`Leaf::content`].
+    pub(super) fn content(&self) -> Result<&[u8]> {
+        let content = self.leaf().content();
+        content.ok_or_else(|| damage(self.number, "its elements do not lie one after the other"))
+    }
+
     /// Its elements in order; also backwards.
     pub fn elements(&self) -> impl DoubleEndedIterator<Item = Result<Element<'_>>> + ExactSizeIterator {
-        let leaf = Leaf::new(&self.data, self.count);
+        let leaf = self.leaf();
         let number = self.number;
         (0..leaf.count()).map(move |index| leaf.get(index).ok_or_else(|| damage(number, "its elements lie outside of it")))
     }

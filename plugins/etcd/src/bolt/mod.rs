@@ -10,6 +10,7 @@ mod crc;
 mod database;
 mod page;
 mod scanner;
+mod tree;
 
 pub(crate) use crc::Joined;
 pub use database::{Bucket, Database, LeafPlace, ReadAt};

@@ -147,7 +147,7 @@ impl Meta {
 }
 
 /// 64-bit FNV-1a.
-fn fnv1a(data: &[u8]) -> u64 {
+pub(super) fn fnv1a(data: &[u8]) -> u64 {
     data.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
@@ -232,6 +232,12 @@ impl<'a> Leaf<'a> {
     /// The last element.
     pub(crate) fn last(&self) -> Option<Element<'a>> {
         self.get(self.count.checked_sub(1)?)
+    }
+
+    /// The first 8 bytes of the last key: in the bucket `key`, its revision. 0 where there are none.
+    pub(crate) fn leading(&self) -> u64 {
+        let last = self.last().and_then(|element| element.key.first_chunk().copied());
+        last.map_or(0, u64::from_be_bytes)
     }
 
     /// All keys and values in one piece, as bbolt writes them: each key, its value, the next key. `None` where they do not lie so.

@@ -28,6 +28,9 @@ const MAX_CHILDREN: usize = 6 << 20;
 /// Bytes of leaves of several pages that are put together at a time; etcd refuses requests of more than 1.5 MiB by default.
 const MAX_ASSEMBLED: usize = 64 << 20;
 
+/// Bytes that a store may grow between the word of its size and the snapshot, and still be in the room that was made.
+const GROWTH: u64 = 64 << 20;
+
 /// What a store is, in the figures of `etcdctl snapshot status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Summary {
@@ -90,6 +93,8 @@ pub struct Scanner {
     assembled: usize,
     root: Option<(u16, Vec<u8>)>,
     hasher: Hasher,
+    /// Bytes that the file is said to have.
+    expected: u64,
     /// The bound that was passed; the summary is then not known.
     overrun: Option<&'static str>,
 }
@@ -114,12 +119,23 @@ impl Default for Scanner {
             assembled: 0,
             root: None,
             hasher: Hasher::new(Algorithm::Crc32c),
+            expected: 0,
             overrun: None,
         }
     }
 }
 
 impl Scanner {
+    /// For a file that is said to have so many bytes: room for what is remembered of its pages is made at once, because the memory of a sandbox never
+    /// shrinks, and what a growing vector leaves behind stays.
+    #[must_use]
+    pub fn expecting(bytes: u64) -> Self {
+        Self {
+            expected: bytes,
+            ..Self::default()
+        }
+    }
+
     /// Looks at the next bytes.
     ///
     /// # Errors
@@ -164,12 +180,24 @@ impl Scanner {
         let meta = Meta::choose(first, &rest[..size])?;
         self.meta = Some(meta);
         self.number = 2;
-        self.seen = vec![Seen::default(); 2];
         if meta.pages > MAX_PAGES {
-            self.overrun = Some("it has more pages than are remembered");
+            self.overrun("it has more pages than are remembered");
+        } else {
+            // The meta page's word alone is worth nothing: a small file can claim any number.
+            let expected = self.expected.saturating_add(GROWTH) / u64::from(meta.page_size);
+            self.seen = Vec::with_capacity(usize::try_from(meta.pages.min(expected)).unwrap_or(0));
+            self.seen.resize(2, Seen::default());
         }
         let front = std::mem::take(&mut self.front);
         self.feed(&front[2 * size..])
+    }
+
+    /// Gives up: what was remembered is of no use any more.
+    fn overrun(&mut self, reason: &'static str) {
+        self.overrun = Some(reason);
+        self.seen = Vec::new();
+        self.branches = HashMap::new();
+        self.assemblies = Vec::new();
     }
 
     fn look(&mut self, page: &[u8], meta: &Meta) {
@@ -198,7 +226,7 @@ impl Scanner {
     fn start(&mut self, head: Head, page: &[u8]) {
         let needed = (head.overflow as usize).saturating_add(1).saturating_mul(page.len());
         if self.assembled.saturating_add(needed) > MAX_ASSEMBLED {
-            self.overrun = Some("its values are larger than are put together");
+            self.overrun("its values are larger than are put together");
             return;
         }
         self.assembled += needed;
@@ -246,7 +274,7 @@ impl Scanner {
         };
         self.hasher.update(content);
         Seen {
-            last: leading(&leaf),
+            last: leaf.leading(),
             crc: crc(self.hasher.finish()),
             length: u32::try_from(content.len()).unwrap_or(u32::MAX),
             count: head.count,
@@ -260,7 +288,8 @@ impl Scanner {
         };
         self.children += children.len();
         if self.children > MAX_CHILDREN {
-            self.overrun = Some("it has more branches than are remembered");
+            self.overrun("it has more branches than are remembered");
+            return SeenKind::Nothing.into();
         }
         self.branches.insert(head.id, children.into());
         SeenKind::Branch.into()
@@ -331,12 +360,6 @@ fn crc(digest: Vec<u8>) -> u32 {
     digest.try_into().map_or(0, u32::from_be_bytes)
 }
 
-/// The first 8 bytes of a leaf's last key.
-fn leading(leaf: &Leaf<'_>) -> u64 {
-    let last = leaf.last().and_then(|element| element.key.first_chunk().copied());
-    last.map_or(0, u64::from_be_bytes)
-}
-
 fn missing(page: u64) -> Damage {
     let what = "it is not the page of a tree that it should be";
     Damage::Page { page, what }
@@ -399,7 +422,50 @@ impl<'a> Walk<'a> {
         let leaf = Leaf::new(data, head.count);
         self.content(leaf.content()?);
         self.keys += u64::from(head.count);
-        self.last = leading(&leaf);
+        self.last = leaf.leading();
         Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use bulkhead_sdk::testing::Harness;
+
+    use super::{super::page::fnv1a, *};
+
+    /// Two meta pages of a file of so many pages.
+    fn front(pages: u64) -> Vec<u8> {
+        let mut front = vec![0; 8192];
+        for (number, page) in front.chunks_mut(4096).enumerate() {
+            page[0] = u8::try_from(number).unwrap();
+            let meta = &mut page[16..80];
+            meta[..4].copy_from_slice(&0xED0C_DAED_u32.to_le_bytes());
+            meta[4] = 2;
+            meta[8..12].copy_from_slice(&4096_u32.to_le_bytes());
+            meta[16] = 3;
+            meta[40..48].copy_from_slice(&pages.to_le_bytes());
+            let sum = fnv1a(&meta[..56]);
+            meta[56..].copy_from_slice(&sum.to_le_bytes());
+        }
+        front
+    }
+
+    fn room(pages: u64, bytes: u64) -> usize {
+        Harness::new().run(|| {
+            let mut scanner = Scanner::expecting(bytes);
+            scanner.feed(&front(pages)).unwrap();
+            scanner.seen.capacity()
+        })
+    }
+
+    #[test]
+    fn room_for_pages_is_made_once_and_only_for_those_that_can_come() {
+        assert_eq!(room(1 << 20, 4 << 30), 1 << 20);
+        assert_eq!(room(1 << 20, (4 << 30) - GROWTH), 1 << 20, "a store that has grown since");
+        let (hostile, small) = (room(MAX_PAGES, 8192), usize::try_from(GROWTH / 4096).unwrap() + 2);
+        assert!(hostile <= small, "{hostile} pages for a file of two");
+        assert_eq!(room(MAX_PAGES + 1, u64::MAX), 0, "of so many, nothing is remembered");
     }
 }

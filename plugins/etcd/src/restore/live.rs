@@ -10,7 +10,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use bulkhead_sdk::{
-    Error, ErrorKind, Result, ResultExt, progress, snapshot,
+    Error, ErrorKind, Result, ResultExt, progress,
     snapshot::EntryReader,
     source::{RestoreRequest, RestoreResult},
     types::{Fact, Finding},
@@ -86,7 +86,7 @@ struct Source<'a> {
 impl<'a> Source<'a> {
     fn open(options: &'a RestoreOptions) -> Result<Self> {
         progress::report("reading the keys", 0, None);
-        let mut store = Store::open(snapshot::open(facts::SNAPSHOT)?)?;
+        let mut store = Store::of_snapshot()?;
         let live = store.live(i64::MAX)?;
         Ok(Self { store, live, options })
     }

@@ -29,10 +29,13 @@ pub(crate) const PASSWORD: &str = "password";
 const ANSWER: Duration = Duration::from_secs(20);
 
 /// How long a member may take to hash all of its content, several GB read from disk.
-const HASHING: Duration = Duration::from_secs(30 * 60);
+pub(crate) const HASHING: Duration = Duration::from_secs(30 * 60);
 
 /// How long a snapshot's stream may be silent: before its first message the member writes what it has in memory to its disk.
 const SILENCE: Duration = Duration::from_secs(5 * 60);
+
+/// Messages of a snapshot that may be empty, one after the other; etcd sends none.
+const MAX_EMPTY: usize = 1000;
 
 /// The largest answer: members of a big cluster, or 128 keys of a batch. A snapshot's messages have 32 KiB.
 const MAX_MESSAGE: usize = 8 << 20;
@@ -157,11 +160,21 @@ impl Client {
         call.map_err(|error| explain(error, &self.address))
     }
 
-    /// The next piece of a snapshot.
+    /// The next piece of a snapshot, which is not empty.
     pub(crate) fn next_blob(&mut self, call: &mut Call) -> Result<Option<prost::bytes::Bytes>> {
-        let message = self.channel.next(call, SILENCE).map_err(|error| explain(error, &self.address))?;
-        let blob = message.map(|message| SnapshotResponse::decode(message).map(|response| response.blob));
-        blob.transpose().map_err(|error| explain(GrpcError::from(error), &self.address))
+        for _ in 0..MAX_EMPTY {
+            let message = self.channel.next(call, SILENCE).map_err(|error| explain(error, &self.address))?;
+            let Some(message) = message else { return Ok(None) };
+            let decoded = SnapshotResponse::decode(message).map_err(|error| explain(GrpcError::from(error), &self.address))?;
+            if !decoded.blob.is_empty() {
+                return Ok(Some(decoded.blob));
+            }
+        }
+        let message = format!(
+            "etcd at {} sent {MAX_EMPTY} messages of a snapshot with nothing in them",
+            self.address
+        );
+        Err(Error::new(ErrorKind::Protocol, message))
     }
 
     /// Asks for the hash of the content up to a revision; [`Self::finish_hash`] waits for it.
@@ -171,8 +184,9 @@ impl Client {
         call.map_err(|error| explain(error, &self.address))
     }
 
-    pub(crate) fn finish_hash(&mut self, call: &mut Call) -> Result<HashKvResponse> {
-        self.channel.finish(call, HASHING).map_err(|error| explain(error, &self.address))
+    /// `patience` is how long the member may still take.
+    pub(crate) fn finish_hash(&mut self, call: &mut Call, patience: Duration) -> Result<HashKvResponse> {
+        self.channel.finish(call, patience).map_err(|error| explain(error, &self.address))
     }
 
     pub(crate) fn range(&mut self, request: &RangeRequest) -> Result<RangeResponse> {

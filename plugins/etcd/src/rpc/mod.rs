@@ -4,5 +4,5 @@ mod client;
 mod explain;
 pub mod messages;
 
-pub(crate) use client::{Client, ENDPOINT, Login, PASSWORD, addresses};
+pub(crate) use client::{Client, ENDPOINT, HASHING, Login, PASSWORD, addresses};
 pub(crate) use explain::{explain, hung_up};

@@ -376,3 +376,17 @@ fn a_peer_that_breaks_http2_or_grpc_is_refused_at_once() {
     let garbled = [begun, messages(SNAPSHOT_STREAM, b"\x1a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff")].concat();
     assert_says(&fails(garbled), "cannot be decoded", "2379");
 }
+
+#[test]
+fn messages_with_nothing_in_them_end_the_run() {
+    let endless: Vec<u8> = framed(&blob(b"")).repeat(2000);
+    let answer = [
+        begin(SNAPSHOT_STREAM),
+        data(SNAPSHOT_STREAM, &endless),
+        end(SNAPSHOT_STREAM, "0", ""),
+    ]
+    .concat();
+    let error = fails(answer);
+    assert_eq!(error.kind, ErrorKind::Protocol, "{error}");
+    assert!(error.to_string().contains("nothing in them"), "{error}");
+}
