@@ -1,4 +1,5 @@
-//! A cluster whose addresses lead elsewhere, played: two nodes behind one address, which is what load balancers and addresses that are used anew make.
+//! Addresses that lead elsewhere: Sentinels that are behind, and a cluster, played, with two nodes behind one address, which is what load balancers and
+//! addresses that are used anew make.
 
 use std::{
     io::{BufReader, Write},
@@ -10,10 +11,11 @@ use bulkhead_sdk::{
     Error, ErrorKind,
     testing::{Endpoint, Harness},
 };
+use bulkhead_test_support::redis::{Sentinel, Server};
 
 use crate::{
     failures::{rdb, sized},
-    setup::{Operations, assert_says, codes, command, fact},
+    setup::{Operations, assert_says, codes, command, fact, over_tcp},
 };
 
 /// A connection reaches the node `aaaa`, or `bbbb`.
@@ -99,4 +101,27 @@ fn each_shard_is_read_of_its_own_node() {
 fn a_check_tells_that_a_shard_is_another_one() {
     let findings = played(&[A], of_its_own).check_with("{}").unwrap();
     assert!(codes(&findings).contains(&"shard-not-fit"), "{findings:?}");
+}
+
+#[test]
+fn what_a_sentinel_says_is_compared_with_what_the_server_says() {
+    let master = Server::start_default().unwrap();
+    master.call(&["SET", "a", "b"]).unwrap();
+    let replica = Server::builder()
+        .setting("replicaof", format!("127.0.0.1 {}", master.port()))
+        .start()
+        .unwrap();
+    let asking = |sentinel: &Sentinel, server: &Server| {
+        over_tcp(server)
+            .endpoint("sentinel", Endpoint::tcp(sentinel.address()))
+            .backup_with(r#"{"sentinel":{"master":"cache"}}"#)
+    };
+    let sentinel = Sentinel::watch(&master, "cache", 1, None).unwrap();
+    let result = asking(&sentinel, &master).unwrap();
+    assert_eq!(fact(&result.proof.facts, "server-role"), "master");
+    // One that takes the replica for the master.
+    let stale = Sentinel::watch(&replica, "cache", 0, None).unwrap();
+    let error = asking(&stale, &replica).unwrap_err();
+    assert_eq!((error.kind, error.retryable), (ErrorKind::Conflict, true), "{error}");
+    assert_says(&error, "and the server says that it is a replica", "SENTINEL CKQUORUM");
 }
