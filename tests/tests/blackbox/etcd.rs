@@ -195,6 +195,8 @@ fn a_follower_is_read_from_and_another_one_where_it_is_gone() {
     let report = run();
     assert_eq!(fact(&report, "member-role"), "follower", "{report}");
     let first = fact(&report, "member");
+    assert!(registry.cluster.addresses().contains(&fact(&report, "hash-kv-witness")), "{report}");
+    assert_ne!(fact(&report, "hash-kv-witness"), first);
     let number = registry.cluster.addresses().iter().position(|address| *address == first).unwrap();
     registry.cluster.kill_member(number).unwrap();
     registry.cluster.wait_until_healthy().unwrap();
