@@ -14,6 +14,7 @@ use crate::{
     reader::{
         ahead::Ahead,
         fetch::{Window, fetch},
+        recent::Recent,
     },
     vault::Core,
 };
@@ -29,8 +30,8 @@ pub struct EntryReader {
     ahead: Ahead,
     /// What of a chunk was not read yet.
     rest: Bytes,
-    /// The chunk that `read_at` needed last.
-    cached: tokio::sync::Mutex<Option<(usize, Bytes)>>,
+    /// The chunks that `read_at` needed last.
+    recent: tokio::sync::Mutex<Recent>,
 }
 
 /// A chunk of a file: where in the content it begins, and where it is stored.
@@ -66,7 +67,7 @@ impl EntryReader {
             size: begin,
             planned: 0,
             rest: Bytes::new(),
-            cached: tokio::sync::Mutex::default(),
+            recent: tokio::sync::Mutex::default(),
         })
     }
 
@@ -121,18 +122,18 @@ impl EntryReader {
         Ok(Some(found.freeze()))
     }
 
-    /// One chunk, fetched unless it was the last one asked for.
+    /// One chunk, fetched unless it was asked for lately.
     async fn chunk(&self, number: usize) -> Result<Bytes, ReadError> {
-        let mut cached = self.cached.lock().await;
-        if let Some((_, content)) = cached.as_ref().filter(|(cached, _)| *cached == number) {
-            return Ok(content.clone());
+        let mut recent = self.recent.lock().await;
+        if let Some(content) = recent.get(number) {
+            return Ok(content);
         }
         let chunk = self.chunks[number];
         let mut window = Window::default();
         window.add(chunk.id, chunk.location);
         let fetched = fetch(Arc::clone(&self.core), Arc::clone(&self.buffers), window).await?;
         let content = fetched.into_iter().next().unwrap_or_default();
-        *cached = Some((number, content.clone()));
+        recent.put(number, content.clone());
         Ok(content)
     }
 }

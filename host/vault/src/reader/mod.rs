@@ -4,6 +4,7 @@ mod ahead;
 mod content_walk;
 mod entry_reader;
 mod fetch;
+mod recent;
 mod snapshot_reader;
 mod walk;
 
