@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::{
     Config, Pipeline,
+    blot::is_of_a_secret,
     endpoint::{Auth, Destination, Endpoint},
     grants::{Access, Grants},
     limits::Limits,
@@ -66,7 +67,7 @@ pub struct PlannedPlugin {
     /// The digest it must have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
-    /// Its own config.
+    /// Its own config, without the values of keys that are named like secrets.
     pub config: serde_json::Map<String, serde_json::Value>,
     /// What it may touch.
     pub grants: Grants,
@@ -177,6 +178,32 @@ impl Plan {
     }
 }
 
+/// What follows policies that are read, and left to others.
+const NOT_YET: &str = "; this version doesn't see to it";
+
+/// What stands for a value that may be a secret by its name: a plan is shown to others.
+const BLOTTED: &str = "…";
+
+fn without_secrets(config: &serde_json::Map<String, serde_json::Value>) -> serde_json::Map<String, serde_json::Value> {
+    let blotted = |(key, value): (&String, &serde_json::Value)| {
+        let value = match value {
+            serde_json::Value::Object(inner) => serde_json::Value::Object(without_secrets(inner)),
+            serde_json::Value::Array(items) if !is_of_a_secret(key) => items.iter().map(without_secrets_within).collect(),
+            _ if is_of_a_secret(key) => BLOTTED.into(),
+            other => other.clone(),
+        };
+        (key.clone(), value)
+    };
+    config.iter().map(blotted).collect()
+}
+
+fn without_secrets_within(value: &serde_json::Value) -> serde_json::Value {
+    match value {
+        serde_json::Value::Object(inner) => without_secrets(inner).into(),
+        other => other.clone(),
+    }
+}
+
 fn planned(
     config: &Config,
     plugin: &str,
@@ -190,7 +217,7 @@ fn planned(
         plugin: plugin.to_owned(),
         path: file.map(|file| file.path.clone()),
         sha256: file.and_then(|file| file.sha256.clone()),
-        config: plugin_config.clone(),
+        config: without_secrets(plugin_config),
         grants: grants.clone(),
         limits: limits.or(defaults),
         set_limits: limits.clone(),
@@ -246,19 +273,19 @@ impl Plan {
             let jitter = schedule.jitter.map(|jitter| format!(", up to {jitter} later")).unwrap_or_default();
             writeln!(
                 formatter,
-                "  schedule  {} ({}){jitter}",
+                "  schedule  {} ({}){jitter}{NOT_YET}",
                 schedule.cron.expression, schedule.timezone
             )?;
         }
         if let Some(retention) = &self.retention {
-            writeln!(formatter, "  keeps     {retention}")?;
+            writeln!(formatter, "  keeps     {retention}{NOT_YET}")?;
         }
         if let Some(objectives) = &self.objectives {
             let rpo = objectives.rpo.map(|rpo| format!("at most {rpo} lost"));
             let rto = objectives.rto.map(|rto| format!("back within {rto}"));
             writeln!(
                 formatter,
-                "  promises  {}",
+                "  promises  {}{NOT_YET}",
                 rpo.into_iter().chain(rto).collect::<Vec<_>>().join(", ")
             )?;
         }

@@ -69,6 +69,21 @@ fn a_plan_says_everything_that_may_be_touched() {
 }
 
 #[test]
+fn a_plan_shows_no_value_that_is_named_like_a_secret() {
+    let text = MAINNET.replace(
+        "config = { mode = \"logical\"",
+        "config = { password = \"hunter2\", more = { api-token = \"hunter2\", list = [{ pwd = \"hunter2\" }] }, mode = \"logical\"",
+    );
+    assert!(text.contains("hunter2"));
+    let config = parse("/srv/conf/bulkhead.toml", &text).expect("it is right");
+    for pipeline in &config.pipelines {
+        let plan = Plan::run(&config, pipeline, &defaults()).expect("it plans");
+        let data = serde_json::to_string(&plan).expect("it is data");
+        assert!(!format!("{plan}{data}").contains("hunter2"), "{plan}");
+    }
+}
+
+#[test]
 fn a_plan_is_data_too() {
     let config = mainnet();
     insta::assert_json_snapshot!(Plan::run(&config, &config.pipelines[0], &defaults()).expect("it plans"));

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use bulkhead_vault::{CommittedSnapshot, WriteError};
+use bulkhead_vault::{CommittedSnapshot, SnapshotRecord, SnapshotWriter, WriteError};
 
 /// The commits of one run. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -11,19 +11,16 @@ pub(crate) struct Journal(Arc<Mutex<Entries>>);
 #[derive(Debug, Default)]
 struct Entries {
     committed: Vec<String>,
-    committing: bool,
+    unsure: bool,
 }
 
 impl Journal {
-    /// Carries out a commit and notes how it ended; while it is pending, nobody knows.
-    pub(crate) async fn commit(
-        &self,
-        commit: impl Future<Output = Result<CommittedSnapshot, WriteError>>,
-    ) -> Result<CommittedSnapshot, WriteError> {
-        self.with(|entries| entries.committing = true);
-        let result = commit.await;
+    /// Carries out a commit and notes how it ended; while it is pending, and where its last step failed, nobody knows.
+    pub(crate) async fn commit(&self, writer: &SnapshotWriter, record: SnapshotRecord) -> Result<CommittedSnapshot, WriteError> {
+        self.with(|entries| entries.unsure = true);
+        let result = writer.commit(record).await;
         self.with(|entries| {
-            entries.committing = false;
+            entries.unsure = result.is_err() && writer.may_be_committed();
             entries
                 .committed
                 .extend(result.as_ref().ok().map(|committed| committed.snapshot.id.to_string()));
@@ -36,9 +33,9 @@ impl Journal {
         self.with(|entries| entries.committed.clone())
     }
 
-    /// Whether a commit has begun and not returned.
-    pub(crate) fn is_committing(&self) -> bool {
-        self.with(|entries| entries.committing)
+    /// Whether a commit has begun of which nobody knows how it ended.
+    pub(crate) fn is_unsure(&self) -> bool {
+        self.with(|entries| entries.unsure)
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Entries) -> T) -> T {

@@ -339,6 +339,9 @@ async fn to_target(
     let (source, _) = operation.host.target(&operation.config, pipeline, target).await?;
     let opened = open_snapshot(operation, pipeline, &options.snapshot).await?;
     let snapshot = Arc::new(VaultSnapshot::open(opened.reader().clone()).await.map_err(SnapshotError::from)?);
+    for path in &options.paths {
+        opened.reader().stat(path).await.map_err(SnapshotError::from)?;
+    }
     operation.progress.phase("restoring", None);
     let request = RestoreRequest {
         paths: options.paths.clone(),
@@ -351,6 +354,10 @@ async fn to_target(
             site: target_site(pipeline, target),
             source: Box::new(error),
         })?;
+    let mut findings = outcome.findings;
+    if outcome.entries == 0 {
+        findings.push(nothing_restored());
+    }
     Ok(RestoreReport {
         pipeline: pipeline.name.clone(),
         snapshot: opened.id(),
@@ -359,8 +366,18 @@ async fn to_target(
         bytes: outcome.bytes,
         seconds: clock.elapsed().as_secs_f64(),
         facts: outcome.facts,
-        findings: outcome.findings,
+        findings,
     })
+}
+
+fn nothing_restored() -> Finding {
+    Finding {
+        severity: Severity::Warning,
+        code: "nothing-restored".to_owned(),
+        message: "the plugin restored nothing".to_owned(),
+        hint: Some("look at what the target's `config` leaves out, and at `bulkhead ls`".to_owned()),
+        setting: None,
+    }
 }
 
 #[cfg(test)]

@@ -194,7 +194,7 @@ pub(crate) fn explain_interrupted(error: Interrupted, site: Option<&Site>) -> Fa
         Interrupted::Cancelled => Failure::new(FailureClass::Cancelled, &error),
         Interrupted::WallClock(_) => Failure::new(FailureClass::Limit, &error)
             .setting("limits.wall-clock")
-            .hint("if it may take that long, raise `limits.wall-clock` (below 23 h)"),
+            .hint("if it may take that long, raise `limits.wall-clock`"),
     };
     match site {
         Some(site) => failure.at(site),
@@ -278,7 +278,7 @@ pub async fn run(operation: &Operation, pipeline: &Pipeline, options: RunOptions
     Err(FailedRun {
         error,
         committed: journal.committed(),
-        unsure: journal.is_committing(),
+        unsure: journal.is_unsure(),
     })
 }
 
@@ -291,11 +291,10 @@ async fn take_snapshot(operation: &Operation, pipeline: &Pipeline, options: RunO
     let (source, plugin) = operation.host.source(&operation.config, pipeline).await?;
     let sinks = operation.sinks(vault_config).await?;
     let vault = operation.open(vault_config, &sinks).await?;
-    let (parent, without_parent) = if options.full {
-        (None, None)
-    } else {
-        parent(&vault, pipeline, &vault_site(vault_config)).await?
-    };
+    let (last, without_parent) = parent(&vault, pipeline, &vault_site(vault_config)).await?;
+    let last_record = last.as_ref().and_then(|last| last.snapshot.record());
+    let last_bytes = last_record.map(|record| record.proof.bytes);
+    let parent = last.filter(|_| !options.full);
 
     let mut run = Run {
         operation,
@@ -305,6 +304,7 @@ async fn take_snapshot(operation: &Operation, pipeline: &Pipeline, options: RunO
         vault,
         sinks,
         parent,
+        last_bytes,
         without_parent,
         plugin: identity(&plugin),
         journal: journal.clone(),
@@ -354,7 +354,9 @@ fn damaged_parent(error: &ReadError) -> Finding {
     Finding {
         severity: Severity::Warning,
         code: "parent-damaged".to_owned(),
-        message: format!("the last snapshot is damaged, so everything was read anew: {error}"),
+        message: format!(
+            "the last snapshot is damaged, so everything was read anew and `expect.max-shrink` had nothing to compare with: {error}"
+        ),
         hint: Some("`bulkhead verify --read-data` says what else is damaged".to_owned()),
         setting: None,
     }
@@ -383,6 +385,8 @@ struct Run<'o> {
     vault: Vault,
     sinks: Sinks,
     parent: Option<Parent>,
+    /// Bytes of the last snapshot.
+    last_bytes: Option<u64>,
     /// Why there is none, where there should be one.
     without_parent: Option<Finding>,
     plugin: vault::PluginIdentity,
@@ -433,12 +437,13 @@ impl Run<'_> {
         let unchanged = outcome.checkpoint.is_none() || outcome.checkpoint == entries.last_checkpoint();
         let nothing_left = !committed.is_empty() && !entries.has_new() && unchanged;
         if nothing_left {
+            writer.check().map_err(|error| self.write_error(error))?;
             writer.abort().await;
         } else {
             self.operation.progress.phase("committing", None);
             let mut record = template.record(self.started, outcome.proof.clone(), outcome.checkpoint.clone());
             record.findings.clone_from(&outcome.findings);
-            let commit = self.journal.commit(writer.commit(record)).await;
+            let commit = self.journal.commit(&writer, record).await;
             committed.push(commit.map_err(|error| self.write_error(error))?);
         }
         Ok((outcome, committed, stats))
@@ -477,10 +482,9 @@ impl Run<'_> {
         })
     }
 
-    /// Bytes of the last snapshot, where the new one is compared with it.
+    /// Bytes of the last snapshot, where the new one is compared with it: also where all is read anew.
     fn parent_bytes(&self) -> Option<u64> {
-        let record = self.parent.as_ref().and_then(|parent| parent.snapshot.record());
-        record.map(|record| record.proof.bytes).filter(|_| !self.options.accept_small)
+        self.last_bytes.filter(|_| !self.options.accept_small)
     }
 
     /// What is expected is expected of the first snapshot of a run: those that the source commits after it are what came in the meantime.

@@ -69,8 +69,12 @@ impl Call<'_> {
         }
     }
 
-    /// The plugin's own error; one that only passes on a limit that it was refused by is that limit.
-    fn fault(&self, fault: Fault) -> PluginError {
+    /// The plugin's own error; one that only passes on a limit that it was refused by is that limit, and one that says `cancelled` of an operation that
+    /// nobody cancelled is a failure like any other.
+    fn fault(&self, mut fault: Fault) -> PluginError {
+        if fault.kind == FaultKind::Cancelled && !self.cancellation.is_cancelled() {
+            fault.kind = FaultKind::Internal;
+        }
         let refused = fault.setting.as_deref().and_then(|setting| setting.strip_prefix("limits."));
         let limit = [LimitKind::Connections, LimitKind::CallTimeout]
             .into_iter()

@@ -130,7 +130,12 @@ fn reveal(root: &Folder, temporary: &str, key: &str, if_absent: bool) -> Result<
     } else {
         root.rename(temporary, key)?
     }
-    root.sync(folder_of(key))
+    let durable = root.sync(folder_of(key));
+    if durable.is_err() && if_absent {
+        // Nothing was there before: so nothing is there after a failure.
+        _ = root.remove_file(key);
+    }
+    durable
 }
 
 /// Gives the file its name unless that is taken, in one step. Where a file system has no hard links, in two: looking, then renaming.

@@ -132,7 +132,8 @@ impl EntryReader {
         let mut window = Window::default();
         window.add(chunk.id, chunk.location);
         let fetched = fetch(Arc::clone(&self.core), Arc::clone(&self.buffers), window).await?;
-        let content = fetched.into_iter().next().unwrap_or_default();
+        let content = fetched.into_iter().next();
+        let content = content.ok_or_else(|| ReadError::Internal(format!("the blob {} was asked for and did not come", chunk.id)))?;
         recent.put(number, content.clone());
         Ok(content)
     }

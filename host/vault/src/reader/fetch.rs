@@ -84,11 +84,11 @@ pub(crate) async fn fetch(core: Arc<Core>, buffers: Arc<ChunkBuffers>, window: W
     while let Some(part) = fetched.try_next().await? {
         contents.extend(part);
     }
-    Ok(window
-        .blobs
-        .iter()
-        .map(|(id, _)| contents.get(id).cloned().unwrap_or_default())
-        .collect())
+    let content = |(id, _): &(ObjectId, Location)| {
+        let content = contents.get(id).cloned();
+        content.ok_or_else(|| ReadError::Internal(format!("the blob {id} was asked for and did not come")))
+    };
+    window.blobs.iter().map(content).collect()
 }
 
 /// The requests that get all blobs, each once.

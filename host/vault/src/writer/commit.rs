@@ -144,6 +144,18 @@ async fn store_snapshot(run: &Arc<Run>, tree: ObjectId, held: &Held) -> Result<S
     let id = ObjectId::from(body.sha256);
     held.check().await?;
     run.poison.check()?;
-    access::put(&*run.core.store, &format!("snapshots/{id}"), body).await?;
-    snapshots::info(id, file).map_err(WriteError::Internal)
+    let info = snapshots::info(id, file).map_err(WriteError::Internal)?;
+    put_snapshot(run, &format!("snapshots/{id}"), body).await?;
+    Ok(info)
+}
+
+/// Stores the snapshot. A failure leaves open whether the store has it, and so does one who stops waiting, unless the store itself says that it hasn't.
+async fn put_snapshot(run: &Run, key: &str, body: ObjectBody) -> Result<(), WriteError> {
+    let store = &*run.core.store;
+    run.may_be_committed.store(true, Ordering::Release);
+    let stored = access::put(store, key, body).await;
+    if stored.is_err() && matches!(store.stat(key).await, Ok(None)) {
+        run.may_be_committed.store(false, Ordering::Release);
+    }
+    Ok(stored?)
 }

@@ -4,7 +4,7 @@ use std::{
     collections::HashSet,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
 };
@@ -51,6 +51,8 @@ pub(crate) struct Run {
     pub(crate) entries: Mutex<Entries>,
     /// Entries that were begun and not finished.
     pub(crate) open_entries: AtomicU64,
+    /// Whether the snapshot itself may be in the store.
+    pub(crate) may_be_committed: AtomicBool,
     pub(crate) progress: Progress,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -84,6 +86,7 @@ impl Run {
             uploads: Uploads::new(concurrency, Handle::current()),
             entries: Mutex::new(Entries::new(begin.time)),
             open_entries: AtomicU64::new(0),
+            may_be_committed: AtomicBool::new(false),
             progress: Progress::default(),
             threads: Mutex::default(),
             core,

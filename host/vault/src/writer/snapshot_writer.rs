@@ -181,7 +181,8 @@ impl SnapshotWriter {
     /// Makes everything durable and, last of all, the snapshot. The writer is spent afterwards, whatever came of it.
     ///
     /// # Errors
-    /// [`WriteError::Unfinished`] while entries are being written; what went wrong here or anywhere before. Nothing is committed then.
+    /// [`WriteError::Unfinished`] while entries are being written; what went wrong here or anywhere before. Nothing is committed then, unless
+    /// [`SnapshotWriter::may_be_committed`] says that nobody knows.
     pub async fn commit(&self, record: SnapshotRecord) -> Result<CommittedSnapshot, WriteError> {
         if self.committing.swap(true, Ordering::AcqRel) {
             return Err(WriteError::Internal("the snapshot was committed or aborted before".to_owned()));
@@ -193,6 +194,20 @@ impl SnapshotWriter {
         self.end().await;
         self.run.fail(Cause::Committed);
         committed
+    }
+
+    /// Whether the snapshot may be in the vault though its commit failed: its last step had begun, and how that ended is not known.
+    #[must_use]
+    pub fn may_be_committed(&self) -> bool {
+        self.run.may_be_committed.load(Ordering::Acquire)
+    }
+
+    /// Fails where the run has failed.
+    ///
+    /// # Errors
+    /// The first failure, wherever it was.
+    pub fn check(&self) -> Result<(), WriteError> {
+        self.run.poison.check()
     }
 
     /// Cancels the run, and waits until its threads and tasks are gone and its lock is removed.

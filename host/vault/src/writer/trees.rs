@@ -373,6 +373,10 @@ impl Entries {
                 Body::File(content) => content,
                 _ => Box::default(),
             };
+            if size > 0 && content.is_empty() {
+                let name = String::from_utf8_lossy(self.records.name(record)).into_owned();
+                return Err(WriteError::Internal(format!("the content of {name:?} is missing")));
+            }
             let implied = || EntryMetadata {
                 modified: subtree.and_then(|(_, newest)| newest),
                 ..EntryMetadata::private(NodeType::Directory)

@@ -106,6 +106,23 @@ async fn a_put_that_fails_fails_the_run_whichever_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_fails_says_whether_the_snapshot_may_be_there() {
+    for stores in [false, true] {
+        let (memory, _) = memory_vault().await;
+        let store = Faulty::new(memory.clone());
+        store.stores_and_fails.store(stores, Ordering::SeqCst);
+        let vault = open(&store).await;
+        let writer = vault.begin(begin(None)).await.unwrap();
+        fill(&writer).await.unwrap();
+        store.fail_put("snapshots/", 0);
+        assert!(writer.commit(record()).await.is_err());
+        assert_eq!(writer.may_be_committed(), stores);
+        assert_eq!(vault.snapshots().await.unwrap().len(), 1 + usize::from(stores));
+        assert_eq!(verify(&vault).await.problems, []);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_dies_after_any_put_leaves_a_good_vault() {
     let (memory, first) = memory_vault().await;
     let store = Faulty::with_history(memory, Some(Mutex::default()));

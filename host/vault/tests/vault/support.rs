@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -193,6 +193,8 @@ pub(crate) struct Faulty {
     pub(crate) gets: AtomicUsize,
     /// Which objects' puts count for failing, and how many of them are let pass before one fails.
     failing: Mutex<Option<(&'static str, usize)>>,
+    /// Whether a put that fails has stored its object nevertheless, as where the answer is lost.
+    pub(crate) stores_and_fails: AtomicBool,
     /// The put from which on all hang.
     pub(crate) hang_from: AtomicUsize,
     /// What the store contained after each put, while this is recorded.
@@ -211,6 +213,7 @@ impl Faulty {
             puts: AtomicUsize::new(0),
             gets: AtomicUsize::new(0),
             failing: Mutex::default(),
+            stores_and_fails: AtomicBool::new(false),
             hang_from: never(),
             history,
         })
@@ -252,6 +255,9 @@ impl ObjectStore for Faulty {
     async fn put(&self, key: &str, body: ObjectBody, if_absent: bool) -> Result<(), Fault> {
         let number = self.puts.fetch_add(1, Ordering::SeqCst);
         if self.fails(key) {
+            if self.stores_and_fails.load(Ordering::SeqCst) {
+                self.inner.put(key, body, if_absent).await?;
+            }
             return Err(Fault::new(FaultKind::StorageFull, "the disk is full"));
         }
         if number >= self.hang_from.load(Ordering::SeqCst) {
