@@ -49,13 +49,14 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Report> {
                 stored.push(vault.stored_bytes()?);
                 our_status.push(vault.run(&["verify"])?);
             } else {
-                theirs.push(together(save(&cluster, &file)?, status(&cluster, &file)?));
+                let (saving, checking) = (save(&cluster, &file)?, status(&cluster, &file)?);
+                theirs.push(saving.then(checking));
+                their_status.push(checking);
                 saved.push(
                     std::fs::metadata(&file)
                         .map_err(Error::io("cannot look at the saved snapshot"))?
                         .len(),
                 );
-                their_status.push(status(&cluster, &file)?);
                 std::fs::remove_file(&file).map_err(Error::io("cannot remove the saved snapshot"))?;
             }
         }
@@ -109,15 +110,6 @@ fn save(cluster: &Cluster, file: &Path) -> Result<Cost> {
 fn status(cluster: &Cluster, file: &Path) -> Result<Cost> {
     let arguments = [OsStr::new("status"), file.as_os_str()];
     Job::command(cluster.release().snapshot(arguments)).run()
-}
-
-/// One after the other.
-fn together(first: Cost, second: Cost) -> Cost {
-    Cost {
-        wall: first.wall + second.wall,
-        cpu: first.cpu + second.cpu,
-        memory_bytes: first.memory_bytes.max(second.memory_bytes),
-    }
 }
 
 fn version(command: &mut Command) -> Result<String> {
