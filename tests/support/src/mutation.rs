@@ -1,8 +1,10 @@
-//! Fuzzing without a nightly compiler: [`mutate`] changes inputs from real servers at random and hands them to a reader, so many times.
+//! Fuzzing without a nightly compiler: [`mutate`] changes inputs from real servers at random and hands them to a reader, so many times. A test that
+//! compares what becomes of each input does the same step by step, with [`Random::change`].
 //!
 //! A reader passes if it neither panics nor hangs whatever it gets; what it answers is the test's business. The changes are the same in each run.
-//! `BULKHEAD_MUTATIONS` says how many inputs are made of each seed, for a run that looks further; a failure writes its input to a file.
+//! `BULKHEAD_MUTATIONS` says how many inputs are made of each seed, for a run that looks further; a failure of `mutate` writes its input to a file.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Changes of one input, at most.
@@ -24,14 +26,20 @@ const ODD: [u64; 12] = [
     u64::MAX,
 ];
 
-/// Hands the seeds to `read`, and then `count` changed copies for each of them.
+/// How many inputs are made of each seed: `default`, or what was asked for.
+#[must_use]
+pub fn count(default: u64) -> u64 {
+    let asked = std::env::var("BULKHEAD_MUTATIONS").ok().and_then(|text| text.parse().ok());
+    asked.unwrap_or(default)
+}
+
+/// Hands the seeds to `read`, and then [`count`] changed copies for each of them.
 ///
 /// # Panics
 /// When `read` does, after telling which input it was.
-pub fn mutate(name: &str, seeds: &[Vec<u8>], count: u64, mut read: impl FnMut(&[u8])) {
-    let asked = std::env::var("BULKHEAD_MUTATIONS").ok().and_then(|text| text.parse().ok());
-    let mut random = Random(0x9E37_79B9_7F4A_7C15);
-    let copies = seeds.len() as u64 * asked.unwrap_or(count);
+pub fn mutate(name: &str, seeds: &[Vec<u8>], default: u64, mut read: impl FnMut(&[u8])) {
+    let mut random = Random::new(0x9E37_79B9_7F4A_7C15);
+    let copies = seeds.len() as u64 * count(default);
     let changed = std::iter::repeat_with(|| changed(seeds, &mut random)).take(usize::try_from(copies).unwrap_or(usize::MAX));
     for input in seeds.iter().cloned().chain(changed) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| read(&input))) {
@@ -52,63 +60,23 @@ fn report(name: &str, input: &[u8]) {
 fn changed(seeds: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
     let mut input = random.pick(seeds).cloned().unwrap_or_default();
     for _ in 0..=random.below(CHANGES) {
-        change(&mut input, seeds, random);
+        let other = random.pick(seeds).map_or(&[][..], Vec::as_slice);
+        random.change(&mut input, other, &[]);
     }
     input
 }
 
-fn change(input: &mut Vec<u8>, seeds: &[Vec<u8>], random: &mut Random) {
-    let length = input.len();
-    let at = random.index(length + 1);
-    let to = at + random.index((length - at).min(64) + 1);
-    match random.below(8) {
-        0 => flip(input, at, random),
-        1 | 2 => overwrite(input, at, random),
-        3 => input.truncate(at),
-        4 => drop(input.drain(at..to)),
-        5 => {
-            let part = input[at..to].to_vec();
-            input.splice(at..at, part);
-        }
-        6 => {
-            let other = random.pick(seeds).cloned().unwrap_or_default();
-            let from = random.index(other.len() + 1);
-            let part = other[from..].iter().take(64).copied();
-            input.splice(at..to, part.collect::<Vec<_>>());
-        }
-        _ => input[at..to].iter_mut().for_each(|byte| *byte = random.next().to_le_bytes()[0]),
-    }
-}
-
-fn flip(input: &mut [u8], at: usize, random: &mut Random) {
-    if let Some(byte) = input.get_mut(at) {
-        *byte ^= 1 << random.below(8);
-    }
-}
-
-/// Puts an odd number of 1, 2, 4 or 8 bytes somewhere, either end first.
-fn overwrite(input: &mut [u8], at: usize, random: &mut Random) {
-    let size = 1 << random.below(4);
-    let number = ODD[random.index(ODD.len())];
-    let number = if random.below(4) == 0 {
-        number.wrapping_add(random.below(5)).wrapping_sub(2)
-    } else {
-        number
-    };
-    let bytes = if random.below(2) == 0 {
-        number.to_le_bytes().to_vec()
-    } else {
-        number.to_be_bytes()[8 - size..].to_vec()
-    };
-    for (place, byte) in input.iter_mut().skip(at).zip(&bytes[..size]) {
-        *place = *byte;
-    }
-}
-
-/// Marsaglia's xorshift: quick, and good enough to find a place.
-struct Random(u64);
+/// Numbers that come at random, and are the same in each run. Marsaglia's xorshift: quick, and good enough to find a place.
+#[derive(Debug)]
+pub struct Random(u64);
 
 impl Random {
+    /// Begins with `seed`, which is not 0.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -116,8 +84,9 @@ impl Random {
         self.0
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
+    /// A number below `bound`; 0 below 0.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        (self.next() >> 11) % bound.max(1)
     }
 
     fn index(&mut self, bound: usize) -> usize {
@@ -127,6 +96,76 @@ impl Random {
     fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
         let index = self.index(from.len());
         from.get(index)
+    }
+
+    /// A part of `length` bytes, short as a rule; not empty unless `length` is 0.
+    pub fn part(&mut self, length: usize) -> Range<usize> {
+        let longest = [8, 64, 4096][self.index(3)];
+        let start = self.index(length);
+        start..(start + 1 + self.index(longest)).min(length)
+    }
+
+    /// Changes `input` in one place: bits, numbers, parts that go, come twice or come from `other`, and `words` that mean something to its reader.
+    pub fn change(&mut self, input: &mut Vec<u8>, other: &[u8], words: &[&[u8]]) {
+        let at = self.index(input.len());
+        match self.below(if words.is_empty() { 8 } else { 11 }) {
+            0 => self.flip(input, at),
+            1 | 2 => self.overwrite(input, at),
+            3 => input.truncate(at),
+            4 => drop(input.drain(self.part(input.len()))),
+            5 => {
+                let copy = input[self.part(input.len())].to_vec();
+                input.splice(at..at, copy);
+            }
+            6 => {
+                let foreign = other[self.part(other.len())].to_vec();
+                input.splice(at..at, foreign);
+            }
+            7 => {
+                let part = self.part(input.len());
+                input[part].iter_mut().for_each(|byte| *byte = self.next().to_le_bytes()[7]);
+            }
+            _ => self.put_word(input, at, words),
+        }
+    }
+
+    fn flip(&mut self, input: &mut [u8], at: usize) {
+        if let Some(byte) = input.get_mut(at) {
+            *byte ^= 1 << self.below(8);
+        }
+    }
+
+    /// Puts an odd number of 1, 2, 4 or 8 bytes somewhere, either end first.
+    fn overwrite(&mut self, input: &mut [u8], at: usize) {
+        let size = 1 << self.below(4);
+        let number = ODD[self.index(ODD.len())];
+        let number = if self.below(4) == 0 {
+            number.wrapping_add(self.below(5)).wrapping_sub(2)
+        } else {
+            number
+        };
+        let bytes = if self.below(2) == 0 {
+            number.to_le_bytes().to_vec()
+        } else {
+            number.to_be_bytes()[8 - size..].to_vec()
+        };
+        write_over(input, at, &bytes[..size]);
+    }
+
+    /// Puts a word in the place of what is there, or between.
+    fn put_word(&mut self, input: &mut Vec<u8>, at: usize, words: &[&[u8]]) {
+        let word = self.pick(words).copied().unwrap_or_default();
+        if self.below(2) == 0 {
+            write_over(input, at, word);
+        } else {
+            input.splice(at..at, word.iter().copied());
+        }
+    }
+}
+
+fn write_over(input: &mut [u8], at: usize, bytes: &[u8]) {
+    for (place, byte) in input.iter_mut().skip(at).zip(bytes) {
+        *place = *byte;
     }
 }
 

@@ -7,67 +7,16 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bulkhead_rdb::{Crc64, Parser, RdbError, Record, Version, Visitor};
+use bulkhead_test_support::mutation::{self, Random};
 use bulkhead_test_support::redis::{Program, Server, fill};
 
 /// Files that are made of each seed.
-const MUTATIONS: u32 = 500;
+const MUTATIONS: u64 = 500;
 
 /// Bytes that mean something in many places: lengths, encodings, types, opcodes.
 const MEANINGFUL: [u8; 24] = [
     0, 1, 2, 0x3f, 0x40, 0x7f, 0x80, 0x81, 0xc0, 0xc1, 0xc2, 0xc3, 7, 15, 21, 22, 24, 0xf3, 0xf5, 0xf7, 0xf8, 0xfa, 0xfe, 0xff,
 ];
-
-/// Numbers that come at random, and are the same in each run.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from((self.0 >> 11) % bound.max(1) as u64).unwrap()
-    }
-
-    fn byte(&mut self) -> u8 {
-        if self.below(3) == 0 {
-            u8::try_from(self.below(256)).unwrap()
-        } else {
-            MEANINGFUL[self.below(MEANINGFUL.len())]
-        }
-    }
-
-    /// A part of `length` bytes, short as a rule.
-    fn part(&mut self, length: usize) -> std::ops::Range<usize> {
-        let longest = [8, 64, 4096][self.below(3)];
-        let start = self.below(length);
-        start..(start + 1 + self.below(longest)).min(length)
-    }
-
-    fn damage(&mut self, file: &mut Vec<u8>, other: &[u8]) {
-        if file.is_empty() {
-            return;
-        }
-        let place = self.below(file.len());
-        match self.below(8) {
-            0 => file[place] ^= 1 << self.below(8),
-            1 | 2 => file[place] = self.byte(),
-            3 => file.truncate(place),
-            4 => drop(file.drain(self.part(file.len()))),
-            5 => {
-                let copy = file[self.part(file.len())].to_vec();
-                drop(file.splice(place..place, copy));
-            }
-            6 => {
-                let foreign = other[self.part(other.len())].to_vec();
-                drop(file.splice(place..place, foreign));
-            }
-            _ => {
-                let end = (place + 8).min(file.len());
-                file[place..end].fill(0xff);
-            }
-        }
-    }
-}
 
 /// A digest of all that was told, in order.
 #[derive(Default)]
@@ -139,7 +88,7 @@ struct Outcome {
 }
 
 /// Parses the pieces that the dice cut; whole without dice.
-fn parse(file: &[u8], mut dice: Option<&mut Dice>) -> Outcome {
+fn parse(file: &[u8], mut dice: Option<&mut Random>) -> Outcome {
     let mut parser = Parser::new();
     let mut witness = Witness::default();
     let mut rest = file;
@@ -192,24 +141,20 @@ fn body(file: &[u8], stored: u64, computed: u64) -> usize {
         .unwrap()
 }
 
-fn count() -> u32 {
-    let asked = std::env::var("BULKHEAD_MUTATIONS").ok().and_then(|text| text.parse().ok());
-    asked.unwrap_or(MUTATIONS)
-}
-
 #[test]
 fn damaged_files_of_real_servers() {
     let seeds = seeds();
-    let mut dice = Dice(0x5eed_fa11);
+    let mut dice = Random::new(0x5eed_fa11);
+    let words: Vec<&[u8]> = MEANINGFUL.chunks(1).collect();
     let mut repaired = 0;
     for (position, seed) in seeds.iter().enumerate() {
         let whole = parse(seed, None);
         assert_eq!(whole.result, Ok(seed.len() as u64), "seed {position}");
-        for number in 0..count() {
+        for number in 0..mutation::count(MUTATIONS) {
             let name = format!("seed {position}, mutation {number}");
             let mut file = seed.clone();
             for _ in 0..=dice.below(3) {
-                dice.damage(&mut file, &seeds[(position + 1) % seeds.len()]);
+                dice.change(&mut file, &seeds[(position + 1) % seeds.len()], &words);
             }
             let outcome = parse(&file, None);
             assert_eq!(outcome, parse(&file, Some(&mut dice)), "{name}: in pieces");

@@ -9,68 +9,32 @@ use std::time::Duration;
 
 use bulkhead_resp::{Command, Decoder, RespError, Session, Transport, Value, Violation};
 use bulkhead_sdk::Result;
+use bulkhead_test_support::mutation::{self, Random};
 use bulkhead_test_support::redis::{Server, fill};
 
 /// Streams that are made of each seed.
-const MUTATIONS: u32 = 400;
+const MUTATIONS: u64 = 400;
 
 /// What a stream of replies is made of.
 const MEANINGFUL: &[u8] = b"+-:$*_,#!=(%~>|\r\n0123456789-.tfx";
 
+/// How replies begin.
+const HEADS: [&[u8]; 6] = [
+    b"*1\r\n",
+    b"%2\r\n",
+    b"$-1\r\n",
+    b"*2147483647\r\n",
+    b"$9223372036854775807\r\n",
+    b"|1\r\n",
+];
+
 /// Where a reply to something else ends and the next one begins.
 const MARK: &[u8] = b"$8\r\nthe mark\r\n";
-
-/// Numbers that come at random, and are the same in each run.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from((self.0 >> 11) % bound.max(1) as u64).unwrap()
-    }
-
-    /// A part of `length` bytes, short as a rule.
-    fn part(&mut self, length: usize) -> std::ops::Range<usize> {
-        let longest = [8, 64, 4096][self.below(3)];
-        let start = self.below(length);
-        start..(start + 1 + self.below(longest)).min(length)
-    }
-
-    fn damage(&mut self, stream: &mut Vec<u8>) {
-        if stream.is_empty() {
-            return;
-        }
-        let place = self.below(stream.len());
-        match self.below(7) {
-            0 => stream[place] ^= 1 << self.below(8),
-            1 | 2 => stream[place] = MEANINGFUL[self.below(MEANINGFUL.len())],
-            3 => stream.truncate(place),
-            4 => drop(stream.drain(self.part(stream.len()))),
-            5 => {
-                let copy = stream[self.part(stream.len())].to_vec();
-                drop(stream.splice(place..place, copy));
-            }
-            _ => {
-                let heads: [&[u8]; 6] = [
-                    b"*1\r\n",
-                    b"%2\r\n",
-                    b"$-1\r\n",
-                    b"*2147483647\r\n",
-                    b"$9223372036854775807\r\n",
-                    b"|1\r\n",
-                ];
-                drop(stream.splice(place..place, heads[self.below(heads.len())].iter().copied()));
-            }
-        }
-    }
-}
 
 /// A connection over which a server has said all that it will say.
 struct Played<'d> {
     rest: Vec<u8>,
-    dice: &'d mut Dice,
+    dice: &'d mut Random,
 }
 
 impl Transport for Played<'_> {
@@ -155,7 +119,7 @@ fn decode<'b>(pieces: impl Iterator<Item = &'b [u8]>) -> (Vec<Value>, Option<Vio
     (replies, None)
 }
 
-fn cut<'b>(stream: &'b [u8], dice: &mut Dice) -> Vec<&'b [u8]> {
+fn cut<'b>(stream: &'b [u8], dice: &mut Random) -> Vec<&'b [u8]> {
     let mut rest = stream;
     let mut pieces = Vec::new();
     while !rest.is_empty() {
@@ -167,7 +131,7 @@ fn cut<'b>(stream: &'b [u8], dice: &mut Dice) -> Vec<&'b [u8]> {
 }
 
 /// Reads a stream as a session does that expects one large string after the other.
-fn stream_through(stream: &[u8], dice: &mut Dice) -> u64 {
+fn stream_through(stream: &[u8], dice: &mut Random) -> u64 {
     let mut session = Session::new(Played {
         rest: stream.to_vec(),
         dice,
@@ -188,15 +152,11 @@ fn stream_through(stream: &[u8], dice: &mut Dice) -> u64 {
     }
 }
 
-fn count() -> u32 {
-    let asked = std::env::var("BULKHEAD_MUTATIONS").ok().and_then(|text| text.parse().ok());
-    asked.unwrap_or(MUTATIONS)
-}
-
 #[test]
 fn damaged_replies_of_a_real_server() {
     let seeds = seeds();
-    let mut dice = Dice(0x5eed_fa11);
+    let mut dice = Random::new(0x5eed_fa11);
+    let words: Vec<&[u8]> = MEANINGFUL.chunks(1).chain(HEADS).collect();
     let mut refused = 0;
     for (position, seed) in seeds.iter().enumerate() {
         let (replies, violation) = decode(std::iter::once(seed.as_slice()));
@@ -205,10 +165,10 @@ fn damaged_replies_of_a_real_server() {
         assert_eq!(replies.last().and_then(Value::as_str), Some("the mark"), "seed {position}: {text}");
         // A reply with a push before it is two.
         assert!((2..=3).contains(&replies.len()), "seed {position}: {text}");
-        for number in 0..count() {
+        for number in 0..mutation::count(MUTATIONS) {
             let mut stream = seed.clone();
             for _ in 0..=dice.below(3) {
-                dice.damage(&mut stream);
+                dice.change(&mut stream, &seeds[(position + 1) % seeds.len()], &words);
             }
             let whole = decode(std::iter::once(stream.as_slice()));
             let pieces = cut(&stream, &mut dice);

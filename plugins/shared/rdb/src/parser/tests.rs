@@ -1,3 +1,5 @@
+//! The parser against files that the tests write themselves ([`Witness`] notes what it is told): every type and opcode, and every way to be wrong, also those
+//! that no server at hand writes.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
