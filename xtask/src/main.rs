@@ -3,6 +3,7 @@
 //! One task is one module; [`console`] is the only one that prints, [`process`] the only one that starts programs.
 
 mod bench;
+mod binary;
 mod console;
 mod demo;
 mod error;

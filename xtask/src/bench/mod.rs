@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 use crate::console::Console;
 use crate::error::Result;
-use crate::{demo, setup};
+use crate::{binary, setup};
 
 /// Measure Bulkhead beside others, or beside itself, in one run.
 ///
@@ -58,10 +58,7 @@ struct Context {
 pub(crate) fn run(console: &Console, arguments: &Arguments) -> Result<()> {
     let narrator = if arguments.json { Console::beside_data() } else { Console::new() };
     setup::ensure(&narrator)?;
-    let binary = match &arguments.binary {
-        Some(binary) => binary.clone(),
-        None => demo::build(&narrator, true)?,
-    };
+    let binary = binary::find(&narrator, arguments.binary.as_deref(), true)?;
     let context = Context {
         console: narrator,
         binary,

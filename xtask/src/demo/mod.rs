@@ -9,11 +9,11 @@ use std::path::PathBuf;
 
 use bulkhead_test_support::{Scratch, sha256_of_file};
 
+use crate::binary;
 use crate::console::{Console, size};
 use crate::error::{Error, Result};
 use crate::setup;
 use original::Original;
-pub(crate) use stage::build;
 use stage::{Backup, Stage};
 
 /// Back up a scratch PostgreSQL cluster, destroy it, restore it, and compare.
@@ -37,10 +37,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(console: &Console, arguments: &Arguments) -> Result<()> {
     console.step("Look for what is needed, and build Bulkhead");
     setup::ensure(console)?;
-    let binary = match &arguments.binary {
-        Some(binary) => binary.clone(),
-        None => build(console, arguments.release)?,
-    };
+    let binary = binary::find(console, arguments.binary.as_deref(), arguments.release)?;
 
     let mut scratch = Scratch::new()?;
     if arguments.keep {

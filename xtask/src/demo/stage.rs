@@ -19,22 +19,6 @@ pub(super) struct Backup {
     pub(super) added: u64,
 }
 
-/// Builds the binary, plugins and all, and says where it is.
-pub(crate) fn build(console: &Console, release: bool) -> Result<PathBuf> {
-    let mut build = process::cargo(["build", "--package", "bulkhead"]);
-    if release {
-        build.arg("--release");
-    }
-    console.command(&process::line(&build));
-    process::run(&mut build)?;
-    let binary = process::target_folder()
-        .join(if release { "release" } else { "debug" })
-        .join("bulkhead");
-    binary
-        .canonicalize()
-        .map_err(Error::io(format!("cannot find {}", binary.display())))
-}
-
 /// The scratch folder with all that `bulkhead` needs.
 pub(super) struct Stage<'c> {
     console: &'c Console,
