@@ -212,7 +212,8 @@ impl EntryWriter for VaultEntryWriter {
     }
 }
 
-fn is_committed(error: &vault::WriteError) -> bool {
+/// Whether it only says that its snapshot was committed.
+pub(crate) fn is_committed(error: &vault::WriteError) -> bool {
     matches!(
         error,
         vault::WriteError::Cancelled {

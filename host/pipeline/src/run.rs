@@ -19,8 +19,9 @@ use tokio::time::Instant;
 
 use crate::{
     access::{AccessError, Sinks, vault_site},
+    browse::concerns_one_snapshot,
     clock,
-    entries::{RecordTemplate, VaultEntries},
+    entries::{RecordTemplate, VaultEntries, is_committed},
     failure::{Explain, Failure, FailureClass, Site},
     host::{BuildError, pipeline_site},
     journal::Journal,
@@ -228,17 +229,7 @@ fn class_of_write(error: &WriteError) -> FailureClass {
     }
 }
 
-/// Whether the source gave up an entry: it then knows better than the vault what went wrong.
-fn was_given_up(error: &WriteError) -> bool {
-    matches!(
-        error,
-        WriteError::Cancelled {
-            cause: vault::Cause::EntryDropped(_) | vault::Cause::CallDropped(_)
-        }
-    )
-}
-
-/// Whether the source asked for something that no vault and no sink could do.
+/// Whether the source asked for something that no vault and no sink could do, or gave up an entry: it then knows better than the vault what went wrong.
 fn is_the_sources(error: &WriteError) -> bool {
     match error {
         WriteError::DuplicateEntry(_)
@@ -249,10 +240,12 @@ fn is_the_sources(error: &WriteError) -> bool {
         | WriteError::TooLate(_)
         | WriteError::Unfinished(_)
         | WriteError::TooManyChunks { .. } => true,
-        WriteError::Cancelled {
-            cause: vault::Cause::Failed(error),
-        } => is_the_sources(error),
-        error => was_given_up(error),
+        WriteError::Cancelled { cause } => match cause {
+            vault::Cause::Failed(error) => is_the_sources(error),
+            vault::Cause::EntryDropped(_) | vault::Cause::CallDropped(_) => true,
+            _ => false,
+        },
+        _ => false,
     }
 }
 
@@ -326,8 +319,8 @@ async fn parent(vault: &Vault, pipeline: &Pipeline, site: &Site) -> Result<(Opti
         Ok(parent) => return Ok((parent, None)),
         Err(error) => error,
     };
-    if class_of_read(&error) == FailureClass::Damaged {
-        tracing::info!(error = &error as &dyn std::error::Error, "the last snapshot is damaged");
+    if concerns_one_snapshot(&error) {
+        tracing::info!(error = &error as &dyn std::error::Error, "the last snapshot cannot be read");
         return Ok((None, Some(damaged_parent(&error))));
     }
     Err(RunError::Parent {
@@ -355,7 +348,7 @@ fn damaged_parent(error: &ReadError) -> Finding {
         severity: Severity::Warning,
         code: "parent-damaged".to_owned(),
         message: format!(
-            "the last snapshot is damaged, so everything was read anew and `expect.max-shrink` had nothing to compare with: {error}"
+            "the last snapshot cannot be read, so everything was read anew and `expect.max-shrink` had nothing to compare with: {error}"
         ),
         hint: Some("`bulkhead verify --read-data` says what else is damaged".to_owned()),
         setting: None,
@@ -450,7 +443,7 @@ impl Run<'_> {
     }
 
     /// The source's part. A failure of the vault comes first: what the source then says is its consequence. It is the other way round where the vault only
-    /// says that the source gave up an entry.
+    /// says what the source did wrong.
     async fn write(&self, source: &Source, entries: &Arc<VaultEntries>) -> Result<BackupOutcome, RunError> {
         self.operation.progress.phase("starting the source", None);
         let input = BackupInput {
@@ -462,7 +455,7 @@ impl Run<'_> {
         let result = tokio::select! {
             biased;
             error = entries.failed() => {
-                if !was_given_up(&error) {
+                if !is_the_sources(&error) {
                     return Err(self.write_error(error));
                 }
                 // What it claims nevertheless is looked at as ever: a commit cannot follow.
@@ -473,13 +466,21 @@ impl Run<'_> {
             }
             result = &mut backup => result,
         };
-        result.map_err(|error| match entries.refused() {
-            Some(refused) => self.unbelievable(refused),
-            None => RunError::Source {
+        result.map_err(|error| self.source_error(error, entries))
+    }
+
+    /// Why the source failed: it may have met a failure of the vault before anybody else has.
+    fn source_error(&self, error: PluginError, entries: &VaultEntries) -> RunError {
+        if let Some(refused) = entries.refused() {
+            return self.unbelievable(refused);
+        }
+        match entries.writer().check() {
+            Err(failure) if !is_committed(&failure) && !is_the_sources(&failure) => self.write_error(failure),
+            _ => RunError::Source {
                 site: pipeline_site(self.pipeline),
                 source: Box::new(error),
             },
-        })
+        }
     }
 
     /// Bytes of the last snapshot, where the new one is compared with it: also where all is read anew.

@@ -50,7 +50,7 @@ pub enum Behaviour {
     SamePathTwice,
     /// Creates entries whose paths lead out, and reports the first that is accepted.
     EscapingPath,
-    /// Writes into the reserved folder.
+    /// Writes into the reserved folder, and takes a moment to say what came of it.
     ReservedPath,
     /// Logs without end.
     FloodLog,
@@ -125,7 +125,7 @@ impl Behaviour {
             Self::UnfinishedEntry => unfinished_entry(proof)?,
             Self::SamePathTwice => _ = crate::content::write(config, 0),
             Self::EscapingPath => escape()?,
-            Self::ReservedPath => proof.count(&entries::create(".bulkhead/snapshot.json", &Metadata::file())?.finish()?),
+            Self::ReservedPath => reserved_path(proof)?,
             Self::FloodLog => (0..u64::MAX).for_each(|line| bulkhead_sdk::info!(line = line; "once more")),
             Self::WriteTooMuch => write_too_much()?,
             Self::TooManyEntries => (0..u64::MAX).try_for_each(|number| empty_entry(number).map(|finished| proof.count(&finished)))?,
@@ -153,6 +153,13 @@ fn recurse(depth: u64) -> u64 {
     } else {
         recurse(depth + 1) + black_box(1)
     }
+}
+
+fn reserved_path(proof: &mut Proof) -> Result<()> {
+    let entry = entries::create(".bulkhead/snapshot.json", &Metadata::file());
+    std::thread::sleep(Duration::from_millis(50));
+    proof.count(&entry?.finish()?);
+    Ok(())
 }
 
 fn eat_memory() {
