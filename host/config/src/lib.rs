@@ -195,35 +195,23 @@ fn check_sinks(config: &Config, report: &mut diagnostic::Report) {
             None => owners.push((sink, vault, span)),
         }
     }
-    let folders = |sink: &'_ Sink| -> Vec<std::path::PathBuf> {
-        sink.grants
+    let mut folders: Vec<(std::path::PathBuf, &Sink, Span)> = Vec::new();
+    for sink in &config.sinks {
+        for directory in sink
+            .grants
             .directories
             .iter()
-            .map(|directory| directory.path.components().collect())
-            .collect()
-    };
-    for (at, sink) in config.sinks.iter().enumerate() {
-        for other in &config.sinks[..at] {
-            let taken = folders(other);
-            for (directory, path) in sink
-                .grants
-                .directories
-                .iter()
-                .zip(folders(sink))
-                .filter(|(_, path)| taken.contains(path))
-            {
-                let span = sink.origin.find(&format!("directory.{}.path", directory.name));
-                let theirs = other
-                    .grants
-                    .directories
-                    .iter()
-                    .find(|theirs| theirs.path.components().eq(path.components()));
-                let diagnostic = Diagnostic::error(format!("the folder {} is the sink `{}` already", path.display(), other.name), span);
-                let diagnostic = match theirs {
-                    Some(theirs) => diagnostic.related(other.origin.find(&format!("directory.{}.path", theirs.name)), "here"),
-                    None => diagnostic,
-                };
-                report.push(diagnostic.help("give each sink a folder of its own"));
+            .filter(|directory| directory.access == Access::ReadWrite)
+        {
+            let path: std::path::PathBuf = directory.path.components().collect();
+            let span = sink.origin.find(&format!("directory.{}.path", directory.name));
+            match folders.iter().find(|(taken, owner, _)| *taken == path && owner.name != sink.name) {
+                Some((_, owner, place)) => report.push(
+                    Diagnostic::error(format!("the folder {} is the sink `{}` already", path.display(), owner.name), span)
+                        .related(place.clone(), "here")
+                        .help("give each sink a folder of its own"),
+                ),
+                None => folders.push((path, sink, span)),
             }
         }
     }

@@ -185,21 +185,15 @@ const NOT_YET: &str = "; this version doesn't see to it";
 const BLOTTED: &str = "…";
 
 fn without_secrets(config: &serde_json::Map<String, serde_json::Value>) -> serde_json::Map<String, serde_json::Value> {
-    let blotted = |(key, value): (&String, &serde_json::Value)| {
-        let value = match value {
-            serde_json::Value::Object(inner) => serde_json::Value::Object(without_secrets(inner)),
-            serde_json::Value::Array(items) if !is_of_a_secret(key) => items.iter().map(without_secrets_within).collect(),
-            _ if is_of_a_secret(key) => BLOTTED.into(),
-            other => other.clone(),
-        };
-        (key.clone(), value)
-    };
-    config.iter().map(blotted).collect()
+    config.iter().map(|(key, value)| (key.clone(), blotted(key, value))).collect()
 }
 
-fn without_secrets_within(value: &serde_json::Value) -> serde_json::Value {
+/// The value of `key`; what is in an array counts as a value of the array's key.
+fn blotted(key: &str, value: &serde_json::Value) -> serde_json::Value {
     match value {
         serde_json::Value::Object(inner) => without_secrets(inner).into(),
+        serde_json::Value::Array(items) => items.iter().map(|item| blotted(key, item)).collect(),
+        _ if is_of_a_secret(key) => BLOTTED.into(),
         other => other.clone(),
     }
 }
