@@ -119,7 +119,7 @@ blots_in! {
     Proof: facts;
     BackupOutcome: proof, findings;
     RestoreOutcome: facts, findings;
-    Item: name, facts;
+    Item: facts;
 }
 
 /// Not of every `Vec`: bytes are content.

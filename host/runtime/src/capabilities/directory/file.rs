@@ -87,13 +87,11 @@ impl File {
     /// `io`.
     pub async fn read_at(&self, offset: u64, max: u32) -> Result<Option<Bytes>, Fault> {
         let max = transfer_size(max);
-        let data = match read_cached(&self.0.file, offset, max) {
-            Some(data) => data,
-            None => {
-                let read = move |inner: &Inner| read_fully(&inner.file, offset, max).map_err(|error| inner.fault("read", &error));
-                self.call(read).await?
-            }
-        };
+        let (mut data, is_all) = read_cached(&self.0.file, offset, max);
+        if !is_all {
+            let read = move |inner: &Inner| read_fully(&inner.file, offset, max, data).map_err(|error| inner.fault("read", &error));
+            data = self.call(read).await?;
+        }
         Ok((!data.is_empty()).then(|| data.into()))
     }
 
@@ -198,27 +196,30 @@ impl File {
     }
 }
 
-/// What can be read without waiting for a disk or a server, if that is all of it: a hop to another thread and back costs more than such a read. `None`
-/// where it is not, or where the file system cannot say.
-fn read_cached(file: &std::fs::File, offset: u64, max: usize) -> Option<Vec<u8>> {
+/// What can be read without waiting for a disk or a server, and whether that is all of it: a hop to another thread and back costs more than such a read.
+fn read_cached(file: &std::fs::File, offset: u64, max: usize) -> (Vec<u8>, bool) {
     let mut data = vec![0; max];
     let mut filled = 0;
+    let mut is_all = true;
     while filled < max {
         let into = &mut [IoSliceMut::new(&mut data[filled..])];
         match rustix::io::preadv2(file, into, offset.saturating_add(filled as u64), ReadWriteFlags::NOWAIT) {
             Ok(0) => break,
             Ok(read) => filled += read,
             // Not in memory (`EAGAIN`), not supported, or a failure that the read that may wait tells.
-            Err(_) => return None,
+            Err(_) => {
+                is_all = false;
+                break;
+            }
         }
     }
     data.truncate(filled);
-    Some(data)
+    (data, is_all)
 }
 
-/// Reads until `max` bytes are there or the file ends, into memory that is not zeroed first.
-fn read_fully(file: &std::fs::File, offset: u64, max: usize) -> std::io::Result<Vec<u8>> {
-    let mut data = Vec::with_capacity(max);
+/// Reads on behind `data` until `max` bytes are there or the file ends, into memory that is not zeroed first.
+fn read_fully(file: &std::fs::File, offset: u64, max: usize, mut data: Vec<u8>) -> std::io::Result<Vec<u8>> {
+    data.reserve_exact(max - data.len());
     while data.len() < max {
         let at = offset.saturating_add(data.len() as u64);
         match rustix::io::pread(file, rustix::buffer::spare_capacity(&mut data), at) {
