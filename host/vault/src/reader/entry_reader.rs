@@ -1,6 +1,6 @@
 //! [`EntryReader`]: the content of one file, in sequence with read-ahead, or anywhere.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bulkhead_model::EntryPath;
 use bytes::{Bytes, BytesMut};
@@ -16,6 +16,7 @@ use crate::{
         fetch::{Window, fetch},
         recent::Recent,
     },
+    sync::lock,
     vault::Core,
 };
 
@@ -30,8 +31,8 @@ pub struct EntryReader {
     ahead: Ahead,
     /// What of a chunk was not read yet.
     rest: Bytes,
-    /// The chunks that `read_at` needed last.
-    recent: tokio::sync::Mutex<Recent>,
+    /// The chunks that `read_at` needed last, of all files of the snapshot.
+    recent: Arc<Mutex<Recent>>,
 }
 
 /// A chunk of a file: where in the content it begins, and where it is stored.
@@ -47,6 +48,7 @@ impl EntryReader {
     pub(crate) fn new(
         core: Arc<Core>,
         buffers: Arc<ChunkBuffers>,
+        recent: Arc<Mutex<Recent>>,
         path: &EntryPath,
         node: &Node,
         read_ahead: usize,
@@ -67,7 +69,7 @@ impl EntryReader {
             size: begin,
             planned: 0,
             rest: Bytes::new(),
-            recent: tokio::sync::Mutex::default(),
+            recent,
         })
     }
 
@@ -124,17 +126,16 @@ impl EntryReader {
 
     /// One chunk, fetched unless it was asked for lately.
     async fn chunk(&self, number: usize) -> Result<Bytes, ReadError> {
-        let mut recent = self.recent.lock().await;
-        if let Some(content) = recent.get(number) {
+        let chunk = self.chunks[number];
+        if let Some(content) = lock(&self.recent).get(chunk.id) {
             return Ok(content);
         }
-        let chunk = self.chunks[number];
         let mut window = Window::default();
         window.add(chunk.id, chunk.location);
         let fetched = fetch(Arc::clone(&self.core), Arc::clone(&self.buffers), window).await?;
         let content = fetched.into_iter().next();
         let content = content.ok_or_else(|| ReadError::Internal(format!("the blob {} was asked for and did not come", chunk.id)))?;
-        recent.put(number, content.clone());
+        lock(&self.recent).put(chunk.id, content.clone());
         Ok(content)
     }
 }

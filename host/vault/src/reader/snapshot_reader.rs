@@ -14,6 +14,7 @@ use crate::{
         ahead::Ahead,
         content_walk::ContentWalk,
         entry_reader::EntryReader,
+        recent::Recent,
         walk::{self, Walk},
     },
     record::{CHECKPOINT_ENTRY, RECORD_ENTRY, SnapshotRecord},
@@ -33,6 +34,7 @@ pub struct SnapshotReader {
     /// The folder that was asked for last: sources look up many neighbours.
     last: Arc<Mutex<Option<Folder>>>,
     buffers: Arc<ChunkBuffers>,
+    recent: Arc<Mutex<Recent>>,
 }
 
 /// A tree and its name.
@@ -78,6 +80,7 @@ impl Vault {
             info: Arc::new(info),
             last: Arc::default(),
             buffers: Arc::default(),
+            recent: Arc::default(),
         })
     }
 }
@@ -183,6 +186,7 @@ impl SnapshotReader {
         EntryReader::new(
             Arc::clone(self.core()),
             Arc::clone(&self.buffers),
+            Arc::clone(&self.recent),
             path,
             &node,
             self.vault.options.read_ahead,
