@@ -50,6 +50,7 @@ pub(crate) fn backup(config: &Config) -> Result<BackupResult> {
         match begin(config, &mut member) {
             Ok(stream) => {
                 findings.extend(accepted(config, &member.status));
+                findings.extend(stream.alarms.iter().cloned());
                 return stream.take(config, member, members.find(|other| usable(config, other).is_ok()), findings);
             }
             Err(error) => {
@@ -84,21 +85,25 @@ struct Stream {
     first: prost::bytes::Bytes,
     /// The member's revision before.
     revision: i64,
+    /// What is raised, and was accepted.
+    alarms: Vec<Finding>,
 }
 
 /// Makes sure of the member, and waits for the first bytes: until then another one can take its place.
 fn begin(config: &Config, member: &mut Reached) -> Result<Stream> {
     usable(config, member)?;
-    // Alarms are asked for through the cluster's log: without a leader, there is no answer.
-    if member.status.leader != 0 {
-        no_alarm(config, &mut member.client)?;
-    }
+    let alarms = no_alarm(config, member)?;
     member.status = member.client.status()?;
     let revision = member.status.header.unwrap_or_default().revision;
     progress::report("waiting for the member", 0, u64::try_from(member.status.db_size).ok());
     let mut call = member.client.start_snapshot()?;
     let first = member.client.next_blob(&mut call)?.ok_or_else(|| broken_off(0))?;
-    Ok(Stream { call, first, revision })
+    Ok(Stream {
+        call,
+        first,
+        revision,
+        alarms,
+    })
 }
 
 impl Stream {

@@ -1,15 +1,12 @@
 //! Preflight: [`check`] asks every member what a backup would meet, and what an operator should know of the cluster's health.
 
-use bulkhead_sdk::{
-    Error, Result, endpoint,
-    types::{Finding, Severity},
-};
+use bulkhead_sdk::{Error, Result, endpoint, types::Finding};
 
 use crate::{
     backup::unreached,
     config::Config,
     files,
-    members::{ALARMS, LAG, Reached, newest, survey, usable},
+    members::{LAG, Reached, alarm_finding, alarms, newest, survey, usable},
     rpc::{ENDPOINT, messages::StatusResponse},
 };
 
@@ -37,9 +34,7 @@ pub(crate) fn check(config: &Config) -> Result<Vec<Finding>> {
         findings.push(from_error("no-usable-member", &error));
     }
     if let Some(member) = survey.reached.first_mut() {
-        if member.status.leader != 0 {
-            findings.extend(alarms(config, member)?);
-        }
+        findings.extend(alarms(member)?.iter().map(|alarm| alarm_finding(config, alarm)));
         findings.extend(unnamed(member));
         findings.extend(may_snapshot(config, member));
     }
@@ -111,33 +106,6 @@ fn state(address: &str, status: &StatusResponse, newest: u64) -> Vec<Finding> {
     findings
 }
 
-fn alarms(config: &Config, member: &mut Reached) -> Result<Vec<Finding>> {
-    let mut findings = Vec::new();
-    for alarm in member.client.alarms()? {
-        let Some((_, accepted, name, meaning)) = ALARMS.iter().find(|(number, ..)| *number == alarm.alarm) else {
-            let message = format!("the member {:x} has raised the alarm {}", alarm.member_id, alarm.alarm);
-            findings.push(Finding::warning("alarm", message));
-            continue;
-        };
-        let severity = if config.accepts(*accepted) {
-            Severity::Warning
-        } else {
-            Severity::Error
-        };
-        let finding = Finding {
-            severity,
-            ..Finding::info(
-                format!("alarm-{name}"),
-                format!("the member {:x} has raised the alarm {meaning}", alarm.member_id),
-            )
-        };
-        let hint =
-            format!("a backup is refused unless `accept = [\"{name}\"]`; `etcdctl alarm list` and `etcdctl alarm disarm` after the cure");
-        findings.push(finding.with_hint(hint).with_setting("accept"));
-    }
-    Ok(findings)
-}
-
 /// Members that the endpoint has no address of. Without the right to list them, nothing is said.
 fn unnamed(member: &mut Reached) -> Option<Finding> {
     let members = member.client.members().ok()?;
@@ -195,6 +163,8 @@ fn protection(reached: &[Reached]) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use bulkhead_sdk::types::Severity;
+
     use super::*;
 
     fn told(status: StatusResponse) -> Vec<String> {

@@ -3,11 +3,18 @@
 //! A healthy follower that is up to date comes first: a snapshot costs the leader more than anybody, and a follower has the same content. Nobody is
 //! read from that knows no leader, unless the operator accepts that: what it has may be older than what the cluster has agreed on since.
 
-use bulkhead_sdk::{Error, ErrorKind, Result, warn};
+use bulkhead_sdk::{
+    Error, ErrorKind, Result,
+    types::{Finding, Severity},
+    warn,
+};
 
 use crate::{
     config::{Accepted, Config},
-    rpc::{Client, Login, addresses, messages::StatusResponse},
+    rpc::{
+        Client, Login, addresses,
+        messages::{AlarmMember, StatusResponse},
+    },
 };
 
 /// Applied entries that a follower may be behind and still count as up to date; a busy cluster makes some thousands a second.
@@ -137,44 +144,111 @@ pub(crate) fn usable(config: &Config, member: &Reached) -> Result<()> {
     Ok(())
 }
 
-/// The alarms of the cluster that forbid a backup, and those that are accepted.
-pub(crate) const ALARMS: [(i32, Accepted, &str, &str); 2] = [
-    (
-        1,
-        Accepted::NoSpace,
-        "no-space",
-        "NOSPACE: the store has reached its quota, and the cluster refuses writes",
-    ),
-    (2, Accepted::Corrupt, "corrupt", "CORRUPT: members disagree about the content"),
+/// An alarm that forbids a backup.
+struct Alarm {
+    number: i32,
+    accepted: Accepted,
+    /// As `accept` has it, and etcd.
+    name: &'static str,
+    told: &'static str,
+    meaning: &'static str,
+    kind: ErrorKind,
+    cure: &'static str,
+}
+
+const ALARMS: [Alarm; 2] = [
+    Alarm {
+        number: 1,
+        accepted: Accepted::NoSpace,
+        name: "no-space",
+        told: "NOSPACE",
+        meaning: "the store has reached its quota, and the cluster refuses writes",
+        kind: ErrorKind::StorageFull,
+        cure: "compact and defragment, then `etcdctl alarm disarm`",
+    },
+    Alarm {
+        number: 2,
+        accepted: Accepted::Corrupt,
+        name: "corrupt",
+        told: "CORRUPT",
+        meaning: "members disagree about the content",
+        kind: ErrorKind::SourceDamaged,
+        cure: "find the odd member with `etcdctl endpoint hashkv --cluster`, remove it and add it anew",
+    },
 ];
 
-/// Fails where an alarm is raised that the operator does not accept.
-pub(crate) fn no_alarm(config: &Config, client: &mut Client) -> Result<()> {
-    for alarm in client.alarms()? {
-        let known = ALARMS.iter().find(|(number, ..)| *number == alarm.alarm);
-        let Some((_, accepted, name, meaning)) = known.filter(|(_, accepted, ..)| !config.accepts(*accepted)) else {
+/// Alarms that are raised, as far as the member can tell: they are asked for through the cluster's log, so that there is no answer without a leader. Then what
+/// the member says of itself has to do.
+pub(crate) fn alarms(member: &mut Reached) -> Result<Vec<AlarmMember>> {
+    if member.status.leader != 0 {
+        return member.client.alarms();
+    }
+    Ok(member.status.errors.iter().filter_map(|error| told_alarm(error)).collect())
+}
+
+/// `memberID:1 alarm:CORRUPT`, as a member's status has its alarms.
+fn told_alarm(error: &str) -> Option<AlarmMember> {
+    let word = |name| error.split_whitespace().find_map(|word| word.strip_prefix(name));
+    let told = word("alarm:")?;
+    Some(AlarmMember {
+        member_id: word("memberID:").and_then(|id| id.parse().ok()).unwrap_or(0),
+        alarm: ALARMS.iter().find(|alarm| alarm.told == told).map_or(-1, |alarm| alarm.number),
+    })
+}
+
+/// An alarm as a finding: an error where it forbids a backup, a warning where it is accepted or not known.
+pub(crate) fn alarm_finding(config: &Config, raised: &AlarmMember) -> Finding {
+    let who = format!("the member {:x} has raised the alarm", raised.member_id);
+    let Some(alarm) = ALARMS.iter().find(|alarm| alarm.number == raised.alarm) else {
+        return Finding::warning("alarm", format!("{who} {}", raised.alarm));
+    };
+    let severity = if config.accepts(alarm.accepted) {
+        Severity::Warning
+    } else {
+        Severity::Error
+    };
+    let finding = Finding {
+        severity,
+        ..Finding::warning(format!("alarm-{}", alarm.name), format!("{who} {}: {}", alarm.told, alarm.meaning))
+    };
+    let name = alarm.name;
+    finding
+        .with_hint(format!(
+            "a backup is refused unless `accept = [\"{name}\"]`; `etcdctl alarm list` and `etcdctl alarm disarm` after the cure"
+        ))
+        .with_setting("accept")
+}
+
+/// Fails where an alarm is raised that the operator does not accept; what is accepted, or not known, is not forgotten.
+pub(crate) fn no_alarm(config: &Config, member: &mut Reached) -> Result<Vec<Finding>> {
+    let raised = alarms(member)?;
+    let is_refused = |alarm: &&Alarm| !config.accepts(alarm.accepted);
+    for told in &raised {
+        let Some(alarm) = ALARMS.iter().find(|alarm| alarm.number == told.alarm).filter(is_refused) else {
             continue;
         };
-        let kind = match accepted {
-            Accepted::Corrupt => ErrorKind::SourceDamaged,
-            Accepted::NoSpace | Accepted::NoLeader => ErrorKind::StorageFull,
-        };
-        let cure = match accepted {
-            Accepted::Corrupt => "find the odd member with `etcdctl endpoint hashkv --cluster`, remove it and add it anew",
-            Accepted::NoSpace | Accepted::NoLeader => "compact and defragment, then `etcdctl alarm disarm`",
-        };
-        let message = format!("the member {:x} has raised the alarm {meaning}", alarm.member_id);
-        return Err(Error::new(kind, message).with_setting("accept").with_hint(format!(
-            "{cure}; to back up what is there all the same, set `accept = [\"{name}\"]`"
+        let message = alarm_finding(config, told).message;
+        return Err(Error::new(alarm.kind, message).with_setting("accept").with_hint(format!(
+            "{}; to back up what is there all the same, set `accept = [\"{}\"]`",
+            alarm.cure, alarm.name
         )));
     }
-    Ok(())
+    Ok(raised.iter().map(|told| alarm_finding(config, told)).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::rpc::messages::ResponseHeader;
+
+    #[test]
+    fn without_a_leader_the_members_own_word_for_its_alarms_counts() {
+        let told = told_alarm("memberID:10276657743932975437 alarm:CORRUPT ").map(|told| (told.member_id, told.alarm));
+        assert_eq!(told, Some((10_276_657_743_932_975_437, 2)));
+        assert_eq!(told_alarm("memberID:1 alarm:NOSPACE").map(|told| told.alarm), Some(1));
+        assert_eq!(told_alarm("memberID:1 alarm:NEW").map(|told| told.alarm), Some(-1));
+        assert!(told_alarm("etcdserver: no leader").is_none());
+    }
 
     fn status(member_id: u64, applied: u64) -> StatusResponse {
         StatusResponse {

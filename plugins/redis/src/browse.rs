@@ -3,24 +3,19 @@
 //! A file has its keys in the order of a hash table and a listing is in order of names, so each page reads the file once and keeps the first names behind
 //! the last page's: time is spent, and memory is not, whatever the number of keys.
 
-use std::{
-    collections::BTreeMap,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bulkhead_rdb::{Key, Parser, RdbError, Record, Visitor, type_name};
 use bulkhead_sdk::{
     Error, ErrorKind, Result,
     host::BEST_TRANSFER,
+    page::Page,
     snapshot,
     source::{BrowseRequest, Item},
     types::Fact,
 };
 
 use crate::{backup::DUMP, failure};
-
-/// Items of a page, at most.
-const PAGE: usize = 10_000;
 
 /// Bytes of the names of a page; a page of long names is shorter.
 const PAGE_BYTES: usize = 8 << 20;
@@ -31,28 +26,26 @@ pub(crate) fn browse(request: &BrowseRequest) -> Result<Vec<Item>> {
     if path.rsplit('/').next() != Some(DUMP) {
         return Err(Error::new(ErrorKind::Unsupported, format!("{path} has no inside")).with_hint(format!("list the keys of {DUMP}")));
     }
-    let mut page = Page {
+    let mut keys = Keys {
         prefix: &request.prefix,
         after: request.after.as_deref(),
-        items: BTreeMap::new(),
-        bytes: 0,
+        page: Page::new(PAGE_BYTES),
         size: 0,
     };
     let mut parser = Parser::new();
     let mut reader = snapshot::open(&request.entry)?;
     while let Some(piece) = reader.read_bytes(BEST_TRANSFER)? {
-        parser.feed(&piece, &mut page).map_err(|error| failure::stored(&error, &path))?;
+        parser.feed(&piece, &mut keys).map_err(|error| failure::stored(&error, &path))?;
     }
     parser.finish().map_err(|error| failure::stored(&error, &path))?;
-    Ok(page.items.into_iter().map(|(name, told)| told.item(name)).collect())
+    Ok(keys.page.into_iter().map(|(name, told)| told.item(name)).collect())
 }
 
-/// The first names of those that are asked for.
-struct Page<'r> {
+/// The first of those that are asked for.
+struct Keys<'r> {
     prefix: &'r str,
     after: Option<&'r str>,
-    items: BTreeMap<String, Told>,
-    bytes: usize,
+    page: Page<Told>,
     /// Of the value that passes.
     size: u64,
 }
@@ -64,7 +57,7 @@ struct Told {
     expires: Option<u64>,
 }
 
-impl Visitor for Page<'_> {
+impl Visitor for Keys<'_> {
     type Error = RdbError;
 
     fn begin(&mut self, _: Record<'_>) -> Result<(), RdbError> {
@@ -81,31 +74,15 @@ impl Visitor for Page<'_> {
         if let Record::Key(key) = record {
             let name = name(key);
             if name.starts_with(self.prefix) && self.after.is_none_or(|after| name.as_str() > after) {
-                self.add(name, key);
+                let told = Told {
+                    kind: key.kind,
+                    size: self.size,
+                    expires: key.expires,
+                };
+                self.page.add(name, told);
             }
         }
         Ok(())
-    }
-}
-
-impl Page<'_> {
-    fn add(&mut self, name: String, key: &Key) {
-        let full = self.items.len() == PAGE || self.bytes > PAGE_BYTES;
-        if full && self.items.last_key_value().is_some_and(|(last, _)| *last < name) {
-            return;
-        }
-        self.bytes += name.len();
-        let told = Told {
-            kind: key.kind,
-            size: self.size,
-            expires: key.expires,
-        };
-        self.items.insert(name, told);
-        while self.items.len() > 1 && (self.items.len() > PAGE || self.bytes > PAGE_BYTES) {
-            if let Some((last, _)) = self.items.pop_last() {
-                self.bytes -= last.len();
-            }
-        }
     }
 }
 

@@ -55,6 +55,7 @@ pub mod log;
 pub mod metadata;
 #[cfg(not(target_family = "wasm"))]
 mod native;
+pub mod page;
 pub mod parts;
 pub mod progress;
 pub mod secrets;

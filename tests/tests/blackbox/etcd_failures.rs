@@ -130,7 +130,9 @@ fn a_store_that_has_reached_its_quota_is_backed_up_only_where_that_is_accepted()
     fails(&bulkhead, 11, &["NOSPACE", "etcdctl alarm disarm", "accept = [\"no-space\"]"]);
     assert_eq!(bulkhead.run(["check"]).unwrap().code, Some(14));
     configure(&bulkhead, &cluster.address(0), "{ accept = [\"no-space\"] }");
-    assert_eq!(bulkhead.run(["run", "registry"]).unwrap().code, Some(0));
+    let accepted = bulkhead.run(["run", "registry"]).unwrap();
+    assert_eq!(accepted.code, Some(0), "{}", accepted.stderr);
+    assert!(accepted.stderr.contains("NOSPACE"), "what is accepted is told: {}", accepted.stderr);
     assert_eq!(snapshots(&bulkhead), 1);
 }
 

@@ -220,7 +220,8 @@ fn members_that_disagree_are_not_believed() {
     assert_eq!((error.kind, error.setting.as_deref()), (ErrorKind::SourceDamaged, Some("accept")));
     assert_says(&error, "CORRUPT", "hashkv");
     assert!(harness.last().is_none());
-    harness.backup::<Etcd>(r#"{"skip-hash":true,"accept":["corrupt"]}"#).unwrap();
+    let accepted = harness.backup::<Etcd>(r#"{"skip-hash":true,"accept":["corrupt"]}"#).unwrap();
+    assert!(codes(&accepted.findings).contains(&"alarm-corrupt"), "{:?}", accepted.findings);
 }
 
 #[test]

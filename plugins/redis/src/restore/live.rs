@@ -26,6 +26,7 @@ use super::{
     window::{Answered, Purpose, Sent},
 };
 use crate::{
+    backup::DUMP,
     config::{Existing, RestoreOptions},
     connection::{Connection, Login},
     failure::{self, Failure},
@@ -456,12 +457,13 @@ impl Restorer<'_> {
             );
             findings.push(Finding::info("empty-collections", message));
         }
-        if snapshot::stat(sidecar::ACL).is_ok() {
+        let mut users = paths
+            .iter()
+            .map(|path| format!("{}{}", path.strip_suffix(DUMP).unwrap_or_default(), sidecar::ACL));
+        if let Some(acl) = users.find(|acl| snapshot::stat(acl).is_ok()) {
             let message = "users are not restored into a live server";
             findings.push(Finding::info("users-not-restored", message).with_hint(format!(
-                "they are in `{}`: bulkhead dump PIPELINE {}; each line is an ACL SETUSER",
-                sidecar::ACL,
-                sidecar::ACL
+                "they are in `{acl}`: bulkhead dump PIPELINE {acl}; each line is an ACL SETUSER"
             )));
         }
         RestoreResult {

@@ -221,12 +221,6 @@ pub struct Bulk<'s, T> {
 }
 
 impl<T: Transport> Bulk<'_, T> {
-    /// Bytes that are still to come.
-    #[must_use]
-    pub fn left(&self) -> u64 {
-        self.left
-    }
-
     /// The next bytes; `None` at the end.
     ///
     /// # Errors
