@@ -20,10 +20,10 @@ mod reader;
 mod secret;
 mod template;
 mod tree;
-mod units;
 
 use std::{path::Path, sync::Arc};
 
+pub use bulkhead_units::{ByteRate, ByteSize, Percent, Period};
 pub use cron::Cron;
 pub use diagnostic::{Diagnostic, DiagnosticLevel, Diagnostics, Source, Style};
 pub use endpoint::{Auth, Destination, Endpoint, Tls, TlsMode};
@@ -35,7 +35,6 @@ pub use policy::{Expectations, Objectives, Retention, Schedule};
 pub use reader::nearest;
 pub use secret::SecretSource;
 pub use tree::Span;
-pub use units::{ByteRate, ByteSize, Percent, Period};
 
 use reader::{Fields, FromNode, Names, Reader};
 use tree::{Node, Table};

@@ -4,13 +4,13 @@
 
 use std::time::Duration;
 
+use bulkhead_units::{ByteSize, Period};
 use serde::Serialize;
 
 use crate::{
     diagnostic::Diagnostic,
     reader::{Fields, FromNode, Reader},
     tree::{Node, Value},
-    units::{ByteSize, Period},
 };
 
 /// The bounds that were set. What each means, and what it is where it isn't set, is documented in the plugin runtime and in

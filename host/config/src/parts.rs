@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bulkhead_units::{ByteRate, ByteSize, Period};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
@@ -14,7 +15,6 @@ use crate::{
     secret::{SECRET_EXAMPLE, SecretSource},
     template::Instance,
     tree::{Entry, Node, Span, Table, Value},
-    units::{ByteRate, ByteSize, Period},
 };
 
 /// Where something was written, so that a failure at run time can be shown there.

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use bulkhead_units::ByteRate;
 use serde::Serialize;
 
 use crate::{
@@ -14,7 +15,6 @@ use crate::{
     limits::Limits,
     parts::{Sink, Target, Vault},
     policy::{Expectations, Objectives, Retention, Schedule},
-    units::ByteRate,
 };
 
 /// What an operation on one pipeline would do.

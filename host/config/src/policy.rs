@@ -3,6 +3,7 @@
 //! `bulkhead run` uses the expectations; schedule, retention and objectives are checked and shown in the plan, and carried out by the scheduler
 //! (`bulkhead serve`), which comes with a later version.
 
+use bulkhead_units::{ByteSize, Percent, Period};
 use serde::Serialize;
 
 use crate::{
@@ -10,7 +11,6 @@ use crate::{
     diagnostic::Diagnostic,
     reader::{Fields, FromNode, Reader, nearest},
     tree::Node,
-    units::{ByteSize, Percent, Period},
 };
 
 /// When a pipeline runs.

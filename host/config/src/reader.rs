@@ -5,11 +5,12 @@
 
 use std::path::{Path, PathBuf};
 
+use bulkhead_units::{ByteRate, ByteSize, Percent, Period, UnitError, duration_units, size_units};
+
 use crate::{
     blot,
     diagnostic::{Diagnostic, Report},
     tree::{Entry, Node, Span, Table, Value},
-    units::{ByteRate, ByteSize, Percent, Period, UnitError, duration_units, size_units},
 };
 
 /// What reading needs to know beside the tree.
@@ -394,11 +395,7 @@ fn quantity<T>(
     let label = match &node.value {
         Value::String(text) => match parse(text) {
             Ok(value) => return Some(value),
-            Err(UnitError::NoNumber) => "does not begin with a number".to_owned(),
-            Err(UnitError::NoUnit) => "the unit is missing".to_owned(),
-            Err(UnitError::UnknownUnit(unit)) => format!("`{unit}` is not one of the units"),
-            Err(UnitError::TooSmall) => "rounds to nothing: a fraction of the smallest unit".to_owned(),
-            Err(UnitError::TooLarge) => "too large".to_owned(),
+            Err(error) => error.to_string(),
         },
         Value::Integer(_) | Value::Float(_) => "the unit is missing; write it as a string".to_owned(),
         other => format!("this is {}", other.describe()),

@@ -42,6 +42,15 @@ pub(crate) const TRAILER: usize = 32;
 
 /// Takes a snapshot from the member that is best for it.
 pub(crate) fn backup(config: &Config) -> Result<BackupResult> {
+    let (stream, member, other, findings) = config.attempts.run(|| begin_anywhere(config))?;
+    stream.take(config, member, other, findings)
+}
+
+/// A stream that has begun, its member, another one that can be asked, and what is to be said of all.
+type Begun = (Stream, Reached, Option<Reached>, Vec<Finding>);
+
+/// Asks one member after the other until one begins.
+fn begin_anywhere(config: &Config) -> Result<Begun> {
     let survey = survey(config.user.as_deref())?;
     let mut findings = survey.unreached.iter().map(unreached).collect::<Vec<_>>();
     let mut failure = None;
@@ -51,7 +60,8 @@ pub(crate) fn backup(config: &Config) -> Result<BackupResult> {
             Ok(stream) => {
                 findings.extend(accepted(config, &member.status));
                 findings.extend(stream.alarms.iter().cloned());
-                return stream.take(config, member, members.find(|other| usable(config, other).is_ok()), findings);
+                let other = members.find(|other| usable(config, other).is_ok());
+                return Ok((stream, member, other, findings));
             }
             Err(error) => {
                 warn!(address = member.client.address(); "no snapshot from this member: {error}");

@@ -1,6 +1,6 @@
 //! What an operator writes under `config` of a pipeline ([`Config`]) and of a restore target ([`RestoreOptions`]).
 
-use bulkhead_sdk::{Error, Result};
+use bulkhead_sdk::{Error, Result, config::ByteSize, retry::Attempts};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -44,6 +44,8 @@ pub struct Config {
     /// Do not ask the member for the hash of its content (`HashKV`), which reads all of it once more beside the snapshot. `verify` then has nothing to
     /// compare with but the snapshot's own checksums.
     pub skip_hash: bool,
+    /// How often to try to reach a member that can be used: 3 by default, 1 to fail at once.
+    pub attempts: Attempts,
 }
 
 impl Config {
@@ -95,11 +97,15 @@ pub struct RestoreOptions {
     /// What to do with keys that the cluster has already: `fail` (the default), `skip` or `replace`.
     pub existing: Existing,
     /// The most bytes that one transaction may have, such as `1 MiB`: below the servers' `--max-request-bytes`, which is 1.5 MiB by default.
-    pub request_size: Option<String>,
+    pub request_size: Option<ByteSize>,
+    /// How often to try to reach a cluster that is not ready: 3 by default, 1 to fail at once.
+    pub attempts: Attempts,
 }
 
-/// Bytes of one transaction where nothing else is said: well below 1.5 MiB.
-const REQUEST_SIZE: usize = 1 << 20;
+/// One transaction where nothing else is said: well below 1.5 MiB.
+const REQUEST_SIZE: ByteSize = ByteSize(1 << 20);
+const LEAST_REQUEST: ByteSize = ByteSize(4 << 10);
+const LARGEST_REQUEST: ByteSize = ByteSize(64 << 20);
 
 impl RestoreOptions {
     pub(crate) fn validate(&self) -> Result<()> {
@@ -113,21 +119,16 @@ impl RestoreOptions {
 
     /// `request-size` in bytes.
     pub(crate) fn request_bytes(&self) -> Result<usize> {
-        let Some(text) = &self.request_size else {
-            return Ok(REQUEST_SIZE);
-        };
-        let wrong = || {
-            Error::config("request-size", format!("`{text}` is not a size between 4 KiB and 64 MiB"))
-                .with_hint("write a number and a unit, such as `1 MiB`; units are KiB and MiB")
-        };
-        let end = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
-        let factor = match text[end..].trim() {
-            "KiB" => 1 << 10,
-            "MiB" => 1 << 20,
-            _ => return Err(wrong()),
-        };
-        let size = text[..end].parse::<usize>().ok().and_then(|number| number.checked_mul(factor));
-        size.filter(|size| (4 << 10..=64 << 20).contains(size)).ok_or_else(wrong)
+        let size = self.request_size.unwrap_or(REQUEST_SIZE);
+        let allowed = usize::try_from(size.0)
+            .ok()
+            .filter(|_| (LEAST_REQUEST..=LARGEST_REQUEST).contains(&size));
+        allowed.ok_or_else(|| {
+            Error::config(
+                "request-size",
+                format!("{size} is not between {LEAST_REQUEST} and {LARGEST_REQUEST}"),
+            )
+        })
     }
 }
 
@@ -165,15 +166,12 @@ mod tests {
     #[test]
     fn a_request_has_a_size_with_a_unit() {
         let size = |text: &str| {
-            let request_size = Some(text.to_owned());
-            RestoreOptions {
-                request_size,
-                ..RestoreOptions::default()
-            }
-            .request_bytes()
+            let options: RestoreOptions = bulkhead_sdk::config::parse(&format!(r#"{{"request-size":"{text}"}}"#))?;
+            options.request_bytes()
         };
         assert_eq!(size("512 KiB").unwrap(), 512 << 10);
         assert_eq!(size("2MiB").unwrap(), 2 << 20);
+        assert_eq!(RestoreOptions::default().request_bytes().unwrap(), 1 << 20);
         for wrong in ["", "1", "1 KiB", "65 MiB", "1 GB", "99999999999999999999 MiB", "-1 MiB"] {
             assert_eq!(setting(size(wrong)), "request-size");
         }

@@ -31,8 +31,11 @@ const MAX_FACTS: usize = 32;
 /// Backs up the server, or the cluster that it belongs to.
 pub(crate) fn backup(config: &Config) -> Result<BackupResult> {
     let login = Login::server(config.user.as_deref());
-    let (address, mut seed, place) = sentinel::open(config, login)?;
-    let info = ready(&mut seed, &place, config)?;
+    let (address, mut seed, place, info) = config.attempts.run(|| {
+        let (address, mut seed, place) = sentinel::open(config, login)?;
+        let info = ready(&mut seed, &place, config)?;
+        Ok((address, seed, place, info))
+    })?;
     let mut reader = Reader {
         config,
         login,
@@ -51,12 +54,7 @@ pub(crate) fn backup(config: &Config) -> Result<BackupResult> {
 /// What the server says of itself; an error where it cannot be backed up now.
 pub(crate) fn ready(session: &mut Connection, place: &str, config: &Config) -> Result<Info> {
     let info = Info::ask(session)?;
-    if info.is_loading() {
-        return Err(
-            Error::new(ErrorKind::Unreachable, format!("{place} is loading its dataset into memory"))
-                .with_hint("try again when INFO there says loading:0"),
-        );
-    }
+    info.loaded(place)?;
     if !info.is_linked() {
         return Err(Error::new(
             ErrorKind::Conflict,
@@ -68,13 +66,11 @@ pub(crate) fn ready(session: &mut Connection, place: &str, config: &Config) -> R
     if let Some(silence) = info.silence().filter(|silence| *silence > config.max_silence()) {
         return Err(Error::new(
             ErrorKind::Conflict,
-            format!("{place} is a replica that lags: it has not heard from its master for {silence} seconds"),
+            format!("{place} is a replica that lags: it has not heard from its master for {silence}"),
         )
         .with_retryable(true)
-        .with_setting("max-silence-seconds")
-        .with_hint(
-            "look at the network between them and at the master; back up another one, or allow more seconds with `max-silence-seconds`",
-        ));
+        .with_setting("max-silence")
+        .with_hint("look at the network between them and at the master; back up another one, or allow more time with `max-silence`"));
     }
     Ok(info)
 }
@@ -118,8 +114,11 @@ impl Reader<'_> {
         let before = Topology::ask(seed, seed_address)?;
         let mut run_ids = BTreeSet::new();
         for shard in before.shards(self.config.prefer)? {
-            let (mut control, address) = self.login.open(Some(&shard.address))?;
-            let info = ready(&mut control, &address, self.config)?;
+            let (mut control, address, info) = self.config.attempts.run(|| {
+                let (mut control, address) = self.login.open(Some(&shard.address))?;
+                let info = ready(&mut control, &address, self.config)?;
+                Ok((control, address, info))
+            })?;
             let theirs = Topology::ask(&mut control, &address)?;
             before.agrees(&theirs, &address)?;
             theirs.is_of(&shard, &address)?;

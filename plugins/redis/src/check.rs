@@ -129,12 +129,12 @@ fn replica(info: &Info, config: &Config) -> Finding {
         .with_hint("INFO replication there says why; or back up another one");
     }
     match info.silence() {
-        Some(seconds) if seconds > config.max_silence() => Finding::error(
+        Some(silence) if silence > config.max_silence() => Finding::error(
             "replica-lags",
-            format!("the server is a replica that has not heard from its master for {seconds} seconds: a backup fails"),
+            format!("the server is a replica that has not heard from its master for {silence}: a backup fails"),
         )
-        .with_setting("max-silence-seconds")
-        .with_hint("compare master_repl_offset on both; back up another one, or allow more seconds with `max-silence-seconds`"),
+        .with_setting("max-silence")
+        .with_hint("compare master_repl_offset on both; back up another one, or allow more time with `max-silence`"),
         _ => Finding::info(
             "server-is-replica",
             "the server is a replica: its dataset is its master's, a moment later",
@@ -260,7 +260,7 @@ fn shards(session: &mut Connection, place: &str, config: &Config, login: &Login<
             theirs.is_of(shard, &address)?;
             Info::ask(&mut session)
         });
-        let is_silent = |info: &Info| info.silence().is_some_and(|seconds| seconds > config.max_silence());
+        let is_silent = |info: &Info| info.silence().is_some_and(|silence| silence > config.max_silence());
         match looked {
             Ok(info) if info.is_loading() || !info.is_linked() || is_silent(&info) => findings.extend(state(&info, config)),
             Ok(_) => {}

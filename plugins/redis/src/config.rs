@@ -1,8 +1,8 @@
 //! What an operator writes under `config` of a pipeline ([`Config`]) and of a restore target ([`RestoreOptions`]).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use bulkhead_sdk::{Error, Result};
+use bulkhead_sdk::{Error, Result, config::Period, retry::Attempts};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -61,19 +61,22 @@ pub struct Config {
     /// Believe a dataset without any key. Otherwise it fails the run: an empty server is the wrong server more often than not.
     #[serde(default)]
     pub allow_empty: bool,
-    /// Seconds that a replica may not have heard from its master: one that is silent for longer is not backed up. 30 by default; a master pings every ten
-    /// (`repl-ping-replica-period`).
+    /// How long ago a replica may have heard from its master: one that is silent for longer is not backed up. `30 s` by default; a master pings every ten
+    /// seconds (`repl-ping-replica-period`).
     #[serde(default)]
-    pub max_silence_seconds: Option<u64>,
+    pub max_silence: Option<Period>,
+    /// How often to try to reach a server that is not ready, and a cluster or Sentinels that are between two states: 3 by default, 1 to fail at once.
+    #[serde(default)]
+    pub attempts: Attempts,
 }
 
-/// The same where nothing is configured, in seconds.
-const MAX_SILENCE: u64 = 30;
+/// The same where nothing is configured.
+const MAX_SILENCE: Period = Period(Duration::from_secs(30));
 
 impl Config {
-    /// Seconds that a replica may not have heard from its master.
-    pub(crate) fn max_silence(&self) -> u64 {
-        self.max_silence_seconds.unwrap_or(MAX_SILENCE)
+    /// How long ago a replica may have heard from its master.
+    pub(crate) fn max_silence(&self) -> Period {
+        self.max_silence.unwrap_or(MAX_SILENCE)
     }
 
     /// Checks what types cannot say.
@@ -107,7 +110,7 @@ pub enum Existing {
 }
 
 /// The config of a restore target.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct RestoreOptions {
     /// Restore only keys that match one of these patterns (`user:*`, as in KEYS); without it, all. Into a live server only.
@@ -124,20 +127,8 @@ pub struct RestoreOptions {
     pub user: Option<String>,
     /// Replace a `dump.rdb` that is in the directory.
     pub overwrite: bool,
-}
-
-impl Default for RestoreOptions {
-    fn default() -> Self {
-        Self {
-            keys: Vec::new(),
-            databases: Vec::new(),
-            map_databases: BTreeMap::new(),
-            existing: Existing::Fail,
-            functions: None,
-            user: None,
-            overwrite: false,
-        }
-    }
+    /// How often to try to reach a server that is not ready: 3 by default, 1 to fail at once.
+    pub attempts: Attempts,
 }
 
 impl RestoreOptions {

@@ -1,9 +1,9 @@
 //! What a server says of itself: [`Info`], the parsed answer to `INFO`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use bulkhead_resp::{RespError, Session, Transport};
-use bulkhead_sdk::{Result, ResultExt};
+use bulkhead_sdk::{Error, ErrorKind, Result, ResultExt, config::Period};
 
 /// The answer to `INFO`.
 #[derive(Debug, Clone, Default)]
@@ -75,13 +75,23 @@ impl Info {
         self.role() == Role::Master || self.get("master_link_status") == Some("up")
     }
 
-    /// Seconds since a replica heard from its master last; none for a master.
-    pub(crate) fn silence(&self) -> Option<u64> {
-        self.number("master_last_io_seconds_ago").filter(|_| self.role() == Role::Replica)
+    /// How long ago a replica heard from its master last; none for a master.
+    pub(crate) fn silence(&self) -> Option<Period> {
+        let seconds = self.number("master_last_io_seconds_ago").filter(|_| self.role() == Role::Replica);
+        seconds.map(|seconds| Period(Duration::from_secs(seconds)))
     }
 
     pub(crate) fn is_loading(&self) -> bool {
         self.number("loading").unwrap_or(0) != 0
+    }
+
+    /// Fails where the server is loading its dataset: it then neither gives nor takes any.
+    pub(crate) fn loaded(&self, place: &str) -> Result<()> {
+        if !self.is_loading() {
+            return Ok(());
+        }
+        let message = format!("{place} is loading its dataset into memory");
+        Err(Error::new(ErrorKind::Unreachable, message).with_hint("try again when INFO there says loading:0"))
     }
 
     pub(crate) fn is_cluster(&self) -> bool {

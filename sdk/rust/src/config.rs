@@ -1,5 +1,6 @@
 //! From the JSON of a plugin's config to its Rust type, with errors that name the setting, so that the host can show the line of the TOML.
 
+pub use bulkhead_units::{ByteSize, Period};
 use serde::de::DeserializeOwned;
 
 use crate::{Error, Result};

@@ -58,6 +58,7 @@ mod native;
 pub mod page;
 pub mod parts;
 pub mod progress;
+pub mod retry;
 pub mod secrets;
 pub mod sink;
 pub mod snapshot;

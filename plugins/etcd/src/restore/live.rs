@@ -20,7 +20,7 @@ use super::batch::{Batch, put};
 use crate::{
     config::{Existing, RestoreOptions},
     facts,
-    members::survey,
+    members::{Reached, survey},
     rpc::{
         Client,
         messages::{KeyValue, LeaseGrantRequest, PutRequest, RangeRequest, TxnResponse},
@@ -42,17 +42,7 @@ pub(crate) fn restore(request: &RestoreRequest, options: &RestoreOptions) -> Res
             Error::new(ErrorKind::NotFound, message).with_hint("restore without paths, and narrow with `prefix` in the target's config")
         );
     }
-    let survey = survey(options.user.as_deref())?;
-    let member = survey
-        .reached
-        .into_iter()
-        .find(|member| member.status.leader != 0 && !member.status.is_learner);
-    let no_leader = || {
-        Error::new(ErrorKind::Server, "no member of the target knows a leader: nothing can be written")
-            .with_retryable(true)
-            .with_hint("bring the cluster's quorum back")
-    };
-    let mut client = member.ok_or_else(no_leader)?.client;
+    let mut client = options.attempts.run(|| writable(options))?;
     let mut source = Source::open(options)?;
     if options.existing == Existing::Fail {
         refuse_existing(&mut source, &mut client, options)?;
@@ -74,6 +64,18 @@ pub(crate) fn restore(request: &RestoreRequest, options: &RestoreOptions) -> Res
     source.each(|stored, key| writing.add(stored, key))?;
     writing.flush()?;
     Ok(writing.finish())
+}
+
+/// A member that takes writes.
+fn writable(options: &RestoreOptions) -> Result<Client> {
+    let reached = survey(options.user.as_deref())?.reached;
+    let led = |member: &Reached| member.status.leader != 0 && !member.status.is_learner;
+    let no_leader = || {
+        Error::new(ErrorKind::Server, "no member of the target knows a leader: nothing can be written")
+            .with_retryable(true)
+            .with_hint("bring the cluster's quorum back")
+    };
+    reached.into_iter().find(led).map(|member| member.client).ok_or_else(no_leader)
 }
 
 /// The selected keys of the snapshot.

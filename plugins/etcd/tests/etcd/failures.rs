@@ -87,6 +87,22 @@ fn has_leader(cluster: &Cluster) -> bool {
 }
 
 #[test]
+fn a_cluster_that_comes_back_in_a_moment_is_waited_for() {
+    let cluster = filled(&Release::debian().unwrap());
+    let harness = harness(&cluster);
+    cluster.stop_member(0).unwrap();
+    let error = harness.backup::<Etcd>(r#"{"attempts":1}"#).unwrap_err();
+    assert_eq!((error.kind, error.retryable), (ErrorKind::Unreachable, true));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(std::time::Duration::from_millis(500));
+            cluster.start_member(0).unwrap();
+        });
+        harness.backup::<Etcd>(r#"{"attempts":5}"#).unwrap();
+    });
+}
+
+#[test]
 fn a_server_that_is_not_there_or_no_etcd_is_told() {
     let nobody = Harness::new().endpoint("server", Endpoint::unreachable());
     assert_eq!(nobody.backup::<Etcd>("{}").unwrap_err().kind, ErrorKind::Unreachable);

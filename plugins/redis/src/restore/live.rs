@@ -50,7 +50,8 @@ const MAX_ATTEMPTS: u32 = 8;
 
 /// Restores into the server, or the cluster, that is granted.
 pub(super) fn restore(request: &RestoreRequest, options: &RestoreOptions) -> Result<RestoreResult> {
-    let routes = Routes::open(Login::server(options.user.as_deref()))?;
+    let login = Login::server(options.user.as_deref());
+    let routes = options.attempts.run(|| Routes::open(login))?;
     let paths = datasets(request)?;
     let mut restorer = Restorer {
         options,

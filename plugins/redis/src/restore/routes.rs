@@ -73,6 +73,7 @@ impl<'a> Routes<'a> {
     pub(super) fn open(login: Login<'a>) -> Result<Self> {
         let (mut session, place) = login.open(None)?;
         let info = Info::ask(&mut session)?;
+        info.loaded(&place)?;
         if !info.is_cluster() {
             return Ok(Self {
                 login,

@@ -95,7 +95,7 @@ fn a_replica_that_lags() {
     let findings = harness.check_with("{}").unwrap();
     let lags = findings.iter().find(|finding| finding.code == "replica-lags").unwrap();
     assert_eq!(lags.severity, Severity::Error);
-    let findings = harness.check_with(r#"{"max-silence-seconds":60}"#).unwrap();
+    let findings = harness.check_with(r#"{"max-silence":"60 s"}"#).unwrap();
     assert!(codes(&findings).contains(&"server-is-replica"), "{findings:?}");
 }
 

@@ -3,7 +3,10 @@
 use std::{
     io::{BufReader, Write},
     os::unix::net::UnixStream,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use bulkhead_sdk::{
@@ -34,7 +37,13 @@ fn played(answer: Vec<u8>) -> Harness {
 
 /// A server that answers as Redis does, and to `PSYNC` with these bytes; then it hangs up.
 pub(crate) fn played_with(info: &'static str, answer: Vec<u8>) -> Harness {
+    changing(move |_| info, answer)
+}
+
+/// The same with an `INFO` that depends on how often it was asked for before.
+fn changing(info: impl Fn(usize) -> &'static str + Send + Sync + 'static, answer: Vec<u8>) -> Harness {
     let answer = Arc::new(answer);
+    let asked = AtomicUsize::new(0);
     Harness::new().endpoint(
         "server",
         Endpoint::scripted(move |mut client: UnixStream| {
@@ -42,7 +51,10 @@ pub(crate) fn played_with(info: &'static str, answer: Vec<u8>) -> Harness {
             while let Some(words) = command(&mut reader) {
                 let reply = match words[0].as_slice() {
                     b"PING" => b"+PONG\r\n".to_vec(),
-                    b"INFO" => format!("${}\r\n{info}\r\n", info.len()).into_bytes(),
+                    b"INFO" => {
+                        let info = info(asked.fetch_add(1, Ordering::Relaxed));
+                        format!("${}\r\n{info}\r\n", info.len()).into_bytes()
+                    }
                     b"REPLCONF" => b"+OK\r\n".to_vec(),
                     b"PSYNC" => {
                         let _ = client.write_all(&answer);
@@ -70,7 +82,7 @@ fn marked(rdb: &[u8], behind: &str) -> Vec<u8> {
 
 #[track_caller]
 fn fails(harness: &Harness) -> Error {
-    let error = harness.backup_with("{}").unwrap_err();
+    let error = harness.backup_with(r#"{"attempts":1}"#).unwrap_err();
     assert!(harness.last().is_none(), "there is a snapshot");
     error
 }
@@ -155,7 +167,7 @@ fn servers_that_cannot_be_backed_up_now() {
         (
             "role:slave\r\nmaster_link_status:up\r\nmaster_last_io_seconds_ago:31\r\n",
             ErrorKind::Conflict,
-            "has not heard from its master for 31 seconds",
+            "has not heard from its master for 31 s",
         ),
     ] {
         let error = fails(&played_with(info, Vec::new()));
@@ -190,13 +202,21 @@ fn servers_that_cannot_be_backed_up_now() {
 }
 
 #[test]
+fn a_server_that_is_ready_in_a_moment_is_waited_for() {
+    let ready = |asked: usize| if asked == 0 { "role:master\r\nloading:1\r\n" } else { INFO };
+    changing(ready, sized(&rdb())).backup_with("{}").unwrap();
+    let error = changing(ready, sized(&rdb())).backup_with(r#"{"attempts":1}"#).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unreachable);
+}
+
+#[test]
 fn how_long_a_replica_may_be_silent_is_configured() {
     let silent = "redis_version:7.0.15\r\nrole:slave\r\nmaster_link_status:up\r\nmaster_last_io_seconds_ago:45\r\nmaster_repl_offset:14\r\n\
                   db0:keys=1,expires=0\r\n";
     let harness = played_with(silent, sized(&rdb()));
     let error = fails(&harness);
-    assert_eq!(error.setting.as_deref(), Some("max-silence-seconds"));
-    harness.backup_with(r#"{"max-silence-seconds":60}"#).unwrap();
+    assert_eq!(error.setting.as_deref(), Some("max-silence"));
+    harness.backup_with(r#"{"max-silence":"60 s"}"#).unwrap();
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! Durations, sizes and rates as people write them: a number and a unit, always.
 //!
 //! "10" could be seconds, minutes or bytes; so the unit is part of the value, and a value without one is an error that shows how to write it.
+//! The host reads its own settings with this crate, and plugins theirs, so that an operator learns one way of writing.
 
-use std::{fmt, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
-use serde::{Serialize, Serializer};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-/// A number of bytes. Serialized as that number.
+/// A number of bytes. Read from text (`128 MiB`), serialized as that number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct ByteSize(pub u64);
@@ -16,7 +18,7 @@ pub struct ByteSize(pub u64);
 #[serde(transparent)]
 pub struct ByteRate(pub u64);
 
-/// A length of time. Serialized as seconds.
+/// A length of time. Read from text (`90 s`), serialized as seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Period(pub Duration);
 
@@ -25,15 +27,34 @@ pub struct Period(pub Duration);
 #[serde(transparent)]
 pub struct Percent(pub u8);
 
-/// Why a quantity can't be read; each is the label at the caret.
+/// Why a quantity can't be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum UnitError {
+pub enum UnitError {
+    /// It does not begin with a number.
     NoNumber,
+    /// Nothing is behind the number.
     NoUnit,
+    /// What is behind the number is none of the units.
     UnknownUnit(String),
+    /// A fraction of the smallest unit.
     TooSmall,
+    /// 2^53 of the smallest unit, or more.
     TooLarge,
 }
+
+impl fmt::Display for UnitError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoNumber => formatter.write_str("does not begin with a number"),
+            Self::NoUnit => formatter.write_str("the unit is missing"),
+            Self::UnknownUnit(unit) => write!(formatter, "`{unit}` is not one of the units"),
+            Self::TooSmall => formatter.write_str("rounds to nothing: a fraction of the smallest unit"),
+            Self::TooLarge => formatter.write_str("too large"),
+        }
+    }
+}
+
+impl std::error::Error for UnitError {}
 
 const DURATIONS: &[(&str, u64)] = &[
     ("ms", 1),
@@ -56,12 +77,14 @@ const SIZES: &[(&str, u64)] = &[
 ];
 
 /// The units of durations, for messages.
-pub(crate) fn duration_units() -> String {
+#[must_use]
+pub fn duration_units() -> String {
     unit_names(DURATIONS, "")
 }
 
 /// The units of sizes, for messages; `suffix` makes rates of them.
-pub(crate) fn size_units(suffix: &str) -> String {
+#[must_use]
+pub fn size_units(suffix: &str) -> String {
     unit_names(SIZES, suffix)
 }
 
@@ -74,19 +97,31 @@ fn unit_names(units: &[(&str, u64)], suffix: &str) -> String {
 }
 
 impl Period {
-    pub(crate) fn parse(text: &str) -> Result<Self, UnitError> {
+    /// Reads text such as `90 s`.
+    ///
+    /// # Errors
+    /// See [`UnitError`].
+    pub fn parse(text: &str) -> Result<Self, UnitError> {
         quantity(text, DURATIONS).map(|milliseconds| Self(Duration::from_millis(milliseconds)))
     }
 }
 
 impl ByteSize {
-    pub(crate) fn parse(text: &str) -> Result<Self, UnitError> {
+    /// Reads text such as `128 MiB`.
+    ///
+    /// # Errors
+    /// See [`UnitError`].
+    pub fn parse(text: &str) -> Result<Self, UnitError> {
         quantity(text, SIZES).map(Self)
     }
 }
 
 impl ByteRate {
-    pub(crate) fn parse(text: &str) -> Result<Self, UnitError> {
+    /// Reads text such as `10 MiB/s`.
+    ///
+    /// # Errors
+    /// See [`UnitError`].
+    pub fn parse(text: &str) -> Result<Self, UnitError> {
         let text = text.trim();
         let Some(size) = text.strip_suffix("/s") else {
             let size = quantity(text, SIZES);
@@ -99,7 +134,11 @@ impl ByteRate {
 }
 
 impl Percent {
-    pub(crate) fn parse(text: &str) -> Result<Self, UnitError> {
+    /// Reads text such as `90 %`.
+    ///
+    /// # Errors
+    /// See [`UnitError`].
+    pub fn parse(text: &str) -> Result<Self, UnitError> {
         let share = quantity(text, &[("%", 1)])?;
         u8::try_from(share)
             .ok()
@@ -187,6 +226,50 @@ impl Serialize for Period {
     }
 }
 
+impl<'de> Deserialize<'de> for Period {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let example = format!("write it as `90 s`; units: {}", duration_units());
+        from_text(deserializer, Self::parse, &example)
+    }
+}
+
+impl<'de> Deserialize<'de> for ByteSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let example = format!("write it as `128 MiB`; units: {}", size_units(""));
+        from_text(deserializer, Self::parse, &example)
+    }
+}
+
+fn from_text<'de, D: Deserializer<'de>, T>(deserializer: D, parse: fn(&str) -> Result<T, UnitError>, example: &str) -> Result<T, D::Error> {
+    let text = Cow::<'_, str>::deserialize(deserializer).map_err(|error| D::Error::custom(format!("{error}; {example}")))?;
+    parse(&text).map_err(|error| D::Error::custom(format!("`{text}`: {error}; {example}")))
+}
+
+impl JsonSchema for Period {
+    fn schema_name() -> Cow<'static, str> {
+        "Period".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schema(DURATIONS, "90 s")
+    }
+}
+
+impl JsonSchema for ByteSize {
+    fn schema_name() -> Cow<'static, str> {
+        "ByteSize".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schema(SIZES, "128 MiB")
+    }
+}
+
+fn schema(units: &[(&str, u64)], example: &str) -> Schema {
+    let names = units.iter().map(|(name, _)| *name).collect::<Vec<_>>().join("|");
+    json_schema!({ "type": "string", "pattern": format!("^[0-9._]+ *({names})$"), "examples": [example] })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,6 +295,21 @@ mod tests {
         assert_eq!(ByteSize::parse("0.4 B"), Err(UnitError::TooSmall));
         assert_eq!(ByteSize::parse("0 B"), Ok(ByteSize(0)));
         assert_eq!(Percent::parse("101 %"), Err(UnitError::TooLarge));
+    }
+
+    #[test]
+    fn a_config_has_them_as_text_and_is_told_how() {
+        let period = |json| serde_json::from_str::<Period>(json).map_err(|error| error.to_string());
+        assert_eq!(period("\"30 s\""), Ok(Period(Duration::from_secs(30))));
+        for (json, part) in [
+            ("30", "write it as `90 s`"),
+            ("\"30\"", "the unit is missing"),
+            ("\"30 m\"", "units: ms, s, min"),
+        ] {
+            let error = period(json);
+            assert!(error.as_ref().is_err_and(|error| error.contains(part)), "{error:?}");
+        }
+        assert_eq!(serde_json::from_str::<ByteSize>("\"1 MiB\"").ok(), Some(ByteSize(1 << 20)));
     }
 
     #[test]
