@@ -144,6 +144,47 @@ fn values_far_larger_than_the_plugin_may_hold() {
     }
 }
 
+/// The server's own digest of everything stands for a comparison key by key.
+#[test]
+fn five_million_keys_and_a_value_of_512_mib() {
+    const VALUE: u64 = 512 << 20;
+    let keys = "5000001";
+    let big = || {
+        Server::builder()
+            .debug()
+            .setting("rdbcompression", "no")
+            .setting("proto-max-bulk-len", "1gb")
+    };
+    let digest = |server: &Server| {
+        assert_eq!(server.call(&["DBSIZE"]).unwrap(), keys);
+        server.call(&["DEBUG", "DIGEST"]).unwrap()
+    };
+    let server = big().start().unwrap();
+    server.call(&["DEBUG", "POPULATE", "5000000", "key", "20"]).unwrap();
+    server.call(&["SETRANGE", "large", &(VALUE - 1).to_string(), "z"]).unwrap();
+    let before = digest(&server);
+
+    let mut fresh = big().start().unwrap();
+    let shop = Shop::open(&format!(
+        "config = {{ mode = \"replica\" }}\nlimits = {{ memory = \"128 MiB\" }}\n{}\
+         [pipeline.cache.target.file]\ndirectory.data = {{ path = \"restored\", access = \"read-write\" }}\n\
+         [pipeline.cache.target.live]\nlimits = {{ memory = \"128 MiB\" }}\n{}",
+        endpoint("server", &[server.address()]),
+        endpoint("server", &[fresh.address()])
+    ));
+    shop.succeed(&["run", "cache"]);
+    drop(server);
+    shop.succeed(&["restore", "cache", "--target", "live"]);
+    assert_eq!(digest(&fresh), before);
+    fresh.kill().unwrap();
+
+    let restored = shop.0.scratch().folder("restored").unwrap();
+    shop.succeed(&["restore", "cache", "--target", "file"]);
+    Program::debian().unwrap().check_rdb(&restored.join("dump.rdb")).unwrap();
+    let loaded = big().rdb(restored.join("dump.rdb")).start().unwrap();
+    assert_eq!(digest(&loaded), before);
+}
+
 #[test]
 fn a_cluster_of_three_into_another_cluster_by_slot() {
     let masters = cluster(3, Server::builder).unwrap();

