@@ -7,6 +7,7 @@ mod binary;
 mod console;
 mod demo;
 mod error;
+mod fuzz;
 mod lint;
 mod process;
 mod setup;
@@ -33,6 +34,7 @@ enum Task {
     Demo(demo::Arguments),
     Test(test::Arguments),
     Lint(lint::Arguments),
+    Fuzz(fuzz::Arguments),
     Bench(bench::Arguments),
     Setup(setup::Arguments),
 }
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         Task::Demo(arguments) => demo::run(&console, &arguments),
         Task::Test(arguments) => test::run(&console, &arguments),
         Task::Lint(arguments) => lint::run(&console, &arguments),
+        Task::Fuzz(arguments) => fuzz::run(&console, &arguments),
         Task::Bench(arguments) => bench::run(&console, &arguments),
         Task::Setup(arguments) => setup::run(&console, &arguments),
     };

@@ -2,7 +2,8 @@
 
 use crate::console::Console;
 use crate::error::Result;
-use crate::{process, setup};
+use crate::process;
+use crate::setup::{self, Need};
 
 /// Run every test: units, plugins, and black-box tests of the built binary against real servers.
 ///
@@ -20,7 +21,7 @@ const WITH_TESTS: &[&str] = &["build", "--workspace", "--bins", "--tests", "--lo
 
 /// Builds the binary that black-box tests drive, then runs the tests; documentation examples come first, so that the runner's summary is the last line.
 pub(crate) fn run(console: &Console, arguments: &Arguments) -> Result<()> {
-    setup::ensure(console)?;
+    setup::ensure(console, Need::Tests)?;
     let everything = !arguments
         .runner
         .iter()

@@ -17,6 +17,7 @@ pub mod postgres;
 pub mod redis;
 pub mod restic;
 mod scratch;
+pub mod seeds;
 pub mod signal;
 mod tree;
 pub mod user;

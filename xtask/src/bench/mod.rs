@@ -16,9 +16,10 @@ mod vault;
 
 use std::path::PathBuf;
 
+use crate::binary;
 use crate::console::Console;
 use crate::error::Result;
-use crate::{binary, setup};
+use crate::setup::{self, Need};
 
 /// Measure Bulkhead beside others, or beside itself, in one run.
 ///
@@ -57,7 +58,7 @@ struct Context {
 /// Builds with optimizations, measures, reports.
 pub(crate) fn run(console: &Console, arguments: &Arguments) -> Result<()> {
     let narrator = if arguments.json { Console::beside_data() } else { Console::new() };
-    setup::ensure(&narrator)?;
+    setup::ensure(&narrator, Need::Tests)?;
     let binary = binary::find(&narrator, arguments.binary.as_deref(), true)?;
     let context = Context {
         console: narrator,

@@ -12,7 +12,7 @@ use bulkhead_test_support::{Scratch, sha256_of_file};
 use crate::binary;
 use crate::console::{Console, size};
 use crate::error::{Error, Result};
-use crate::setup;
+use crate::setup::{self, Need};
 use original::Original;
 use stage::{Backup, Stage};
 
@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
 /// Plays the demo from beginning to end.
 pub(crate) fn run(console: &Console, arguments: &Arguments) -> Result<()> {
     console.step("Look for what is needed, and build Bulkhead");
-    setup::ensure(console)?;
+    setup::ensure(console, Need::Demo)?;
     let binary = binary::find(console, arguments.binary.as_deref(), arguments.release)?;
 
     let mut scratch = Scratch::new()?;

