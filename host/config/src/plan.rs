@@ -191,6 +191,7 @@ fn without_secrets(config: &serde_json::Map<String, serde_json::Value>) -> serde
 /// The value of `key`; what is in an array counts as a value of the array's key.
 fn blotted(key: &str, value: &serde_json::Value) -> serde_json::Value {
     match value {
+        serde_json::Value::Array(_) if is_of_a_secret(key) => BLOTTED.into(),
         serde_json::Value::Object(inner) => without_secrets(inner).into(),
         serde_json::Value::Array(items) => items.iter().map(|item| blotted(key, item)).collect(),
         _ if is_of_a_secret(key) => BLOTTED.into(),

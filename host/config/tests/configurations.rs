@@ -72,7 +72,7 @@ fn a_plan_says_everything_that_may_be_touched() {
 fn a_plan_shows_no_value_that_is_named_like_a_secret() {
     let text = MAINNET.replace(
         "config = { mode = \"logical\"",
-        "config = { password = \"hunter2\", more = { api-token = \"hunter2\", list = [{ pwd = \"hunter2\" }, [{ pwd = [\"hunter2\"] }]] }, mode = \"logical\"",
+        "config = { password = \"hunter2\", more = { api-token = \"hunter2\", list = [{ pwd = \"hunter2\" }, [{ pwd = [\"hunter2\"] }]], token = [{ value = \"hunter2\" }] }, mode = \"logical\"",
     );
     assert!(text.contains("hunter2"));
     let config = parse("/srv/conf/bulkhead.toml", &text).expect("it is right");

@@ -227,7 +227,7 @@ async fn snapshot_ids(store: &SinkStore) -> Result<Vec<ObjectId>, ReadError> {
 }
 
 /// Whether the next snapshot may be readable in spite of `error`: not where the sink is gone, or its plugin can't go on.
-pub(crate) fn concerns_one_snapshot(error: &ReadError) -> bool {
+fn concerns_one_snapshot(error: &ReadError) -> bool {
     let failure = Failure::of_vault(class_of_read(error), error, None);
     matches!(
         failure.class,

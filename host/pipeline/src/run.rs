@@ -19,7 +19,6 @@ use tokio::time::Instant;
 
 use crate::{
     access::{AccessError, Sinks, vault_site},
-    browse::concerns_one_snapshot,
     clock,
     entries::{RecordTemplate, VaultEntries, is_committed},
     failure::{Explain, Failure, FailureClass, Site},
@@ -33,7 +32,7 @@ use crate::{
 };
 
 /// How long a source may take to say why it gave up an entry. Whatever it still wants of the vault fails by then, so it has nothing else left to do.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How a run differs from a usual one.
 #[derive(Debug, Clone, Copy, Default)]
@@ -229,6 +228,16 @@ fn class_of_write(error: &WriteError) -> FailureClass {
     }
 }
 
+/// Whether the source gave up an entry, and may say why.
+fn was_given_up(error: &WriteError) -> bool {
+    matches!(
+        error,
+        WriteError::Cancelled {
+            cause: vault::Cause::EntryDropped(_) | vault::Cause::CallDropped(_)
+        }
+    )
+}
+
 /// Whether the source asked for something that no vault and no sink could do, or gave up an entry: it then knows better than the vault what went wrong.
 fn is_the_sources(error: &WriteError) -> bool {
     match error {
@@ -242,8 +251,7 @@ fn is_the_sources(error: &WriteError) -> bool {
         | WriteError::TooManyChunks { .. } => true,
         WriteError::Cancelled { cause } => match cause {
             vault::Cause::Failed(error) => is_the_sources(error),
-            vault::Cause::EntryDropped(_) | vault::Cause::CallDropped(_) => true,
-            _ => false,
+            _ => was_given_up(error),
         },
         _ => false,
     }
@@ -319,8 +327,9 @@ async fn parent(vault: &Vault, pipeline: &Pipeline, site: &Site) -> Result<(Opti
         Ok(parent) => return Ok((parent, None)),
         Err(error) => error,
     };
-    if concerns_one_snapshot(&error) {
-        tracing::info!(error = &error as &dyn std::error::Error, "the last snapshot cannot be read");
+    // What may pass fails the run instead: a snapshot that is compared with nothing would be the next one's measure.
+    if matches!(class_of_read(&error), FailureClass::Damaged | FailureClass::NotFound) {
+        tracing::info!(error = &error as &dyn std::error::Error, "the last snapshot is damaged");
         return Ok((None, Some(damaged_parent(&error))));
     }
     Err(RunError::Parent {
@@ -348,7 +357,7 @@ fn damaged_parent(error: &ReadError) -> Finding {
         severity: Severity::Warning,
         code: "parent-damaged".to_owned(),
         message: format!(
-            "the last snapshot cannot be read, so everything was read anew and `expect.max-shrink` had nothing to compare with: {error}"
+            "the last snapshot is damaged, so everything was read anew and `expect.max-shrink` had nothing to compare with: {error}"
         ),
         hint: Some("`bulkhead verify --read-data` says what else is damaged".to_owned()),
         setting: None,
@@ -458,10 +467,10 @@ impl Run<'_> {
                 if !is_the_sources(&error) {
                     return Err(self.write_error(error));
                 }
-                // What it claims nevertheless is looked at as ever: a commit cannot follow.
                 match tokio::time::timeout(LAST_WORDS, &mut backup).await {
-                    Ok(result) => result,
-                    Err(_) => return Err(self.write_error(error)),
+                    // What it claims of an entry that it gave up is looked at as ever: a commit cannot follow.
+                    Ok(result) if result.is_err() || was_given_up(&error) => result,
+                    _ => return Err(self.write_error(error)),
                 }
             }
             result = &mut backup => result,
