@@ -42,7 +42,11 @@ pub(crate) const TRAILER: usize = 32;
 
 /// Takes a snapshot from the member that is best for it.
 pub(crate) fn backup(config: &Config) -> Result<BackupResult> {
-    let (stream, member, other, findings) = config.attempts.run(|| begin_anywhere(config))?;
+    let (stream, member, other, findings) = config.attempts.run(|| match begin_anywhere(config) {
+        // Every member has kept us waiting for minutes: asking anew would only make them begin anew.
+        Err(error) if error.kind == ErrorKind::TimedOut => Ok(Err(error)),
+        begun => begun.map(Ok),
+    })??;
     stream.take(config, member, other, findings)
 }
 
@@ -53,7 +57,7 @@ type Begun = (Stream, Reached, Option<Reached>, Vec<Finding>);
 fn begin_anywhere(config: &Config) -> Result<Begun> {
     let survey = survey(config.user.as_deref())?;
     let mut findings = survey.unreached.iter().map(unreached).collect::<Vec<_>>();
-    let mut failure = None;
+    let mut failures = Vec::new();
     let mut members = survey.reached.into_iter();
     while let Some(mut member) = members.next() {
         match begin(config, &mut member) {
@@ -65,11 +69,22 @@ fn begin_anywhere(config: &Config) -> Result<Begun> {
             }
             Err(error) => {
                 warn!(address = member.client.address(); "no snapshot from this member: {error}");
-                failure.get_or_insert(error);
+                failures.push(error);
             }
         }
     }
-    Err(failure.unwrap_or_else(|| Error::new(ErrorKind::Internal, "no member was asked")))
+    failures.extend(survey.unreached.into_iter().map(|(_, error)| error));
+    Err(most_hopeful(failures))
+}
+
+/// The first failure that may pass, or else the first; the others are its causes.
+fn most_hopeful(mut failures: Vec<Error>) -> Error {
+    if failures.is_empty() {
+        return Error::new(ErrorKind::Internal, "no member was asked");
+    }
+    let hopeful = failures.iter().position(|error| error.retryable).unwrap_or(0);
+    let first = failures.remove(hopeful);
+    failures.into_iter().fold(first, |first, other| first.with_cause(other))
 }
 
 /// A member that could not be asked, as a finding.
@@ -305,4 +320,18 @@ fn damaged(damage: Damage) -> Error {
     Error::new(ErrorKind::SourceDamaged, "the member's store is damaged")
         .with_cause(damage)
         .with_hint("read from another member: put its address first, or take this one's out; then remove this member and add it anew")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_pass_is_told_before_what_does_not() {
+        let learner = || Error::new(ErrorKind::Unsupported, "a learner");
+        let restarting = || Error::new(ErrorKind::Unreachable, "not there");
+        let told = most_hopeful(vec![learner(), restarting(), learner()]);
+        assert_eq!((told.kind, told.retryable, told.causes.len()), (ErrorKind::Unreachable, true, 2));
+        assert_eq!(most_hopeful(vec![learner(), learner()]).kind, ErrorKind::Unsupported);
+    }
 }

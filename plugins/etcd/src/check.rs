@@ -1,12 +1,12 @@
 //! Preflight: [`check`] asks every member what a backup would meet, and what an operator should know of the cluster's health.
 
-use bulkhead_sdk::{Error, Result, endpoint, types::Finding};
+use bulkhead_sdk::{Result, endpoint, types::Finding};
 
 use crate::{
     backup::unreached,
     config::Config,
     files,
-    members::{LAG, Reached, alarm_finding, alarms, newest, survey, usable},
+    members::{LAG, Reached, alarms, newest, survey, usable},
     rpc::{ENDPOINT, messages::StatusResponse},
 };
 
@@ -31,31 +31,18 @@ pub(crate) fn check(config: &Config) -> Result<Vec<Finding>> {
         }
     }
     if let Some(error) = refused.filter(|_| !is_usable) {
-        findings.push(from_error("no-usable-member", &error));
+        findings.push(Finding::of_error("no-usable-member", &error));
     }
     if let Some(member) = survey.reached.first_mut() {
-        findings.extend(alarms(member)?.iter().map(|alarm| alarm_finding(config, alarm)));
+        findings.extend(alarms(member)?.iter().map(|raised| raised.finding(config)));
         findings.extend(unnamed(member));
         findings.extend(may_snapshot(config, member));
     }
     findings.extend(protection(&survey.reached));
     let (errors, of_files) = files::look(config);
-    findings.extend(errors.iter().map(|error| from_error("file-not-there", error)));
+    findings.extend(errors.iter().map(|error| Finding::of_error("file-not-there", error)));
     findings.extend(of_files);
     Ok(findings)
-}
-
-/// An error as a finding: the check goes on.
-fn from_error(code: &str, error: &Error) -> Finding {
-    let finding = Finding::error(code, error.to_string());
-    let finding = match &error.hint {
-        Some(hint) => finding.with_hint(hint),
-        None => finding,
-    };
-    match &error.setting {
-        Some(setting) => finding.with_setting(setting),
-        None => finding,
-    }
 }
 
 /// What one member says of itself.
@@ -133,20 +120,15 @@ fn may_snapshot(config: &Config, member: &mut Reached) -> Option<Finding> {
         .client
         .start_snapshot()
         .and_then(|mut call| member.client.next_blob(&mut call));
-    begun.err().map(|error| from_error("snapshot-refused", &error))
+    begun.err().map(|error| Finding::of_error("snapshot-refused", &error))
 }
 
 /// What somebody on the way could do.
 fn protection(reached: &[Reached]) -> Option<Finding> {
-    let is_local = |address: &str| {
-        ["127.", "[::1]", "localhost:", "/"]
-            .iter()
-            .any(|prefix| address.starts_with(prefix))
-    };
     let settings = endpoint::settings(ENDPOINT).ok()?;
     let open = reached
         .iter()
-        .find(|member| !member.client.encrypted && !is_local(member.client.address()));
+        .find(|member| !member.client.encrypted && !endpoint::is_local(member.client.address()));
     if open.is_some() {
         let message = "the whole store, secrets included, would pass over the network unencrypted";
         return Some(

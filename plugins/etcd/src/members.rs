@@ -145,7 +145,7 @@ pub(crate) fn usable(config: &Config, member: &Reached) -> Result<()> {
 }
 
 /// An alarm that forbids a backup.
-struct Alarm {
+pub(crate) struct Alarm {
     number: i32,
     accepted: Accepted,
     /// As `accept` has it, and etcd.
@@ -177,63 +177,88 @@ const ALARMS: [Alarm; 2] = [
     },
 ];
 
+/// An alarm that a member has raised.
+pub(crate) struct Raised {
+    member: u64,
+    /// One that is known.
+    alarm: Option<&'static Alarm>,
+    /// As the member has it, by name or by number.
+    told: String,
+}
+
+impl From<AlarmMember> for Raised {
+    fn from(raised: AlarmMember) -> Self {
+        let alarm = ALARMS.iter().find(|alarm| alarm.number == raised.alarm);
+        Self {
+            member: raised.member_id,
+            alarm,
+            told: alarm.map_or_else(|| raised.alarm.to_string(), |alarm| alarm.told.to_owned()),
+        }
+    }
+}
+
+impl Raised {
+    /// Reads `memberID:1 alarm:CORRUPT`, as a member's status has its alarms.
+    fn parse(error: &str) -> Option<Self> {
+        let word = |name| error.split_whitespace().find_map(|word| word.strip_prefix(name));
+        let told = word("alarm:")?;
+        Some(Self {
+            member: word("memberID:").and_then(|id| id.parse().ok()).unwrap_or(0),
+            alarm: ALARMS.iter().find(|alarm| alarm.told == told),
+            told: told.to_owned(),
+        })
+    }
+
+    /// An error where it forbids a backup, a warning where it is accepted or not known.
+    pub(crate) fn finding(&self, config: &Config) -> Finding {
+        let who = format!("the member {:x} has raised the alarm {}", self.member, self.told);
+        let Some(alarm) = self.alarm else {
+            return Finding::warning("alarm", who);
+        };
+        let severity = if config.accepts(alarm.accepted) {
+            Severity::Warning
+        } else {
+            Severity::Error
+        };
+        let name = alarm.name;
+        let finding = Finding {
+            severity,
+            ..Finding::warning(format!("alarm-{name}"), format!("{who}: {}", alarm.meaning))
+        };
+        finding
+            .with_hint(format!(
+                "a backup is refused unless `accept = [\"{name}\"]`; `etcdctl alarm list` and `etcdctl alarm disarm` after the cure"
+            ))
+            .with_setting("accept")
+    }
+
+    /// Why there can be no backup, unless the operator accepts that.
+    fn refusal(&self, config: &Config) -> Option<Error> {
+        let alarm = self.alarm.filter(|alarm| !config.accepts(alarm.accepted))?;
+        let error = Error::new(alarm.kind, self.finding(config).message).with_setting("accept");
+        Some(error.with_hint(format!(
+            "{}; to back up what is there all the same, set `accept = [\"{}\"]`",
+            alarm.cure, alarm.name
+        )))
+    }
+}
+
 /// Alarms that are raised, as far as the member can tell: they are asked for through the cluster's log, so that there is no answer without a leader. Then what
 /// the member says of itself has to do.
-pub(crate) fn alarms(member: &mut Reached) -> Result<Vec<AlarmMember>> {
+pub(crate) fn alarms(member: &mut Reached) -> Result<Vec<Raised>> {
     if member.status.leader != 0 {
-        return member.client.alarms();
+        return Ok(member.client.alarms()?.into_iter().map(Raised::from).collect());
     }
-    Ok(member.status.errors.iter().filter_map(|error| told_alarm(error)).collect())
-}
-
-/// `memberID:1 alarm:CORRUPT`, as a member's status has its alarms.
-fn told_alarm(error: &str) -> Option<AlarmMember> {
-    let word = |name| error.split_whitespace().find_map(|word| word.strip_prefix(name));
-    let told = word("alarm:")?;
-    Some(AlarmMember {
-        member_id: word("memberID:").and_then(|id| id.parse().ok()).unwrap_or(0),
-        alarm: ALARMS.iter().find(|alarm| alarm.told == told).map_or(-1, |alarm| alarm.number),
-    })
-}
-
-/// An alarm as a finding: an error where it forbids a backup, a warning where it is accepted or not known.
-pub(crate) fn alarm_finding(config: &Config, raised: &AlarmMember) -> Finding {
-    let who = format!("the member {:x} has raised the alarm", raised.member_id);
-    let Some(alarm) = ALARMS.iter().find(|alarm| alarm.number == raised.alarm) else {
-        return Finding::warning("alarm", format!("{who} {}", raised.alarm));
-    };
-    let severity = if config.accepts(alarm.accepted) {
-        Severity::Warning
-    } else {
-        Severity::Error
-    };
-    let finding = Finding {
-        severity,
-        ..Finding::warning(format!("alarm-{}", alarm.name), format!("{who} {}: {}", alarm.told, alarm.meaning))
-    };
-    let name = alarm.name;
-    finding
-        .with_hint(format!(
-            "a backup is refused unless `accept = [\"{name}\"]`; `etcdctl alarm list` and `etcdctl alarm disarm` after the cure"
-        ))
-        .with_setting("accept")
+    Ok(member.status.errors.iter().filter_map(|error| Raised::parse(error)).collect())
 }
 
 /// Fails where an alarm is raised that the operator does not accept; what is accepted, or not known, is not forgotten.
 pub(crate) fn no_alarm(config: &Config, member: &mut Reached) -> Result<Vec<Finding>> {
     let raised = alarms(member)?;
-    let is_refused = |alarm: &&Alarm| !config.accepts(alarm.accepted);
-    for told in &raised {
-        let Some(alarm) = ALARMS.iter().find(|alarm| alarm.number == told.alarm).filter(is_refused) else {
-            continue;
-        };
-        let message = alarm_finding(config, told).message;
-        return Err(Error::new(alarm.kind, message).with_setting("accept").with_hint(format!(
-            "{}; to back up what is there all the same, set `accept = [\"{}\"]`",
-            alarm.cure, alarm.name
-        )));
+    match raised.iter().find_map(|raised| raised.refusal(config)) {
+        Some(refusal) => Err(refusal),
+        None => Ok(raised.iter().map(|raised| raised.finding(config)).collect()),
     }
-    Ok(raised.iter().map(|told| alarm_finding(config, told)).collect())
 }
 
 #[cfg(test)]
@@ -243,11 +268,13 @@ mod tests {
 
     #[test]
     fn without_a_leader_the_members_own_word_for_its_alarms_counts() {
-        let told = told_alarm("memberID:10276657743932975437 alarm:CORRUPT ").map(|told| (told.member_id, told.alarm));
-        assert_eq!(told, Some((10_276_657_743_932_975_437, 2)));
-        assert_eq!(told_alarm("memberID:1 alarm:NOSPACE").map(|told| told.alarm), Some(1));
-        assert_eq!(told_alarm("memberID:1 alarm:NEW").map(|told| told.alarm), Some(-1));
-        assert!(told_alarm("etcdserver: no leader").is_none());
+        let told = |text| Raised::parse(text).map(|raised| (raised.member, raised.alarm.map(|alarm| alarm.number), raised.told));
+        let corrupt = (10_276_657_743_932_975_437, Some(2), "CORRUPT".to_owned());
+        assert_eq!(told("memberID:10276657743932975437 alarm:CORRUPT "), Some(corrupt));
+        assert_eq!(told("memberID:1 alarm:NOSPACE"), Some((1, Some(1), "NOSPACE".to_owned())));
+        assert_eq!(told("etcdserver: no leader"), None);
+        let new = Raised::parse("memberID:1 alarm:NEW").map(|raised| raised.finding(&Config::default()).message);
+        assert_eq!(new.as_deref(), Some("the member 1 has raised the alarm NEW"));
     }
 
     fn status(member_id: u64, applied: u64) -> StatusResponse {

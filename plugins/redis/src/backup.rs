@@ -111,17 +111,21 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// Every shard, one after the other; the slots must be covered before, and be where they were after.
     fn cluster(&mut self, seed: &mut Connection, seed_address: &str) -> Result<()> {
-        let before = Topology::ask(seed, seed_address)?;
+        let (before, shards) = self.config.attempts.run(|| {
+            let topology = Topology::ask(seed, seed_address)?;
+            let shards = topology.shards(self.config.prefer)?;
+            Ok((topology, shards))
+        })?;
         let mut run_ids = BTreeSet::new();
-        for shard in before.shards(self.config.prefer)? {
+        for shard in shards {
             let (mut control, address, info) = self.config.attempts.run(|| {
                 let (mut control, address) = self.login.open(Some(&shard.address))?;
                 let info = ready(&mut control, &address, self.config)?;
+                let theirs = Topology::ask(&mut control, &address)?;
+                before.agrees(&theirs, &address)?;
+                theirs.is_of(&shard, &address)?;
                 Ok((control, address, info))
             })?;
-            let theirs = Topology::ask(&mut control, &address)?;
-            before.agrees(&theirs, &address)?;
-            theirs.is_of(&shard, &address)?;
             if info.get("run_id").is_some_and(|id| !run_ids.insert(id.to_owned())) {
                 return Err(Error::new(
                     ErrorKind::Conflict,

@@ -3,8 +3,6 @@
 //! A file has its keys in the order of a hash table and a listing is in order of names, so each page reads the file once and keeps the first names behind
 //! the last page's: time is spent, and memory is not, whatever the number of keys.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use bulkhead_rdb::{Key, Parser, RdbError, Record, Visitor, type_name};
 use bulkhead_sdk::{
     Error, ErrorKind, Result,
@@ -15,7 +13,7 @@ use bulkhead_sdk::{
     types::Fact,
 };
 
-use crate::{backup::DUMP, failure};
+use crate::{backup::DUMP, clock, failure};
 
 /// Bytes of the names of a page; a page of long names is shorter.
 const PAGE_BYTES: usize = 8 << 20;
@@ -100,8 +98,7 @@ impl Told {
         let mut facts = vec![Fact::new("type", kind), Fact::new("stored-as", encoding)];
         if let Some(expires) = self.expires {
             facts.push(Fact::new("expires-at-ms", expires));
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-            let left = u128::from(expires).saturating_sub(now) / 1000;
+            let left = expires.saturating_sub(clock::now()) / 1000;
             facts.push(Fact::new("ttl", if left == 0 { "expired".to_owned() } else { format!("{left} s") }));
         }
         Item {

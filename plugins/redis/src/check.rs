@@ -3,8 +3,8 @@
 
 use bulkhead_resp::Value;
 use bulkhead_sdk::{
-    Error, Result,
-    endpoint::{self, TlsMode, Transport},
+    Result,
+    endpoint::{self, TlsMode},
     types::Finding,
 };
 
@@ -36,7 +36,7 @@ pub(crate) fn check(config: &Config) -> Result<Vec<Finding>> {
     let by_key = config.mode == Mode::Scan || findings.iter().any(|finding| finding.code == NO_POINT_IN_TIME);
     if by_key && !info.is_loading() {
         let denied = scan::probe(&mut session, &info).err();
-        findings.extend(denied.map(|error| from_error("scan-fails", &error)));
+        findings.extend(denied.map(|error| Finding::of_error("scan-fails", &error)));
     }
     if info.is_cluster() {
         findings.extend(shards(&mut session, &place, config, &login));
@@ -56,10 +56,9 @@ fn reached(info: &Info, place: &str) -> Finding {
 
 /// What somebody on the way could do.
 fn protection() -> Option<Finding> {
-    let loopback = |address: &String| ["127.", "[::1]", "localhost:"].iter().any(|prefix| address.starts_with(prefix));
     let settings = endpoint::settings(SERVER).ok()?;
     let hint = "set `tls = { mode = \"verify-full\", ca = \"…\" }` in `endpoint.server`, and `tls-port` on the server";
-    if settings.transport == Transport::Unix || settings.addresses.iter().all(loopback) {
+    if settings.is_local() {
         return None;
     }
     match settings.tls {
@@ -250,7 +249,7 @@ fn shards(session: &mut Connection, place: &str, config: &Config, login: &Login<
     let asked = Topology::ask(session, place).and_then(|topology| Ok((topology.shards(config.prefer)?, topology)));
     let (shards, topology) = match asked {
         Ok(asked) => asked,
-        Err(error) => return vec![from_error("cluster-not-whole", &error)],
+        Err(error) => return vec![Finding::of_error("cluster-not-whole", &error)],
     };
     let mut findings = Vec::new();
     for shard in &shards {
@@ -264,7 +263,7 @@ fn shards(session: &mut Connection, place: &str, config: &Config, login: &Login<
         match looked {
             Ok(info) if info.is_loading() || !info.is_linked() || is_silent(&info) => findings.extend(state(&info, config)),
             Ok(_) => {}
-            Err(error) => findings.push(from_error(
+            Err(error) => findings.push(Finding::of_error(
                 "shard-not-fit",
                 &error.context(format!("the shard at {}", shard.address)),
             )),
@@ -275,15 +274,6 @@ fn shards(session: &mut Connection, place: &str, config: &Config, login: &Login<
         findings.push(Finding::info("cluster-covered", message));
     }
     findings
-}
-
-/// An error as a finding: the check goes on.
-fn from_error(code: &str, error: &Error) -> Finding {
-    let finding = Finding::error(code, error.to_string());
-    match &error.hint {
-        Some(hint) => finding.with_hint(hint),
-        None => finding,
-    }
 }
 
 #[cfg(test)]

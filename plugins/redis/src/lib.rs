@@ -16,6 +16,7 @@
 mod backup;
 mod browse;
 mod check;
+mod clock;
 mod cluster;
 mod comparison;
 pub mod config;

@@ -7,7 +7,6 @@
 use std::{
     collections::{BTreeMap, HashSet},
     hash::{BuildHasher, RandomState},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use bulkhead_rdb::{Crc64, Version, write};
@@ -15,6 +14,7 @@ use bulkhead_resp::{Command, RespError, Session, Transport};
 use bulkhead_sdk::{Error, ErrorKind, Result, ResultExt, host::BEST_TRANSFER, progress, types::Finding};
 
 use crate::{
+    clock,
     comparison::Agreement,
     counts::Counted,
     failure,
@@ -104,7 +104,7 @@ fn read<T: Transport>(session: &mut Session<T>, info: &Info, keys_a_pass: u64, s
         let name: &[u8] = if version.number >= 80 { b"valkey-ver" } else { b"redis-ver" };
         let own = info.valkey_version().or(info.get("redis_version")).unwrap_or_default();
         write::aux(buffer, name, own.as_bytes());
-        write::aux(buffer, b"ctime", (now() / 1000).to_string().as_bytes());
+        write::aux(buffer, b"ctime", (clock::now() / 1000).to_string().as_bytes());
     })?;
     reader.functions()?;
     for (database, keys) in keyspace {
@@ -122,11 +122,6 @@ fn consistency() -> Finding {
          that change together may not match",
     )
     .with_hint("`mode = \"replica\"` gives one point in time, where the server offers PSYNC")
-}
-
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The version that the server's payloads have: that of some key.
@@ -257,7 +252,7 @@ impl<T: Transport> Reader<'_, T> {
         for key in keys {
             let answer = self.session.receive().context(|| "asking when a key expires failed")?;
             let expires = answer.as_integer().and_then(|time| u64::try_from(time).ok());
-            let expires = expires.map(|time| if self.absolute { time } else { now().saturating_add(time) });
+            let expires = expires.map(|time| if self.absolute { time } else { clock::now().saturating_add(time) });
             self.value(key, expires)?;
         }
         Ok(true)

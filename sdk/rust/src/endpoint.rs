@@ -17,6 +17,7 @@
 
 use std::{
     io::{self, Read, Write},
+    net::IpAddr,
     time::Duration,
 };
 
@@ -61,6 +62,22 @@ pub struct Settings {
     pub client_certificate: bool,
     /// The operator's addresses in order (`host:port`, or a socket's path), as written.
     pub addresses: Vec<String>,
+}
+
+impl Settings {
+    /// Whether nothing leaves this machine: a Unix socket, or loopback addresses only.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.transport == Transport::Unix || self.addresses.iter().all(|address| is_local(address))
+    }
+}
+
+/// Whether an address (`host:port`, or a socket's path) is this machine's own.
+#[must_use]
+pub fn is_local(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    address.starts_with('/') || host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// A TLS session that was negotiated.
@@ -204,6 +221,22 @@ pub fn wait_any(connections: &[&Connection], deadline: Option<Duration>) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_this_machines_own_addresses_are_local() {
+        for address in ["127.0.0.1:5432", "127.8.9.1:1", "[::1]:6379", "localhost:2379", "/run/redis.sock"] {
+            assert!(is_local(address), "{address}");
+        }
+        for address in [
+            "127.example.com:1",
+            "[fe80::1]:6379",
+            "localhost.example.com:1",
+            "10.0.0.1:5432",
+            "",
+        ] {
+            assert!(!is_local(address), "{address}");
+        }
+    }
 
     #[test]
     fn a_deadline_is_not_rounded_to_at_once() {

@@ -116,6 +116,16 @@ impl Finding {
         }
     }
 
+    /// An error that a run would fail with: its message, hint and setting.
+    #[must_use]
+    pub fn of_error(code: impl Into<String>, error: &crate::Error) -> Self {
+        Self {
+            hint: error.hint.clone(),
+            setting: error.setting.clone(),
+            ..Self::error(code, error.to_string())
+        }
+    }
+
     /// Adds what to do about it.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {

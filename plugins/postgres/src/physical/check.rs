@@ -19,7 +19,7 @@ pub(crate) fn check(config: &Config) -> Result<Vec<Finding>> {
     let mut findings = vec![reached(&session, &server)];
     findings.extend(protection(&session));
     if let Err(error) = reserve_log(&mut session, server.major) {
-        findings.push(from_error("replication-slot", &error));
+        findings.push(Finding::of_error("replication-slot", &error));
     }
     if !server.data_checksums {
         findings.push(checksums_off());
@@ -55,10 +55,9 @@ fn reached(session: &Connection, server: &Server) -> Finding {
 
 /// What somebody on the way could do.
 fn protection(session: &Connection) -> Option<Finding> {
-    let loopback = |address: &String| ["127.", "[::1]", "localhost:"].iter().any(|prefix| address.starts_with(prefix));
     let settings = endpoint::settings(ENDPOINT).ok()?;
     match session.encryption() {
-        Encryption::None if !settings.addresses.iter().all(loopback) => Some(
+        Encryption::None if !settings.is_local() => Some(
             Finding::warning(
                 "connection-unencrypted",
                 "the whole cluster would pass over the network unencrypted",
@@ -77,15 +76,6 @@ fn protection(session: &Connection) -> Option<Finding> {
             )
         }
         _ => None,
-    }
-}
-
-/// An error as a finding: the check goes on.
-fn from_error(code: &str, error: &Error) -> Finding {
-    let finding = Finding::error(code, error.to_string());
-    match &error.hint {
-        Some(hint) => finding.with_hint(hint),
-        None => finding,
     }
 }
 

@@ -4,10 +4,7 @@
 //! end, and so their length, is known; of larger ones only the length is counted, and then they are read a second time and passed on as they are read. So
 //! memory does not grow with values.
 
-use std::{
-    collections::BTreeSet,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::collections::BTreeSet;
 
 use bulkhead_rdb::{Crc64, KEY_LIMIT, Key, Parser, Record, Version, Visitor, decode_text, write::DUMP_FOOTER};
 use bulkhead_resp::{Command, RespError, Value};
@@ -27,6 +24,7 @@ use super::{
 };
 use crate::{
     backup::DUMP,
+    clock,
     config::{Existing, RestoreOptions},
     connection::{Connection, Login},
     failure::{self, Failure},
@@ -63,7 +61,7 @@ pub(super) fn restore(request: &RestoreRequest, options: &RestoreOptions) -> Res
         large: None,
         record: None,
         tally: Tally::default(),
-        now: now(),
+        now: clock::now(),
     };
     if options.existing == Existing::Fail && restorer.may_be_in_the_way(&paths)? {
         restorer.questions = true;
@@ -78,11 +76,6 @@ pub(super) fn restore(request: &RestoreRequest, options: &RestoreOptions) -> Res
         restorer.functions = false;
     }
     Ok(restorer.result(&paths))
-}
-
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What was done.

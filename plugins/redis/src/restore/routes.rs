@@ -86,7 +86,8 @@ impl<'a> Routes<'a> {
         let window = (WINDOW / shards.len().max(1)).max(MIN_WINDOW);
         let mut lanes = Vec::new();
         for shard in &shards {
-            let (session, _) = login.open(Some(&shard.address))?;
+            let (mut session, _) = login.open(Some(&shard.address))?;
+            Info::ask(&mut session)?.loaded(&shard.address)?;
             lanes.push(Lane::new(shard.address.clone(), session, window));
         }
         let position = |id: &str| shards.iter().position(|shard| shard.id == id).unwrap_or(0);
