@@ -27,6 +27,9 @@ pub(crate) struct Arguments {
     /// How long each runs.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
+    /// Where chance begins, for a run that can be repeated; without it, each run is another one.
+    #[arg(long, default_value_t = 0)]
+    seed: u32,
 }
 
 /// Fuzzes each target in turn; the first that fails ends it.
@@ -43,17 +46,11 @@ pub(crate) fn run(console: &Console, arguments: &Arguments) -> Result<()> {
     };
     for target in targets {
         console.step(&format!("Fuzz {target}"));
-        let time = format!("-max_total_time={}", arguments.seconds);
-        let mut fuzz = process::cargo([
-            "fuzz",
-            "run",
-            "--sanitizer=none",
-            target,
-            "--",
-            &time,
-            "-verbosity=0",
-            "-print_final_stats=1",
-        ]);
+        let (time, seed) = (
+            format!("-max_total_time={}", arguments.seconds),
+            format!("-seed={}", arguments.seed),
+        );
+        let mut fuzz = process::cargo(["fuzz", "run", "--sanitizer=none", target, "--", &time, &seed, "-verbosity=0"]);
         fuzz.args(LIMITS);
         console.command(&process::line(&fuzz));
         process::run(&mut fuzz)?;

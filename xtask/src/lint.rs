@@ -20,6 +20,8 @@ pub(crate) fn run(console: &Console, arguments: &Arguments) -> Result<()> {
         &["fmt", "--all", "--check"]
     };
     check(console, formatting)?;
+    check(console, &[formatting, &["--manifest-path", "fuzz/Cargo.toml"]].concat())?;
+    check(console, &["fetch", "--locked", "--manifest-path", "fuzz/Cargo.toml"])?;
     check(
         console,
         &["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"],

@@ -26,8 +26,8 @@ pub(crate) struct Arguments {
 /// Bytes of a value: a Kubernetes object of middling size.
 const VALUE_BYTES: u64 = 4096;
 
-/// Keys in one transaction.
-const KEYS: u64 = 100;
+/// Keys in one transaction: as many as `etcdctl` can send at once.
+const KEYS: u64 = 400;
 
 /// Clients that fill the store side by side.
 const CLIENTS: u64 = 4;
@@ -123,6 +123,8 @@ fn filled(console: &Console, bytes: u64) -> Result<Cluster> {
         .argument("--quota-backend-bytes=8589934592")
         .argument("--unsafe-no-fsync")
         .argument("--snapshot-count=1000")
+        .argument("--max-txn-ops=1000")
+        .argument("--max-request-bytes=4194304")
         .start()?;
     let transactions = bytes / (VALUE_BYTES * KEYS) + 1;
     console.note(&format!("Filling a store with {}…", size(bytes)));

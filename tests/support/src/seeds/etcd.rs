@@ -53,11 +53,11 @@ pub fn etcd() -> Result<Conversations> {
     }
     let mut store = std::fs::read(&snapshot).map_err(Error::on_path("read", &snapshot))?;
     store.truncate(store.len().saturating_sub(TRAILER));
-    Ok(Conversations {
-        messages: http2.iter().flat_map(|bytes| messages(bytes)).collect(),
-        http2,
-        store,
-    })
+    let messages: Vec<_> = http2.iter().flat_map(|bytes| messages(bytes)).collect();
+    if messages.len() < commands.len() {
+        return Err(Error::Unusable(format!("only {} messages of etcd were heard", messages.len())));
+    }
+    Ok(Conversations { http2, messages, store })
 }
 
 /// What the member says to a command of `etcdctl` that comes by way of us, connection by connection.
@@ -73,11 +73,12 @@ fn overheard(cluster: &Cluster, command: &[&str]) -> Result<Vec<Vec<u8>>> {
     };
     let outcome = run(&mut cluster.client_at(address, command));
     ended.store(true, Ordering::Release);
-    // It waits for one more connection.
-    TcpStream::connect(address).map_err(failed())?;
+    // It waits for one more connection, unless it has failed: then it says why.
+    let _ = TcpStream::connect(address);
     let panicked = |_| Error::Unusable("the relay panicked".to_owned());
-    let heard = relay.join().map_err(panicked)?.map_err(failed())?;
-    outcome.map(|_| heard)
+    let heard = relay.join().map_err(panicked)?;
+    outcome?;
+    heard.map_err(failed())
 }
 
 /// Carries connections both ways until it has ended, and keeps what the member said.
