@@ -13,7 +13,7 @@ const PLUGINS: &[(&str, &str)] = &[
 ];
 
 /// What a plugin is made of, from the root of the workspace. Not `Cargo.toml` itself: a new member changes no plugin.
-const INPUTS: &[&str] = &["plugins", "sdk/rust", "wit", "Cargo.lock"];
+const INPUTS: &[&str] = &["plugins", "sdk/rust", "sdk/units", "wit", "Cargo.lock"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let workspace = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../..").canonicalize()?;
