@@ -104,7 +104,9 @@ fn pipeline(cluster: &Cluster) -> String {
 
 fn save(cluster: &Cluster, file: &Path) -> Result<Cost> {
     let arguments = [OsStr::new("snapshot"), OsStr::new("save"), file.as_os_str()];
-    Job::command(cluster.client(arguments)).run()
+    // A large store takes longer than a client of the tests waits.
+    let patient = [OsStr::new("--command-timeout"), OsStr::new("600s")];
+    Job::command(cluster.client(arguments.into_iter().chain(patient))).run()
 }
 
 fn status(cluster: &Cluster, file: &Path) -> Result<Cost> {
