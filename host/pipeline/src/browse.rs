@@ -55,6 +55,16 @@ pub struct UnreadableSnapshot {
     pub error: String,
 }
 
+impl UnreadableSnapshot {
+    pub(crate) fn new(id: ObjectId, vault: &str, error: ReadError) -> Self {
+        Self {
+            id: id.to_string(),
+            vault: vault.to_owned(),
+            error: SnapshotError::from(error).explain().to_string(),
+        }
+    }
+}
+
 /// The snapshots in a vault. One that is damaged doesn't keep the others from being found.
 #[derive(Debug, Clone, Default)]
 pub struct SnapshotList {
@@ -155,18 +165,14 @@ async fn list_snapshots(operation: &Operation, name: &str, pipelines: &[String])
     let store = operation.sink_to_read(config).await.map_err(AccessError::from)?;
     let vault = operation.open_on(config, &store).await?;
     let (infos, unreadable) = snapshot_files(&vault, &store).await?;
-    let mut list = SnapshotList::default();
-    for (id, error) in unreadable {
-        list.unreadable.push(UnreadableSnapshot {
-            id: id.to_string(),
-            vault: name.to_owned(),
-            error: SnapshotError::from(error).explain().to_string(),
-        });
-    }
-    for info in infos {
-        if !pipelines.is_empty() && !info.pipeline.as_ref().is_some_and(|pipeline| pipelines.contains(pipeline)) {
-            continue;
-        }
+    let mut list = SnapshotList {
+        unreadable: unreadable
+            .into_iter()
+            .map(|(id, error)| UnreadableSnapshot::new(id, name, error))
+            .collect(),
+        ..SnapshotList::default()
+    };
+    for info in infos.into_iter().filter(|info| is_of(info, pipelines)) {
         let (proof, error) = match proof_of(&vault, &info).await {
             Ok(proof) => (proof, None),
             Err(ReadError::NoSuchSnapshot(_)) => continue,
@@ -188,13 +194,21 @@ async fn list_snapshots(operation: &Operation, name: &str, pipelines: &[String])
     Ok(list)
 }
 
+/// Whether a snapshot is of one of `pipelines`; where none is named, of any and of other tools.
+pub(crate) fn is_of(info: &SnapshotInfo, pipelines: &[String]) -> bool {
+    pipelines.is_empty() || info.pipeline.as_ref().is_some_and(|pipeline| pipelines.contains(pipeline))
+}
+
 async fn proof_of(vault: &Vault, info: &SnapshotInfo) -> Result<Option<Proof>, ReadError> {
     let record = vault.read(info.id).await?.record().await?;
     Ok(record.map(|record| record.proof))
 }
 
 /// What the snapshot files say, oldest first, and why some can't be read.
-async fn snapshot_files(vault: &Vault, store: &SinkStore) -> Result<(Vec<SnapshotInfo>, Vec<(ObjectId, ReadError)>), SnapshotError> {
+pub(crate) async fn snapshot_files(
+    vault: &Vault,
+    store: &SinkStore,
+) -> Result<(Vec<SnapshotInfo>, Vec<(ObjectId, ReadError)>), SnapshotError> {
     match vault.snapshots().await {
         Ok(infos) => return Ok((infos, Vec::new())),
         Err(error) if !concerns_one_snapshot(&error) => return Err(error.into()),
@@ -331,25 +345,34 @@ impl Content {
     }
 }
 
-fn listed(entry: SnapshotEntry) -> ListedEntry {
+/// An entry of a snapshot as it is told.
+pub(crate) fn listed(entry: SnapshotEntry) -> ListedEntry {
     let metadata = entry.metadata;
-    let (r#type, target) = match metadata.node_type {
-        NodeType::File => ("file", None),
-        NodeType::Directory => ("directory", None),
-        NodeType::Symlink(target) => ("symlink", Some(String::from_utf8_lossy(&target).into_owned())),
-        NodeType::Fifo => ("fifo", None),
-        NodeType::Socket => ("socket", None),
-        NodeType::CharacterDevice(_) => ("character-device", None),
-        NodeType::BlockDevice(_) => ("block-device", None),
+    let target = match &metadata.node_type {
+        NodeType::Symlink(target) => Some(String::from_utf8_lossy(target).into_owned()),
+        _ => None,
     };
     ListedEntry {
         path: entry.path.to_string(),
-        r#type,
+        r#type: type_name(&metadata.node_type),
         size: entry.size,
         mode: metadata.mode,
         uid: metadata.uid,
         gid: metadata.gid,
         modified: metadata.modified.map(clock::rfc3339),
         target,
+    }
+}
+
+/// The word for a type.
+pub(crate) fn type_name(node_type: &NodeType) -> &'static str {
+    match node_type {
+        NodeType::File => "file",
+        NodeType::Directory => "directory",
+        NodeType::Symlink(_) => "symlink",
+        NodeType::Fifo => "fifo",
+        NodeType::Socket => "socket",
+        NodeType::CharacterDevice(_) => "character-device",
+        NodeType::BlockDevice(_) => "block-device",
     }
 }

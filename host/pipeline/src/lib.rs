@@ -1,7 +1,7 @@
 //! Operations: what Bulkhead does with the plugins and vaults of a configuration.
 //!
 //! ```text
-//! Config ─▶ Host (plugins, secrets) ─▶ Operation ─▶ init · check · run · restore · verify · snapshots
+//! Config ─▶ Host (plugins, secrets) ─▶ Operation ─▶ init · check · run · restore · verify · snapshots · find
 //!                                         │
 //!         SinkStore: a sink plugin as the vault's object store          (store)
 //!         VaultEntries, VaultSnapshot: a vault as the plugin's port     (entries, stored)
@@ -16,6 +16,7 @@ mod check;
 mod clock;
 mod entries;
 mod failure;
+mod find;
 mod folder;
 mod host;
 mod init;
@@ -39,6 +40,10 @@ pub use browse::{
 };
 pub use check::{CheckReport, CheckedPart, check};
 pub use failure::{Explain, Failure, FailureClass, Site};
+pub use find::{
+    Appearance, BlobSelector, Discovery, EntryFilter, EntrySearch, FilterError, FindError, FindRequest, FoundBlob, FoundEntry, Sought,
+    UnreadableFolder, find,
+};
 pub use folder::FolderError;
 pub use host::{BuildError, BuiltinPlugin, Host, pipeline_site, sink_site, target_site};
 pub use init::{InitReport, InitVaultError, init};

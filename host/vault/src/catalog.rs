@@ -56,7 +56,8 @@ impl Core {
         Ok(complete)
     }
 
-    async fn read_index_files(
+    /// Reads index files; says whether all of them were still there.
+    pub(crate) async fn read_index_files(
         self: &Arc<Self>,
         names: Vec<ObjectId>,
         mut add: impl FnMut(ObjectId, &IndexFile),

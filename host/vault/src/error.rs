@@ -348,6 +348,16 @@ pub enum ResolveError {
         /// The filter.
         pipeline: Option<String>,
     },
+    /// There are not as many.
+    #[error("there is no {selector}: the vault holds {} {}{}", .snapshots, if *.snapshots == 1 { "snapshot" } else { "snapshots" }, of_pipeline(.pipeline.as_deref()))]
+    TooFarBack {
+        /// What was asked for.
+        selector: String,
+        /// Snapshots that there are.
+        snapshots: usize,
+        /// The filter.
+        pipeline: Option<String>,
+    },
     /// Nothing begins with these digits.
     #[error("no snapshot{} begins with {prefix:?}", of_pipeline(.pipeline.as_deref()))]
     NotFound {
@@ -364,7 +374,7 @@ pub enum ResolveError {
         /// All that fit.
         candidates: Vec<ObjectId>,
     },
-    /// Neither `latest` nor hexadecimal digits.
+    /// Neither `latest`, nor such as `latest~1`, nor hexadecimal digits.
     #[error("{0:?} is neither `latest` nor the beginning of a snapshot's id")]
     Malformed(String),
     /// Reading the snapshots failed.

@@ -2,7 +2,10 @@
 
 use bulkhead_model::FaultKind;
 
-use crate::error::{Cause, Corruption, InitError, KeyError, OpenError, ReadError, ResolveError, StoreError, VerifyError, WriteError};
+use crate::{
+    error::{Cause, Corruption, InitError, KeyError, OpenError, ReadError, ResolveError, StoreError, VerifyError, WriteError},
+    survey::SearchError,
+};
 
 /// The next action after an error, where there is one worth naming.
 pub trait Hint {
@@ -109,7 +112,7 @@ impl Hint for ResolveError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Empty { .. } => some("run the pipeline first"),
-            Self::NotFound { .. } => some("list the snapshots to see their ids"),
+            Self::NotFound { .. } | Self::TooFarBack { .. } => some("list the snapshots to see their ids"),
             Self::Ambiguous { candidates, .. } => {
                 let candidates: Vec<String> = candidates
                     .iter()
@@ -118,7 +121,17 @@ impl Hint for ResolveError {
                     .collect();
                 Some(format!("give more digits: {}", candidates.join(", ")))
             }
-            Self::Malformed(_) => some("give `latest`, or the first digits of an id in lower case"),
+            Self::Malformed(_) => some("give `latest`, `latest~1` for the one before it, or the first digits of an id in lower case"),
+            Self::Read(error) => error.hint(),
+        }
+    }
+}
+
+impl Hint for SearchError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotFound { .. } => some("give the whole id of a blob or tree to look for what no index names any more"),
+            Self::Malformed(_) => some("give the id that `bulkhead verify` or `restic` shows, or its first digits"),
             Self::Read(error) => error.hint(),
         }
     }

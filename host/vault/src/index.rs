@@ -26,7 +26,7 @@ const FIRST_SLOTS: usize = 1024;
 /// What a blob is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum BlobKind {
+pub enum BlobKind {
     /// Content of a file.
     Data,
     /// A folder.
@@ -188,14 +188,23 @@ impl Index {
 
     /// Where a blob is, doomed or not: what a reader asks.
     pub(crate) fn locate(&self, kind: BlobKind, id: &ObjectId) -> Option<Location> {
-        let entry = self.entry(self.find(kind, id)?);
+        Some(self.location(self.entry(self.find(kind, id)?)))
+    }
+
+    fn location(&self, entry: &Entry) -> Location {
         let uncompressed = entry.content & !TREE;
-        Some(Location {
+        Location {
             pack: self.packs[entry.pack as usize].id,
             offset: entry.offset,
             length: entry.length,
             uncompressed: (uncompressed != 0).then_some(uncompressed),
-        })
+        }
+    }
+
+    /// All blobs, in the order of their numbers.
+    pub(crate) fn blobs(&self) -> impl Iterator<Item = (BlobKind, ObjectId, Location)> {
+        let entries = self.segments.iter().flatten();
+        entries.map(|entry| (entry.kind(), entry.id, self.location(entry)))
     }
 
     /// Whether a new snapshot may rely on this blob: it is there to stay.

@@ -32,7 +32,9 @@ mod rustic;
 mod snapshots;
 mod store;
 pub mod stores;
+mod survey;
 mod sync;
+mod task;
 mod vault;
 mod verify;
 mod writer;
@@ -43,6 +45,7 @@ pub use error::{
 };
 pub use hint::Hint;
 pub use id::{ObjectId, ObjectIdError};
+pub use index::BlobKind;
 pub use keys::KeyInfo;
 pub use options::{InitOptions, VaultOptions};
 pub use password::Password;
@@ -50,6 +53,7 @@ pub use reader::{ContentWalk, EntryReader, Piece, SnapshotEntry, SnapshotReader,
 pub use record::{PluginIdentity, RESERVED_FOLDER, SnapshotRecord};
 pub use snapshots::SnapshotInfo;
 pub use store::{ObjectBody, ObjectInfo, ObjectStore, SharedStore, StoreTraits};
+pub use survey::{Appearances, Blob, Found, Hit, Search, SearchError};
 pub use vault::Vault;
 pub use verify::{Problem, VerifyOptions, VerifyPhase, VerifyProgress, VerifyReport};
 pub use writer::{BeginSnapshot, CommittedSnapshot, EntryWriter, RunStats, SnapshotWriter};

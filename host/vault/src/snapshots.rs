@@ -111,23 +111,23 @@ impl Vault {
         self.core.load_snapshots(ids, false).await
     }
 
-    /// The snapshot that `selector` names, among those of `pipeline` where one is given: `latest`, or the first digits of an id. `latest` passes over
-    /// snapshot files that are damaged, with a warning in the log: whose they were cannot be told.
+    /// The snapshot that `selector` names, among those of `pipeline` where one is given: `latest`, `latest~1` for the one before that (and so on), or the
+    /// first digits of an id. `latest` passes over snapshot files that are damaged, with a warning in the log: whose they were cannot be told.
     ///
     /// # Errors
     /// [`ResolveError`].
     pub async fn resolve(&self, selector: &str, pipeline: Option<&str>) -> Result<SnapshotInfo, ResolveError> {
         let mut ids = access::list_ids(&*self.core.store, "snapshots/").await.map_err(ReadError::from)?;
-        let latest = selector == "latest";
-        if !latest {
+        let latest = before_latest(selector);
+        if latest.is_none() {
             if selector.is_empty() || !selector.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
                 return Err(ResolveError::Malformed(selector.to_owned()));
             }
             ids.retain(|id| id.to_string().starts_with(selector));
         }
-        let mut found = self.core.load_snapshots(ids, latest).await?;
+        let mut found = self.core.load_snapshots(ids, latest.is_some()).await?;
         found.retain(|snapshot| pipeline.is_none_or(|name| snapshot.pipeline.as_deref() == Some(name)));
-        if !latest && found.len() > 1 {
+        if latest.is_none() && found.len() > 1 {
             let candidates = found.into_iter().map(|snapshot| snapshot.id).collect();
             return Err(ResolveError::Ambiguous {
                 prefix: selector.to_owned(),
@@ -135,12 +135,53 @@ impl Vault {
             });
         }
         let pipeline = pipeline.map(str::to_owned);
-        found.pop().ok_or_else(|| match latest {
-            true => ResolveError::Empty { pipeline },
-            false => ResolveError::NotFound {
+        let snapshots = found.len();
+        let index = snapshots.checked_sub(1 + latest.unwrap_or(0));
+        let chosen = index.map(|index| found.swap_remove(index));
+        chosen.ok_or_else(|| match latest {
+            Some(_) if snapshots == 0 => ResolveError::Empty { pipeline },
+            Some(_) => ResolveError::TooFarBack {
+                selector: selector.to_owned(),
+                snapshots,
+                pipeline,
+            },
+            None => ResolveError::NotFound {
                 prefix: selector.to_owned(),
                 pipeline,
             },
         })
+    }
+}
+
+/// How many snapshots before the latest `selector` means: none for `latest`, two for `latest~2`. `None` where it is something else.
+fn before_latest(selector: &str) -> Option<usize> {
+    match selector.strip_prefix("latest")? {
+        "" => Some(0),
+        further => further
+            .strip_prefix('~')
+            .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?
+            .parse()
+            .ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn snapshots_before_the_latest_have_a_name() {
+        let meant = [
+            "latest",
+            "latest~0",
+            "latest~12",
+            "latest~",
+            "latest~x",
+            "latest~+1",
+            "latest1",
+            "ab12",
+        ]
+        .map(before_latest);
+        assert_eq!(meant, [Some(0), Some(0), Some(12), None, None, None, None, None]);
     }
 }

@@ -3,13 +3,14 @@
 use bulkhead_test_support::Bulkhead;
 
 /// Every command.
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "init",
     "check",
     "plan",
     "run",
     "snapshots",
     "ls",
+    "find",
     "browse",
     "dump",
     "restore",

@@ -66,7 +66,8 @@ pub(crate) async fn ls(arguments: &LsArguments, session: &Session) -> Result<Exi
     Ok(Exit::Ok)
 }
 
-fn line(entry: &ListedEntry, long: bool) -> String {
+/// A line of a listing.
+pub(super) fn line(entry: &ListedEntry, long: bool) -> String {
     if !long {
         return entry.path.clone();
     }

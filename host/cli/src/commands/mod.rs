@@ -4,6 +4,7 @@ pub(crate) mod browse;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod dump;
+pub(crate) mod find;
 pub(crate) mod init;
 pub(crate) mod ls;
 pub(crate) mod man;
@@ -37,6 +38,7 @@ pub(crate) async fn dispatch(command: Command, session: &Session) -> Result<Exit
         Command::Plan(arguments) => plan::plan(&arguments, session),
         Command::Run(arguments) => run::run(&arguments, session).await,
         Command::Snapshots(arguments) => snapshots::snapshots(&arguments, session).await,
+        Command::Find(arguments) => find::find(&arguments, session).await,
         Command::Ls(arguments) => ls::ls(&arguments, session).await,
         Command::Browse(arguments) => browse::browse(&arguments, session).await,
         Command::Dump(arguments) => dump::dump(&arguments, session).await,

@@ -2,6 +2,7 @@
 
 mod human;
 mod progress;
+mod stream;
 mod table;
 
 use std::{
@@ -16,6 +17,7 @@ use serde::Serialize;
 
 pub(crate) use human::{bytes, count, counted, duration, local_time, rate};
 pub(crate) use progress::ProgressDisplay;
+pub(crate) use stream::DocumentStream;
 pub(crate) use table::{Align, Table};
 
 use crate::{arguments::GlobalArguments, error::CommandError, exit::Exit};

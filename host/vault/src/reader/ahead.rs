@@ -3,7 +3,6 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
-use tokio::task::JoinHandle;
 
 use crate::{
     buffers::ChunkBuffers,
@@ -11,6 +10,7 @@ use crate::{
     id::ObjectId,
     index::Location,
     reader::fetch::{Window, fetch},
+    task::Task,
     vault::Core,
 };
 
@@ -21,7 +21,7 @@ pub(crate) struct Ahead {
     /// Blobs that will be fetched together.
     window: Window,
     /// Windows on their way, each with the memory that it takes.
-    fetching: VecDeque<(u64, Fetching)>,
+    fetching: VecDeque<(u64, Task<Vec<Bytes>>)>,
     /// Memory that they take, and the bound on it.
     bytes: u64,
     limit: u64,
@@ -29,15 +29,6 @@ pub(crate) struct Ahead {
     ready: VecDeque<Bytes>,
     /// Why nothing comes any more.
     failed: Option<ReadError>,
-}
-
-/// A window on its way, which is given up when nobody waits for it any more.
-struct Fetching(JoinHandle<Result<Vec<Bytes>, ReadError>>);
-
-impl Drop for Fetching {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 impl Ahead {
@@ -77,7 +68,7 @@ impl Ahead {
         let bytes = window.bytes();
         self.bytes += bytes;
         let fetched = fetch(Arc::clone(&self.core), Arc::clone(&self.buffers), window);
-        self.fetching.push_back((bytes, Fetching(tokio::spawn(fetched))));
+        self.fetching.push_back((bytes, Task::start(fetched)));
     }
 
     /// The content of the first blob that was not returned yet; `None` when there is none. Once it has failed, it fails always.
@@ -95,9 +86,7 @@ impl Ahead {
             let Some((bytes, fetching)) = self.fetching.front_mut() else {
                 return Ok(None);
             };
-            let fetched = (&mut fetching.0)
-                .await
-                .unwrap_or_else(|error| Err(ReadError::Internal(error.to_string())));
+            let fetched = fetching.join().await;
             self.bytes -= *bytes;
             self.fetching.pop_front();
             match fetched {

@@ -12,3 +12,4 @@ pub use content_walk::{ContentWalk, Piece};
 pub use entry_reader::EntryReader;
 pub use snapshot_reader::{SnapshotEntry, SnapshotReader};
 pub use walk::Walk;
+pub(crate) use walk::{describe, join, subtree};

@@ -81,7 +81,7 @@ impl Walk {
 }
 
 /// A node as an entry, and the names of its content's chunks.
-fn describe(path: EntryPath, node: Node) -> (SnapshotEntry, Box<[ObjectId]>) {
+pub(crate) fn describe(path: EntryPath, node: Node) -> (SnapshotEntry, Box<[ObjectId]>) {
     let entry = SnapshotEntry {
         path,
         content: content_digest(&node),
@@ -107,7 +107,8 @@ pub(crate) fn subtree(node: &Node, path: &EntryPath) -> Result<Option<ObjectId>,
     .into())
 }
 
-fn join(folder: &EntryPath, name: &[u8]) -> Result<EntryPath, ReadError> {
+/// The path of what is called `name` in `folder`.
+pub(crate) fn join(folder: &EntryPath, name: &[u8]) -> Result<EntryPath, ReadError> {
     let mut path = folder.as_bytes().to_vec();
     if !path.is_empty() {
         path.push(b'/');
