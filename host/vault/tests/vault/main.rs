@@ -1,11 +1,15 @@
 //! The vault from outside: against plain `restic`, against stores that fail, and against damage.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod damage;
 mod faults;
 mod guards;
+mod model;
+mod parity;
+mod random_tree;
 mod reading;
 mod restic;
+mod rustic;
 mod sharing;
 mod support;

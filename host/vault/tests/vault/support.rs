@@ -117,6 +117,17 @@ pub(crate) fn file() -> EntryMetadata {
     }
 }
 
+/// Whether the environment asks for the longer form of the tests.
+pub(crate) fn long() -> bool {
+    std::env::var_os("BULKHEAD_LONG").is_some()
+}
+
+/// Permission bits as Go's `fs.FileMode` has them, in Unix' places.
+pub(crate) fn mode_from_go(mode: u32) -> u32 {
+    let bit = |from: u32, to: u32| (mode >> from & 1) << to;
+    mode & 0o777 | bit(23, 11) | bit(22, 10) | bit(20, 9)
+}
+
 pub(crate) fn random(size: usize, seed: u64) -> Vec<u8> {
     let mut data = vec![0; size];
     StdRng::seed_from_u64(seed).fill_bytes(&mut data);
