@@ -40,6 +40,8 @@ pub(crate) enum Exit {
     Findings = 14,
     /// The snapshot is safe on the first sink, but not on all.
     Replica = 15,
+    /// `diff --exit-code` found a difference.
+    Differs = 16,
     /// Interrupted (128 + SIGINT, as shells have it).
     Cancelled = 130,
 }
@@ -92,6 +94,7 @@ impl Exit {
             Self::NotFound => "not-found",
             Self::Findings => "findings",
             Self::Replica => "replica",
+            Self::Differs => "differs",
             Self::Cancelled => "cancelled",
         }
     }
@@ -121,7 +124,7 @@ mod tests {
     #[test]
     fn every_code_is_documented() {
         let documented = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/exit-codes.md")).unwrap();
-        for code in (0..=15).chain([130]) {
+        for code in (0..=16).chain([130]) {
             assert!(documented.contains(&format!("| {code} |")), "{code} is not in docs/exit-codes.md");
         }
     }
@@ -145,6 +148,7 @@ mod tests {
             Exit::NotFound,
             Exit::Findings,
             Exit::Replica,
+            Exit::Differs,
             Exit::Cancelled,
         ] {
             let row = format!("| {} | {} |", exit as u8, exit.class());

@@ -300,8 +300,8 @@ impl EntrySearch {
                 entry: entry.clone(),
                 vault: self.vault.clone(),
                 pipeline: pipeline.clone(),
-                first: appearance(infos.first()?),
-                last: appearance(infos.last()?),
+                first: Appearance::of(infos.first()?),
+                last: Appearance::of(infos.last()?),
                 snapshots: infos.iter().map(|info| info.id.to_string()).collect(),
                 blobs: blobs.clone(),
             })
@@ -310,10 +310,12 @@ impl EntrySearch {
     }
 }
 
-fn appearance(info: &SnapshotInfo) -> Appearance {
-    Appearance {
-        id: info.id.to_string(),
-        time: clock::rfc3339(info.time),
+impl Appearance {
+    pub(crate) fn of(info: &SnapshotInfo) -> Self {
+        Self {
+            id: info.id.to_string(),
+            time: clock::rfc3339(info.time),
+        }
     }
 }
 

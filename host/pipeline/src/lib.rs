@@ -1,7 +1,7 @@
 //! Operations: what Bulkhead does with the plugins and vaults of a configuration.
 //!
 //! ```text
-//! Config ─▶ Host (plugins, secrets) ─▶ Operation ─▶ init · check · run · restore · verify · snapshots · find
+//! Config ─▶ Host (plugins, secrets) ─▶ Operation ─▶ init · check · run · restore · verify · snapshots · find · diff · stats
 //!                                         │
 //!         SinkStore: a sink plugin as the vault's object store          (store)
 //!         VaultEntries, VaultSnapshot: a vault as the plugin's port     (entries, stored)
@@ -14,6 +14,7 @@ mod access;
 mod browse;
 mod check;
 mod clock;
+mod diff;
 mod entries;
 mod failure;
 mod find;
@@ -30,6 +31,7 @@ mod restore;
 mod run;
 mod secrets;
 mod setup;
+mod stats;
 mod store;
 mod stored;
 mod verify;
@@ -39,6 +41,7 @@ pub use browse::{
     Content, ListedEntry, ListedSnapshot, Listing, OpenSnapshot, SnapshotError, SnapshotList, UnreadableSnapshot, open_snapshot, snapshots,
 };
 pub use check::{CheckReport, CheckedPart, check};
+pub use diff::{Compared, Diff, DiffData, DiffRequest, DiffTotals, DifferenceKind, EntryDifference, EntryTotals, StoredAmount, diff};
 pub use failure::{Explain, Failure, FailureClass, Site};
 pub use find::{
     Appearance, BlobSelector, Discovery, EntryFilter, EntrySearch, FilterError, FindError, FindRequest, FoundBlob, FoundEntry, Sought,
@@ -56,4 +59,5 @@ pub use restore::{RestoreError, RestoreOptions, RestoreReport, restore_to_folder
 pub use run::{FailedRun, RunError, RunOptions, RunReport, UnbelievableSnapshot, run};
 pub use secrets::{SecretError, Secrets};
 pub use setup::default_limits;
+pub use stats::{PipelineStats, SnapshotGrowth, StoredObjects, VaultStats, stats};
 pub use verify::{Damage, SnapshotVerification, VaultVerification, VerifyError, verify_snapshot, verify_vault};

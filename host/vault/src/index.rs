@@ -92,7 +92,6 @@ impl Index {
     }
 
     /// Blobs in here.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.entries
     }
@@ -199,6 +198,11 @@ impl Index {
             length: entry.length,
             uncompressed: (uncompressed != 0).then_some(uncompressed),
         }
+    }
+
+    /// The number of a blob, below [`Self::len`]. It stays the same until the index is built anew.
+    pub(crate) fn number(&self, kind: BlobKind, id: &ObjectId) -> Option<usize> {
+        self.find(kind, id).map(|position| position as usize)
     }
 
     /// All blobs, in the order of their numbers.

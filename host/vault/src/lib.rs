@@ -53,7 +53,9 @@ pub use reader::{ContentWalk, EntryReader, Piece, SnapshotEntry, SnapshotReader,
 pub use record::{PluginIdentity, RESERVED_FOLDER, SnapshotRecord};
 pub use snapshots::SnapshotInfo;
 pub use store::{ObjectBody, ObjectInfo, ObjectStore, SharedStore, StoreTraits};
-pub use survey::{Appearances, Blob, Found, Hit, Search, SearchError};
+pub use survey::{
+    Amount, Appearances, Blob, Census, Change, Comparison, Difference, Found, Hit, Objects, Search, SearchError, SharedData, SnapshotCost,
+};
 pub use vault::Vault;
 pub use verify::{Problem, VerifyOptions, VerifyPhase, VerifyProgress, VerifyReport};
 pub use writer::{BeginSnapshot, CommittedSnapshot, EntryWriter, RunStats, SnapshotWriter};

@@ -147,27 +147,9 @@ fn what_was_in_a_pack_or_a_blob_is_named_whether_or_not_it_is_still_there() {
 fn a_folder_that_is_damaged_is_told_and_the_rest_is_searched() {
     let history = History::eventful();
     let ids = history.ids();
-    // The root of the last snapshot, which only that one has.
-    let root = history.restic_json(&["cat", "snapshot", &ids[4]])["tree"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    let index: Vec<Value> = history
-        .restic()
-        .text(["list", "index"])
-        .unwrap()
-        .lines()
-        .map(|id| history.restic_json(&["cat", "index", id]))
-        .collect();
-    let has_root = |pack: &Value| pack["blobs"].as_array().unwrap().iter().any(|blob| blob["id"] == root.as_str());
-    let pack = index
-        .iter()
-        .flat_map(|file| file["packs"].as_array().unwrap())
-        .find(|pack| has_root(pack))
-        .unwrap();
-    let pack = pack["id"].as_str().unwrap();
-    let path = history.packs().into_iter().find(|path| path.ends_with(pack)).unwrap();
-    std::fs::remove_file(path).unwrap();
+    let path = history.pack_of_root(&ids[4]);
+    std::fs::remove_file(&path).unwrap();
+    let pack = path.file_name().unwrap().to_str().unwrap();
 
     let found = history.json(10, &["find", "same.txt"]);
     assert_eq!(found["entries"][0]["snapshots"].as_array().unwrap().len(), 4, "{found}");

@@ -3,7 +3,7 @@
 use bulkhead_test_support::Bulkhead;
 
 /// Every command.
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 17] = [
     "init",
     "check",
     "plan",
@@ -11,6 +11,8 @@ const COMMANDS: [&str; 15] = [
     "snapshots",
     "ls",
     "find",
+    "diff",
+    "stats",
     "browse",
     "dump",
     "restore",

@@ -125,6 +125,20 @@ impl History {
         serde_json::from_str(&outcome.stdout).unwrap_or_else(|error| panic!("{arguments:?}: {error}\n{}", outcome.stdout))
     }
 
+    /// The pack with the root of a snapshot, which for those of [`Self::eventful`] holds nothing that an earlier snapshot has.
+    pub(crate) fn pack_of_root(&self, id: &str) -> PathBuf {
+        let root = self.restic_json(&["cat", "snapshot", id])["tree"].clone();
+        let has_root = |pack: &serde_json::Value| pack["blobs"].as_array().unwrap().iter().any(|blob| blob["id"] == root);
+        let files = self.restic.text(["list", "index"]).unwrap();
+        let name = files.lines().find_map(|id| {
+            let file = self.restic_json(&["cat", "index", id]);
+            let pack = file["packs"].as_array().unwrap().iter().find(|pack| has_root(pack))?;
+            Some(pack["id"].as_str().unwrap().to_owned())
+        });
+        let name = name.unwrap();
+        self.packs().into_iter().find(|path| path.ends_with(&name)).unwrap()
+    }
+
     /// All packs, the smallest first.
     pub(crate) fn packs(&self) -> Vec<PathBuf> {
         let folders = fs::read_dir(self.bulkhead.vault().join("data")).unwrap();

@@ -3,6 +3,7 @@
 pub(crate) mod browse;
 pub(crate) mod check;
 pub(crate) mod completions;
+pub(crate) mod diff;
 pub(crate) mod dump;
 pub(crate) mod find;
 pub(crate) mod init;
@@ -13,6 +14,7 @@ pub(crate) mod plugin;
 pub(crate) mod restore;
 pub(crate) mod run;
 pub(crate) mod snapshots;
+pub(crate) mod stats;
 pub(crate) mod verify;
 
 use std::ffi::OsStr;
@@ -39,6 +41,8 @@ pub(crate) async fn dispatch(command: Command, session: &Session) -> Result<Exit
         Command::Run(arguments) => run::run(&arguments, session).await,
         Command::Snapshots(arguments) => snapshots::snapshots(&arguments, session).await,
         Command::Find(arguments) => find::find(&arguments, session).await,
+        Command::Diff(arguments) => diff::diff(&arguments, session).await,
+        Command::Stats(arguments) => stats::stats(&arguments, session).await,
         Command::Ls(arguments) => ls::ls(&arguments, session).await,
         Command::Browse(arguments) => browse::browse(&arguments, session).await,
         Command::Dump(arguments) => dump::dump(&arguments, session).await,

@@ -25,11 +25,12 @@ pub(crate) fn header_size(blobs: &[IndexBlob]) -> usize {
 
 /// Bytes of a blob's record.
 pub(crate) fn record_size(blob: &IndexBlob) -> usize {
-    if blob.uncompressed_length.is_some() {
-        COMPRESSED_RECORD
-    } else {
-        PLAIN_RECORD
-    }
+    record_size_of(blob.uncompressed_length.is_some())
+}
+
+/// Bytes of the record of a blob that is compressed, or not.
+pub(crate) fn record_size_of(is_compressed: bool) -> usize {
+    if is_compressed { COMPRESSED_RECORD } else { PLAIN_RECORD }
 }
 
 /// Makes the end of a pack whose blobs stand in this order: encrypted header and length.

@@ -4,11 +4,18 @@
 //! snapshots share once, not once for each.
 
 mod appearances;
+mod census;
+mod comparison;
 mod lookahead;
+mod reach;
 mod search;
+mod totals;
 
 pub use appearances::Appearances;
+pub use census::{Census, Objects, SnapshotCost};
+pub use comparison::{Change, Comparison, Difference};
 pub use search::{Blob, Found, Hit, Search, SearchError};
+pub use totals::{Amount, SharedData};
 
 use crate::error::ReadError;
 
