@@ -189,6 +189,11 @@ pub(crate) async fn put_key(
 async fn find_key(store: &SharedStore, keys: &[ObjectId], password: &Password) -> Result<(ObjectId, MasterKey), OpenError> {
     let mut unusable = None;
     for id in keys {
+        let bad_key = |reason| OpenError::BadKey {
+            location: store.location(),
+            id: *id,
+            reason,
+        };
         let content = match access::get(&**store, &format!("keys/{id}"), None).await {
             Ok(content) => content,
             // Removed since it was listed.
@@ -196,6 +201,7 @@ async fn find_key(store: &SharedStore, keys: &[ObjectId], password: &Password) -
             Err(error) => return Err(error.into()),
         };
         let password = Password::new(password.as_bytes());
+        let as_stored = ObjectId::of(&content) == *id;
         let open = move || {
             let file: KeyFile = serde_json::from_slice(&content).map_err(|error| Unusable::File(format!("it is malformed: {error}")))?;
             file.open(password.as_bytes())
@@ -205,14 +211,9 @@ async fn find_key(store: &SharedStore, keys: &[ObjectId], password: &Password) -
             .unwrap_or_else(|error| Err(Unusable::File(error.to_string())))
         {
             Ok(key) => return Ok((*id, key)),
-            Err(Unusable::Password) => {}
-            Err(Unusable::File(reason)) => {
-                unusable = Some(OpenError::BadKey {
-                    location: store.location(),
-                    id: *id,
-                    reason,
-                })
-            }
+            Err(Unusable::Password) if as_stored => {}
+            Err(Unusable::Password) => unusable = Some(bad_key("its content does not match its name".to_owned())),
+            Err(Unusable::File(reason)) => unusable = Some(bad_key(reason)),
         }
     }
     Err(match unusable {

@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod damage;
+mod every_call;
 mod faults;
 mod guards;
+mod interrupted;
 mod model;
 mod parity;
 mod random_tree;

@@ -1,27 +1,24 @@
 //! What the vault's tests share: plain `restic`, entries, and a store that fails on demand.
 
 use std::{
-    collections::BTreeMap,
-    ops::Range,
     path::{Path, PathBuf},
     process::{Command, Output},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::Arc,
 };
 
-use async_trait::async_trait;
-
-use bulkhead_model::{EntryMetadata, EntryPath, Fact, Fault, FaultKind, NodeType, Proof, Timestamp};
+use bulkhead_model::{EntryMetadata, EntryPath, Fact, NodeType, Proof, Timestamp};
 use bulkhead_vault::{
-    BeginSnapshot, CommittedSnapshot, InitOptions, ObjectBody, ObjectId, ObjectInfo, ObjectStore, Password, PluginIdentity, SharedStore,
-    SnapshotReader, SnapshotRecord, SnapshotWriter, StoreTraits, Vault, VaultOptions, VerifyOptions, VerifyPhase, VerifyProgress,
-    VerifyReport, WriteError,
+    BeginSnapshot, CommittedSnapshot, InitOptions, ObjectId, Password, PluginIdentity, SharedStore, SnapshotReader, SnapshotRecord,
+    SnapshotWriter, Vault, VaultOptions, VerifyOptions, VerifyPhase, VerifyProgress, VerifyReport, WriteError,
     stores::{FolderStore, MemoryStore},
 };
 use bytes::Bytes;
 use rand::{RngCore, SeedableRng, rngs::StdRng};
+
+#[path = "faulty.rs"]
+mod faulty;
+
+pub(crate) use faulty::{Faulty, Misdeed, OPERATIONS, Operation};
 
 pub(crate) const PASSWORD: &str = "correct horse";
 
@@ -194,109 +191,6 @@ pub(crate) async fn read(reader: &SnapshotReader, name: impl AsRef<[u8]>) -> Vec
     }
     assert_eq!(content.len() as u64, entry.size());
     content
-}
-
-/// Fails, or hangs in, the calls that a test chooses.
-pub(crate) struct Faulty {
-    inner: Arc<MemoryStore>,
-    puts: AtomicUsize,
-    /// Reads so far.
-    pub(crate) gets: AtomicUsize,
-    /// Which objects' puts count for failing, and how many of them are let pass before one fails.
-    failing: Mutex<Option<(&'static str, usize)>>,
-    /// Whether a put that fails has stored its object nevertheless, as where the answer is lost.
-    pub(crate) stores_and_fails: AtomicBool,
-    /// The put from which on all hang.
-    pub(crate) hang_from: AtomicUsize,
-    /// What the store contained after each put, while this is recorded.
-    pub(crate) history: Option<Mutex<Vec<BTreeMap<String, Bytes>>>>,
-}
-
-impl Faulty {
-    pub(crate) fn new(inner: Arc<MemoryStore>) -> Arc<Self> {
-        Self::with_history(inner, None)
-    }
-
-    pub(crate) fn with_history(inner: Arc<MemoryStore>, history: Option<Mutex<Vec<BTreeMap<String, Bytes>>>>) -> Arc<Self> {
-        let never = || AtomicUsize::new(usize::MAX);
-        Arc::new(Self {
-            inner,
-            puts: AtomicUsize::new(0),
-            gets: AtomicUsize::new(0),
-            failing: Mutex::default(),
-            stores_and_fails: AtomicBool::new(false),
-            hang_from: never(),
-            history,
-        })
-    }
-
-    /// From now on, of the puts of objects whose key begins with `prefix`, the one fails that has `number` before it.
-    pub(crate) fn fail_put(&self, prefix: &'static str, number: usize) {
-        *self.failing.lock().unwrap() = Some((prefix, number));
-    }
-
-    /// Whether this is the put that fails.
-    fn fails(&self, key: &str) -> bool {
-        let mut failing = self.failing.lock().unwrap();
-        match failing.as_mut().filter(|(prefix, _)| key.starts_with(prefix)) {
-            Some((_, 0)) => failing.take().is_some(),
-            Some((_, left)) => {
-                *left -= 1;
-                false
-            }
-            None => false,
-        }
-    }
-}
-
-#[async_trait]
-impl ObjectStore for Faulty {
-    fn location(&self) -> String {
-        self.inner.location()
-    }
-
-    async fn traits(&self) -> Result<StoreTraits, Fault> {
-        self.inner.traits().await
-    }
-
-    async fn initialize(&self) -> Result<(), Fault> {
-        self.inner.initialize().await
-    }
-
-    async fn put(&self, key: &str, body: ObjectBody, if_absent: bool) -> Result<(), Fault> {
-        let number = self.puts.fetch_add(1, Ordering::SeqCst);
-        if self.fails(key) {
-            if self.stores_and_fails.load(Ordering::SeqCst) {
-                self.inner.put(key, body, if_absent).await?;
-            }
-            return Err(Fault::new(FaultKind::StorageFull, "the disk is full"));
-        }
-        if number >= self.hang_from.load(Ordering::SeqCst) {
-            std::future::pending::<()>().await;
-        }
-        self.inner.put(key, body, if_absent).await?;
-        if let Some(history) = &self.history {
-            history.lock().unwrap().push(self.inner.tamper(|objects| objects.clone()));
-        }
-        Ok(())
-    }
-
-    async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Bytes, Fault> {
-        self.gets.fetch_add(1, Ordering::SeqCst);
-        self.inner.get(key, range).await
-    }
-
-    async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, Fault> {
-        self.inner.list(prefix).await
-    }
-
-    async fn stat(&self, key: &str) -> Result<Option<ObjectInfo>, Fault> {
-        self.inner.stat(key).await
-    }
-
-    async fn delete(&self, key: &str) -> Result<(), Fault> {
-        self.inner.delete(key).await
-    }
 }
 
 /// A vault in memory with one good snapshot.
