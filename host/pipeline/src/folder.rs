@@ -1,11 +1,21 @@
 //! Writes a snapshot's entries into a folder: [`FolderWriter`], the half of a restore that touches the disk.
 //!
 //! A snapshot may come from somebody who means harm. Every name is one component, created relative to a folder that is held open and was opened
-//! without following links, and nothing is ever created over something that exists: so nothing can land outside the target, whatever links the
-//! snapshot contains. Set-user-id bits are dropped where the owner could not be restored.
+//! without following links, and nothing is created over something that exists (what a `--delta` replaces is removed by name first): so nothing can
+//! land outside the target, whatever links the snapshot contains. A file that has further names is never changed in place, since one of them may be
+//! outside. Set-user-id bits are dropped where the owner is not the snapshot's.
+//!
+//! Files are written in place, and get their time last. One that was cut off has the time of the moment in which it was, and so a later `--delta`
+//! sees that it isn't done.
+
+mod attributes;
+mod compare;
+mod decision;
+mod file;
+mod owners;
+mod surplus;
 
 use std::{
-    collections::HashMap,
     ffi::OsStr,
     io,
     os::{
@@ -15,15 +25,24 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bulkhead_model::{EntryMetadata, EntryPath, Finding, NodeType, Severity, Timestamp};
-use bulkhead_vault::{ObjectId, SnapshotEntry};
+use attributes::Attributes;
+use bulkhead_model::{EntryMetadata, EntryPath, Finding, NodeType};
+use bulkhead_vault::SnapshotEntry;
 use bytes::Bytes;
+use file::OpenFile;
 use rustix::{
-    fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags},
+    fs::{AtFlags, Dir, FileType, Mode, OFlags},
     io::Errno,
 };
 
-const SET_ID_BITS: u32 = 0o6000;
+pub use decision::Changes;
+pub use owners::{IdMapping, IdMappingError, Owners};
+pub use surplus::{Surplus, SurplusItem};
+
+pub(crate) use compare::{Existing, Found};
+pub(crate) use decision::{Action, Decision, Links, Shortfall, Skipped, Tally};
+pub(crate) use surplus::Survey;
+
 const FOLDER: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
@@ -31,7 +50,7 @@ const FOLDER: OFlags = OFlags::RDONLY
 /// A folder that only leads somewhere else.
 const PASSAGE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// Something could not be written.
+/// Something could not be written, or compared.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {}", path.display())]
 pub struct FolderError {
@@ -43,193 +62,211 @@ pub struct FolderError {
     pub source: io::Error,
 }
 
+/// [`FolderError::action`] where the target itself is not empty.
+pub(crate) const INTO: &str = "restore into";
+
+impl FolderError {
+    pub(crate) fn new(action: &'static str, path: impl Into<PathBuf>, source: impl Into<io::Error>) -> Self {
+        Self {
+            action,
+            path: path.into(),
+            source: source.into(),
+        }
+    }
+}
+
+/// The folder that a restore goes to, as it is found: `None` where it does not exist.
+pub(crate) fn look_at(target: &Path) -> Result<Option<OwnedFd>, FolderError> {
+    // The operator's own path may be a link to a folder; only what is below is ours.
+    match rustix::fs::open(target, FOLDER.difference(OFlags::NOFOLLOW), Mode::empty()) {
+        Ok(root) => Ok(Some(root)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(FolderError::new("open the folder", target, error)),
+    }
+}
+
+/// Fails with [`io::ErrorKind::DirectoryNotEmpty`] where there is something in `root`.
+pub(crate) fn expect_empty(root: &OwnedFd, target: &Path) -> Result<(), FolderError> {
+    match is_empty(root) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(FolderError::new(INTO, target, io::ErrorKind::DirectoryNotEmpty)),
+        Err(error) => Err(FolderError::new("list the folder", target, error)),
+    }
+}
+
+/// Makes the folder that a restore goes to, where it does not exist, and opens it.
+pub(crate) fn make(target: &Path) -> Result<OwnedFd, FolderError> {
+    if let Some(parent) = target.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        std::fs::create_dir_all(parent).map_err(|error| FolderError::new("create the folder above", target, error))?;
+    }
+    match rustix::fs::mkdir(target, Mode::from_raw_mode(0o700)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(error) => return Err(FolderError::new("create the folder", target, error)),
+    }
+    look_at(target)?.ok_or_else(|| FolderError::new("open the folder", target, Errno::NOENT))
+}
+
 /// Writes entries into a folder, in the order of a walk: a folder comes before what is in it.
 pub(crate) struct FolderWriter {
     target: PathBuf,
     root: OwnedFd,
-    /// Folders from the root to where we are; their metadata is set when they are left, since writing into them changes their times.
+    /// Folders from the root to where we are.
     open: Vec<OpenFolder>,
     file: Option<OpenFile>,
-    /// First path of each file with several names, by device and inode.
-    links: HashMap<Identity, EntryPath>,
-    skipped: Skipped,
-    pub(crate) entries: u64,
-    pub(crate) bytes: u64,
+    attributes: Attributes,
 }
-
-/// What two names of one file have in common in a snapshot: device, inode, size, time of modification and content. Device and inode alone could
-/// join files of two machines, or of two moments.
-type Identity = (u64, u64, u64, Option<(i64, u32)>, Option<ObjectId>);
 
 struct OpenFolder {
     path: EntryPath,
     folder: OwnedFd,
-    metadata: Option<EntryMetadata>,
+    metadata: EntryMetadata,
+    leaving: Leaving,
 }
 
-struct OpenFile {
-    entry: SnapshotEntry,
-    file: OwnedFd,
-    written: u64,
-}
-
-/// What could not be restored for lack of rights: counted, with the first of each kind.
-#[derive(Default)]
-struct Skipped(Vec<(&'static str, &'static str, u64, String)>);
-
-impl Skipped {
-    fn add(&mut self, code: &'static str, what: &'static str, path: &EntryPath) {
-        match self.0.iter_mut().find(|(known, ..)| *known == code) {
-            Some((.., count, _)) => *count += 1,
-            None => self.0.push((code, what, 1, path.to_string())),
-        }
-    }
-
-    fn findings(&self) -> Vec<Finding> {
-        let finding = |(code, what, count, first): &(&'static str, &'static str, u64, String)| Finding {
-            severity: Severity::Warning,
-            code: (*code).to_owned(),
-            message: format!(
-                "{what} of {count} {} could not be restored (first: {first})",
-                if *count == 1 { "entry" } else { "entries" }
-            ),
-            hint: Some("restore as root, onto a file system that supports it".to_owned()),
-            setting: None,
-        };
-        self.0.iter().map(finding).collect()
-    }
+/// What is done to a folder that is left: its metadata is set then, since writing into it changes its time.
+enum Leaving {
+    /// It gets its metadata; with `existing`, it had some before.
+    Set { existing: bool },
+    /// It had it, and gets it again if something in it has changed.
+    SetIfTouched,
+    /// Nothing.
+    Leave,
 }
 
 impl FolderWriter {
-    /// Opens `target`, making it where it does not exist. `NotEmpty` (as [`io::ErrorKind::DirectoryNotEmpty`]) where there is something in it.
-    pub(crate) fn open(target: &Path) -> Result<Self, FolderError> {
-        let failed = |action, source: io::Error| FolderError {
-            action,
-            path: target.to_owned(),
-            source,
-        };
-        if let Some(parent) = target.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            std::fs::create_dir_all(parent).map_err(|error| failed("create the folder above", error))?;
-        }
-        match rustix::fs::mkdir(target, Mode::from_raw_mode(0o700)) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(failed("create the folder", error.into())),
-        }
-        // The operator's own path may be a link to a folder; only what is below is ours.
-        let flags = FOLDER.difference(OFlags::NOFOLLOW);
-        let root = rustix::fs::open(target, flags, Mode::empty()).map_err(|error| failed("open the folder", error.into()))?;
-        // Of the folder that was opened, which is not necessarily the one that has this name by now.
-        if !is_empty(&root).map_err(|error| failed("list the folder", error.into()))? {
-            return Err(failed("restore into", io::ErrorKind::DirectoryNotEmpty.into()));
-        }
-        Ok(Self {
+    /// Writes into `root`, which is at `target`.
+    pub(crate) fn new(root: OwnedFd, target: &Path, owners: Owners) -> Self {
+        Self {
             target: target.to_owned(),
             root,
             open: Vec::new(),
             file: None,
-            links: HashMap::new(),
-            skipped: Skipped::default(),
-            entries: 0,
-            bytes: 0,
-        })
+            attributes: Attributes::new(owners),
+        }
     }
 
-    /// Makes the folder at `path`, which the restore itself does not contain, and enters it.
-    pub(crate) fn enter(&mut self, path: &EntryPath, metadata: EntryMetadata) -> Result<(), FolderError> {
-        self.go_to_parent_of(path)?;
-        let name = name_of(path);
-        // Nothing that we did not make ourselves is ever entered.
-        rustix::fs::mkdirat(self.current(), name, Mode::from_raw_mode(0o700))
-            .map_err(|error| self.failed("create the folder", path, error))?;
-        let folder =
-            rustix::fs::openat(self.current(), name, FOLDER, Mode::empty()).map_err(|error| self.failed("open the folder", path, error))?;
+    /// Begins `entry`; the content of a file comes by [`FolderWriter::write`] and ends with [`FolderWriter::finish_file`].
+    pub(crate) fn begin(&mut self, entry: SnapshotEntry, decision: &Decision) -> Result<(), FolderError> {
+        if decision.action == Action::Refuse {
+            return Ok(());
+        }
+        self.go_to_parent_of(&entry.path)?;
+        if matches!(decision.action, Action::Replace | Action::Link { replace: true, .. }) {
+            self.remove_obstacle(&entry.path)?;
+        }
+        match (&entry.metadata.node_type, &decision.action) {
+            (NodeType::Directory, _) => self.enter(entry, decision),
+            (_, Action::Keep | Action::Refuse) => Ok(()),
+            (_, Action::Link { to, .. }) => self.link(&to.clone(), &entry.path),
+            (NodeType::File, Action::Update(id)) => self.open_file(entry, *id),
+            (NodeType::File, _) => self.create_file(entry),
+            (NodeType::Symlink(target), _) => {
+                rustix::fs::symlinkat(OsStr::from_bytes(target), self.current(), name_of(&entry.path))
+                    .map_err(|error| self.failed("create the link", &entry.path, error))?;
+                self.set_by_name(&entry)
+            }
+            (NodeType::Fifo, _) => self.make_node(&entry, FileType::Fifo, 0),
+            (NodeType::Socket, _) => self.make_node(&entry, FileType::Socket, 0),
+            (NodeType::CharacterDevice(number), _) => self.make_node(&entry, FileType::CharacterDevice, *number),
+            (NodeType::BlockDevice(number), _) => self.make_node(&entry, FileType::BlockDevice, *number),
+        }
+    }
+
+    /// Makes a folder, where it isn't there, and enters it.
+    fn enter(&mut self, entry: SnapshotEntry, decision: &Decision) -> Result<(), FolderError> {
+        let SnapshotEntry { path, metadata, .. } = entry;
+        let name = name_of(&path);
+        let is_new = !matches!(decision.action, Action::Keep | Action::Update(_));
+        if is_new {
+            // Nothing that we did not make ourselves is ever entered.
+            rustix::fs::mkdirat(self.current(), name, Mode::from_raw_mode(0o700))
+                .map_err(|error| self.failed("create the folder", &path, error))?;
+        }
+        let folder = rustix::fs::openat(self.current(), name, FOLDER, Mode::empty())
+            .map_err(|error| self.failed("open the folder", &path, error))?;
+        let leaving = match (is_new, decision.is_passage) {
+            (true, _) => Leaving::Set { existing: false },
+            (false, true) => Leaving::Leave,
+            (false, false) if self.make_writable(folder.as_fd(), &path)? || decision.action != Action::Keep => {
+                Leaving::Set { existing: true }
+            }
+            (false, false) => Leaving::SetIfTouched,
+        };
         self.open.push(OpenFolder {
-            path: path.clone(),
+            path,
             folder,
-            metadata: Some(metadata),
+            metadata,
+            leaving,
         });
         Ok(())
     }
 
-    /// Begins `entry`; the content of a file comes by [`FolderWriter::write`] and ends with [`FolderWriter::finish_file`].
-    pub(crate) fn begin(&mut self, entry: SnapshotEntry) -> Result<(), FolderError> {
-        self.entries += 1;
-        if entry.metadata.node_type == NodeType::Directory {
-            return self.enter(&entry.path, entry.metadata);
+    /// Lets its owner write into a folder; whether that had to be done.
+    fn make_writable(&self, folder: BorrowedFd<'_>, path: &EntryPath) -> Result<bool, FolderError> {
+        let failed = |error| self.failed("set the permissions of", path, error);
+        let stat = rustix::fs::fstat(folder).map_err(failed)?;
+        let user = rustix::process::geteuid().as_raw();
+        if user == 0 || stat.st_uid != user || stat.st_mode & 0o700 == 0o700 {
+            return Ok(false);
         }
-        self.go_to_parent_of(&entry.path)?;
-        match &entry.metadata.node_type {
-            NodeType::File => self.begin_file(entry),
-            NodeType::Symlink(target) => {
-                let target = OsStr::from_bytes(target);
-                rustix::fs::symlinkat(target, self.current(), name_of(&entry.path))
-                    .map_err(|error| self.failed("create the link", &entry.path, error))?;
-                self.set_link_attributes(&entry)
-            }
-            NodeType::Fifo => self.make_node(&entry, FileType::Fifo, 0),
-            NodeType::Socket => self.make_node(&entry, FileType::Socket, 0),
-            NodeType::CharacterDevice(number) => self.make_node(&entry, FileType::CharacterDevice, *number),
-            NodeType::BlockDevice(number) => self.make_node(&entry, FileType::BlockDevice, *number),
-            NodeType::Directory => Ok(()),
-        }
+        rustix::fs::fchmod(folder, Mode::from_raw_mode(stat.st_mode & 0o777 | 0o700)).map_err(failed)?;
+        Ok(true)
     }
 
-    fn begin_file(&mut self, entry: SnapshotEntry) -> Result<(), FolderError> {
-        let EntryMetadata {
-            device, inode, modified, ..
-        } = entry.metadata;
-        let identity = (
-            device,
-            inode,
-            entry.size,
-            modified.map(|time| (time.seconds, time.nanoseconds)),
-            entry.content,
-        );
-        if entry.metadata.links > 1 && inode != 0 && device != 0 {
-            if let Some(first) = self.links.get(&identity).cloned() {
-                return self.link(&first, &entry.path);
-            }
-            self.links.insert(identity, entry.path.clone());
-        }
+    fn create_file(&mut self, entry: SnapshotEntry) -> Result<(), FolderError> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(self.current(), name_of(&entry.path), flags, Mode::from_raw_mode(0o600))
             .map_err(|error| self.failed("create", &entry.path, error))?;
-        self.file = Some(OpenFile { entry, file, written: 0 });
+        self.file = Some(OpenFile::new(entry, file, None));
         Ok(())
     }
 
-    /// Appends to the file that was begun; a further name of a file that is there already takes nothing. Zeros become a hole.
+    /// Opens a file that is there, to change it in place.
+    fn open_file(&mut self, entry: SnapshotEntry, id: (u64, u64)) -> Result<(), FolderError> {
+        let failed = |error| self.failed("open", &entry.path, error);
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let open = |access| rustix::fs::openat(self.current(), name_of(&entry.path), flags | access, Mode::empty());
+        let file = match open(OFlags::WRONLY) {
+            // Of which only the metadata differs: else it had not been decided to change it.
+            Err(Errno::ACCESS | Errno::TXTBSY) => open(OFlags::RDONLY),
+            opened => opened,
+        };
+        let file = file.map_err(failed)?;
+        let stat = rustix::fs::fstat(&file).map_err(failed)?;
+        if (stat.st_dev, stat.st_ino) != id || stat.st_nlink != 1 {
+            // Somebody else is at work here.
+            return Err(failed(Errno::BUSY));
+        }
+        let size = u64::try_from(stat.st_size).unwrap_or_default();
+        self.file = Some(OpenFile::new(entry, file, Some(size)));
+        Ok(())
+    }
+
+    /// Appends to the file that was begun.
     pub(crate) fn write(&mut self, data: &Bytes) -> Result<(), FolderError> {
         let Some(file) = &mut self.file else { return Ok(()) };
-        if data.iter().any(|byte| *byte != 0) {
-            let mut rest = &data[..];
-            let mut at = file.written;
-            while !rest.is_empty() {
-                match rustix::io::pwrite(&file.file, rest, at) {
-                    Ok(count) => {
-                        rest = &rest[count..];
-                        at += count as u64;
-                    }
-                    Err(Errno::INTR) => {}
-                    Err(error) => {
-                        let path = file.entry.path.clone();
-                        return Err(self.failed("write", &path, error));
-                    }
-                }
-            }
+        let written = file.write(data);
+        let path = file.entry.path.clone();
+        written.map_err(|error| self.failed("write", &path, error))
+    }
+
+    /// Goes on behind bytes of the file that are there already.
+    pub(crate) fn skip(&mut self, bytes: u64) {
+        if let Some(file) = &mut self.file {
+            file.skip(bytes);
         }
-        file.written += data.len() as u64;
-        self.bytes += data.len() as u64;
-        Ok(())
     }
 
     /// Ends the file that was begun.
     pub(crate) fn finish_file(&mut self) -> Result<(), FolderError> {
-        let Some(OpenFile { entry, file, written }) = self.file.take() else {
+        let Some(file) = self.file.take() else {
             return Ok(());
         };
-        rustix::fs::ftruncate(&file, written).map_err(|error| self.failed("write", &entry.path, error))?;
-        self.set_attributes(file.as_fd(), &entry.path, &entry.metadata)
+        let existing = file.is_existing();
+        let OpenFile { entry, file, .. } = file.finish().map_err(|(entry, error)| self.failed("write", &entry.path, error))?;
+        self.attributes
+            .set(file.as_fd(), &entry.path, &entry.metadata, existing)
+            .map_err(|(action, error)| self.failed(action, &entry.path, error))
     }
 
     /// Ends the restore: folders get their attributes, everything is made durable. Returns what could not be restored for lack of rights.
@@ -238,7 +275,7 @@ impl FolderWriter {
             self.leave(folder)?;
         }
         rustix::fs::syncfs(&self.root).map_err(|error| self.failed("sync", &EntryPath::default(), error))?;
-        Ok(self.skipped.findings())
+        Ok(self.attributes.skipped.findings())
     }
 
     fn current(&self) -> BorrowedFd<'_> {
@@ -264,104 +301,66 @@ impl FolderWriter {
     }
 
     fn leave(&mut self, folder: OpenFolder) -> Result<(), FolderError> {
-        match folder.metadata {
-            Some(metadata) => self.set_attributes(folder.folder.as_fd(), &folder.path, &metadata),
-            None => Ok(()),
-        }
+        let OpenFolder {
+            path,
+            folder,
+            metadata,
+            leaving,
+        } = folder;
+        let existing = match leaving {
+            Leaving::Leave => return Ok(()),
+            Leaving::Set { existing } => existing,
+            Leaving::SetIfTouched => {
+                let stat = rustix::fs::fstat(&folder).map_err(|error| self.failed("look at", &path, error))?;
+                if attributes::same_time(&stat, &metadata) {
+                    return Ok(());
+                }
+                true
+            }
+        };
+        self.attributes
+            .set(folder.as_fd(), &path, &metadata, existing)
+            .map_err(|(action, error)| self.failed(action, &path, error))
     }
 
     /// Another name for the file at `first`.
     fn link(&mut self, first: &EntryPath, path: &EntryPath) -> Result<(), FolderError> {
-        let mut folder = rustix::io::dup(&self.root).map_err(|error| self.failed("link", path, error))?;
-        let mut components: Vec<&[u8]> = first.components().collect();
-        let name = components.pop().unwrap_or_default();
-        for component in components {
-            // Not to read it, which the permissions that it has by now may forbid.
-            folder = rustix::fs::openat(&folder, OsStr::from_bytes(component), PASSAGE, Mode::empty())
-                .map_err(|error| self.failed("link", path, error))?;
-        }
-        rustix::fs::linkat(&folder, OsStr::from_bytes(name), self.current(), name_of(path), AtFlags::empty())
+        // Not to read it, which the permissions that it has by now may forbid.
+        let folder = compare::open_below(self.root.as_fd(), parent_of(first), PASSAGE).map_err(|error| self.failed("link", path, error))?;
+        rustix::fs::linkat(&folder, name_of(first), self.current(), name_of(path), AtFlags::empty())
             .map_err(|error| self.failed("link", path, error))
+    }
+
+    /// Removes what is in the place of an entry; a folder only if it is empty.
+    fn remove_obstacle(&self, path: &EntryPath) -> Result<(), FolderError> {
+        let remove = |flags| rustix::fs::unlinkat(self.current(), name_of(path), flags);
+        match remove(AtFlags::empty()) {
+            Err(Errno::ISDIR | Errno::PERM) => remove(AtFlags::REMOVEDIR),
+            removed => removed,
+        }
+        .map_err(|error| self.failed("replace", path, error))
     }
 
     fn make_node(&mut self, entry: &SnapshotEntry, kind: FileType, device: u64) -> Result<(), FolderError> {
         match rustix::fs::mknodat(self.current(), name_of(&entry.path), kind, Mode::from_raw_mode(0o600), device) {
-            Ok(()) => self.set_link_attributes(entry),
+            Ok(()) => self.set_by_name(entry),
             Err(Errno::PERM | Errno::OPNOTSUPP | Errno::INVAL) => {
-                self.skipped.add("nodes-skipped", "the device nodes or sockets", &entry.path);
+                self.attributes.skipped.add(Shortfall::Nodes, &entry.path);
                 Ok(())
             }
             Err(error) => Err(self.failed("create", &entry.path, error)),
         }
     }
 
-    /// Owner, permissions, extended attributes and time of an open file or folder; the time last, because the others may change it.
-    fn set_attributes(&mut self, file: BorrowedFd<'_>, path: &EntryPath, metadata: &EntryMetadata) -> Result<(), FolderError> {
-        let owned = self.set_owner(path, metadata, |uid, gid| rustix::fs::fchown(file, uid, gid))?;
-        let mode = if owned { metadata.mode } else { metadata.mode & !SET_ID_BITS };
-        rustix::fs::fchmod(file, Mode::from_raw_mode(mode & 0o7777)).map_err(|error| self.failed("set the permissions of", path, error))?;
-        for attribute in &metadata.extended_attributes {
-            match rustix::fs::fsetxattr(file, OsStr::from_bytes(&attribute.name), &attribute.value, XattrFlags::empty()) {
-                Ok(()) => {}
-                Err(Errno::PERM | Errno::OPNOTSUPP | Errno::ACCESS) => self.skipped.add("attributes-skipped", "extended attributes", path),
-                Err(error) => return Err(self.failed("set an extended attribute of", path, error)),
-            }
-        }
-        match metadata.modified {
-            Some(modified) => {
-                rustix::fs::futimens(file, &timestamps(modified)).map_err(|error| self.failed("set the time of", path, error))
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// The same by name, for what can't be opened.
-    fn set_link_attributes(&mut self, entry: &SnapshotEntry) -> Result<(), FolderError> {
-        let (path, metadata) = (&entry.path, &entry.metadata);
-        let folder = rustix::io::dup(self.current()).map_err(|error| self.failed("open the folder of", path, error))?;
-        let name = name_of(path);
-        let owned = self.set_owner(path, metadata, |uid, gid| {
-            rustix::fs::chownat(&folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
-        })?;
-        if !matches!(metadata.node_type, NodeType::Symlink(_)) {
-            let mode = if owned { metadata.mode } else { metadata.mode & !SET_ID_BITS };
-            // We made it a moment ago, so it is no link to follow.
-            rustix::fs::chmodat(&folder, name, Mode::from_raw_mode(mode & 0o7777), AtFlags::empty())
-                .map_err(|error| self.failed("set the permissions of", path, error))?;
-        }
-        match metadata.modified {
-            Some(modified) => rustix::fs::utimensat(&folder, name, &timestamps(modified), AtFlags::SYMLINK_NOFOLLOW)
-                .map_err(|error| self.failed("set the time of", path, error)),
-            None => Ok(()),
-        }
-    }
-
-    /// Whether the owner is now the snapshot's.
-    fn set_owner(
-        &mut self,
-        path: &EntryPath,
-        metadata: &EntryMetadata,
-        chown: impl Fn(Option<Uid>, Option<Gid>) -> rustix::io::Result<()>,
-    ) -> Result<bool, FolderError> {
-        let (Some(uid), Some(gid)) = (valid(metadata.uid), valid(metadata.gid)) else {
-            return Ok(false);
-        };
-        match chown(Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))) {
-            Ok(()) => Ok(true),
-            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::INVAL) => {
-                self.skipped.add("owners-skipped", "the owner", path);
-                Ok(false)
-            }
-            Err(error) => Err(self.failed("set the owner of", path, error)),
-        }
+    fn set_by_name(&mut self, entry: &SnapshotEntry) -> Result<(), FolderError> {
+        let folder = self.open.last().map_or(self.root.as_fd(), |folder| folder.folder.as_fd());
+        self.attributes
+            .set_by_name(folder, name_of(&entry.path), &entry.path, &entry.metadata)
+            .map_err(|(action, error)| self.failed(action, &entry.path, error))
     }
 
     fn failed(&self, action: &'static str, path: &EntryPath, error: Errno) -> FolderError {
-        FolderError {
-            action,
-            path: self.target.join(OsStr::from_bytes(path.as_bytes())),
-            source: error.into(),
-        }
+        FolderError::new(action, self.target.join(OsStr::from_bytes(path.as_bytes())), error)
     }
 }
 
@@ -372,22 +371,6 @@ fn is_empty(folder: &OwnedFd) -> rustix::io::Result<bool> {
         }
     }
     Ok(true)
-}
-
-/// `u32::MAX` means "don't change" to the operating system.
-fn valid(id: u32) -> Option<u32> {
-    (id != u32::MAX).then_some(id)
-}
-
-fn timestamps(modified: Timestamp) -> Timestamps {
-    let time = Timespec {
-        tv_sec: modified.seconds,
-        tv_nsec: modified.nanoseconds.into(),
-    };
-    Timestamps {
-        last_access: time,
-        last_modification: time,
-    }
 }
 
 fn name_of(path: &EntryPath) -> &OsStr {

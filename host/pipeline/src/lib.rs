@@ -47,7 +47,7 @@ pub use find::{
     Appearance, BlobSelector, Discovery, EntryFilter, EntrySearch, FilterError, FindError, FindRequest, FoundBlob, FoundEntry, Sought,
     UnreadableFolder, find,
 };
-pub use folder::FolderError;
+pub use folder::{Changes, FolderError, IdMapping, IdMappingError, Owners, Surplus, SurplusItem};
 pub use host::{BuildError, BuiltinPlugin, Host, pipeline_site, sink_site, target_site};
 pub use init::{InitReport, InitVaultError, init};
 pub use items::{BrowseError, BrowseOptions, BrowsedItem, Browsing, browse};
@@ -55,7 +55,10 @@ pub use operation::{Interrupted, Operation};
 pub use progress::{Progress, ProgressView};
 pub use proof::{ProofError, Stored};
 pub use replicate::ReplicaReport;
-pub use restore::{RestoreError, RestoreOptions, RestoreReport, restore_to_folder, restore_to_target};
+pub use restore::{
+    Confirm, ExistingFiles, FolderOptions, PatternError, Patterns, RestoreError, RestoreOptions, RestoreReport, restore_to_folder,
+    restore_to_target,
+};
 pub use run::{FailedRun, RunError, RunOptions, RunReport, UnbelievableSnapshot, run};
 pub use secrets::{SecretError, Secrets};
 pub use setup::default_limits;

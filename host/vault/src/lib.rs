@@ -49,7 +49,7 @@ pub use index::BlobKind;
 pub use keys::KeyInfo;
 pub use options::{InitOptions, VaultOptions};
 pub use password::Password;
-pub use reader::{ContentWalk, EntryReader, Piece, SnapshotEntry, SnapshotReader, Walk};
+pub use reader::{Chunk, ContentFilter, ContentWalk, EntryReader, Piece, SnapshotEntry, SnapshotReader, StoredContent, Walk, Wanted};
 pub use record::{PluginIdentity, RESERVED_FOLDER, SnapshotRecord};
 pub use snapshots::SnapshotInfo;
 pub use store::{ObjectBody, ObjectInfo, ObjectStore, SharedStore, StoreTraits};

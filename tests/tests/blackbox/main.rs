@@ -6,6 +6,7 @@
 
 mod commits;
 mod configuration;
+mod crafted;
 mod credentials;
 mod damage;
 mod demo;
@@ -16,6 +17,7 @@ mod etcd_failures;
 mod find;
 mod help;
 mod history;
+mod hostile;
 mod interruption;
 mod json;
 mod output;
@@ -23,6 +25,7 @@ mod plugins;
 mod postgres;
 mod redis;
 mod restic;
+mod restoring;
 mod sinks;
 mod stats;
 mod verification;

@@ -1,16 +1,22 @@
 //! `bulkhead restore`
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use bulkhead_pipeline as pipeline;
-use bulkhead_pipeline::{RestoreOptions, RestoreReport};
+use bulkhead_pipeline::{
+    Changes, Confirm, ExistingFiles, FolderOptions, IdMapping, Owners, Patterns, RestoreOptions, RestoreReport, SurplusItem,
+};
 use clap::Args;
 
 use crate::{
     commands::{entry_path, print_findings, short},
     error::CommandError,
     exit::Exit,
-    output::{Mark, ProgressDisplay, bytes, counted, duration, rate},
+    output::{Mark, Output, ProgressDisplay, bytes, count, counted, duration, rate},
     session::{Session, one_pipeline, unknown},
 };
 
@@ -18,9 +24,15 @@ use crate::{
 ///
 /// Into a folder, the entries come back as they are stored. Into a target, the pipeline's plugin brings them back; a target is a table
 /// [pipeline.NAME.target.TARGET] of the configuration, with grants of its own.
+///
+/// Patterns are compared with whole paths, as `bulkhead ls` prints them: `*` and `?` stay within a folder, `**` crosses folders, `{a,b}` and `[0-9]`
+/// are choices. One that matches a folder takes all below it, and one that takes nothing is an error. What is excluded stays excluded.
+///
+/// With --delta, the folder may have something in it: what is there as it should be (size and time, or --checksum: every byte) is left alone, of a file that differs
+/// only those parts are read from the vault and written that do. It also finishes a restore that was cut off.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  bulkhead restore shop --into /tmp/shop\n  bulkhead restore shop --into /tmp/shop base/5 global      a part of it\n  bulkhead restore shop --target scratch --snapshot 3f2a91c4\n  bulkhead restore shop --into /tmp/shop --sink offsite      from the replica there"
+    after_help = "Examples:\n  bulkhead restore shop --into /tmp/shop\n  bulkhead restore shop --into /tmp/shop base/5 global      a part of it\n  bulkhead restore shop --target scratch --snapshot 3f2a91c4\n  bulkhead restore shop --into /tmp/shop --sink offsite      from the replica there\n  bulkhead restore web --into /tmp/etc --include 'etc/**/*.conf' --exclude etc/ssl\n  bulkhead restore web --into / --delta --dry-run            what would be changed\n  bulkhead restore web --into /srv/www --delta --delete      exactly as it was"
 )]
 pub(crate) struct RestoreArguments {
     /// The pipeline
@@ -31,12 +43,12 @@ pub(crate) struct RestoreArguments {
     #[arg(value_name = "PATH")]
     paths: Vec<OsString>,
 
-    /// Folder to restore into: empty, or not there yet
+    /// Folder to restore into: empty or not there yet, unless with --delta
     #[arg(long, value_name = "FOLDER", required_unless_present = "target")]
     into: Option<PathBuf>,
 
     /// Target to restore into, by the pipeline's plugin
-    #[arg(long, value_name = "TARGET", conflicts_with = "into")]
+    #[arg(long, value_name = "TARGET", conflicts_with_all = ["into", "include", "exclude", "delta", "dry_run", "map_user", "map_group", "no_owner", "devices"])]
     target: Option<String>,
 
     /// The beginning of a snapshot's id
@@ -46,6 +58,58 @@ pub(crate) struct RestoreArguments {
     /// Read from this sink, one of the vault's; the first one by default
     #[arg(long, value_name = "NAME")]
     sink: Option<String>,
+
+    #[command(flatten)]
+    folder: FolderArguments,
+}
+
+/// How entries come into a folder.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Into a folder")]
+struct FolderArguments {
+    /// Restore only what matches one of these patterns
+    #[arg(long, value_name = "GLOB")]
+    include: Vec<String>,
+
+    /// Leave out what matches one of these patterns
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<String>,
+
+    /// Write only what differs from what is in the folder
+    #[arg(long)]
+    delta: bool,
+
+    /// Compare also files whose size and time are the same
+    #[arg(long, requires = "delta")]
+    checksum: bool,
+
+    /// Remove what the snapshot does not have, of what is restored
+    #[arg(long, requires = "delta")]
+    delete: bool,
+
+    /// Do not ask before something is removed
+    #[arg(long, requires = "delete")]
+    yes: bool,
+
+    /// Say what would be done, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Give what belongs to a user to another one, by their numbers; `*` is everybody else
+    #[arg(long, value_name = "OLD:NEW")]
+    map_user: Vec<IdMapping>,
+
+    /// Give what belongs to a group to another one, by their numbers; `*` is every other
+    #[arg(long, value_name = "OLD:NEW")]
+    map_group: Vec<IdMapping>,
+
+    /// Leave everything to who restores it
+    #[arg(long, conflicts_with_all = ["map_user", "map_group"])]
+    no_owner: bool,
+
+    /// Make device nodes, too: whoever may open one has the device
+    #[arg(long)]
+    devices: bool,
 }
 
 pub(crate) async fn restore(arguments: &RestoreArguments, session: &Session) -> Result<Exit, CommandError> {
@@ -67,7 +131,11 @@ pub(crate) async fn restore(arguments: &RestoreArguments, session: &Session) -> 
     let display = ProgressDisplay::start(&session.output, &pipeline.name, &operation.progress);
     let result = match (&arguments.into, target) {
         (_, Some(target)) => pipeline::restore_to_target(&operation, pipeline, &options, target).await,
-        (Some(folder), None) => pipeline::restore_to_folder(&operation, pipeline, &options, folder).await,
+        (Some(folder), None) => {
+            let folder = folder_options(&arguments.folder, folder, session)?;
+            let confirm = confirmation(&arguments.folder, &session.output);
+            pipeline::restore_to_folder(&operation, pipeline, &options, &folder, confirm).await
+        }
         (None, None) => {
             return Err(CommandError::usage(
                 "a restore needs a place",
@@ -94,15 +162,72 @@ pub(crate) async fn restore(arguments: &RestoreArguments, session: &Session) -> 
     Ok(exit)
 }
 
+fn folder_options(arguments: &FolderArguments, folder: &Path, session: &Session) -> Result<FolderOptions, CommandError> {
+    let patterns = Patterns::new(&arguments.include, &arguments.exclude)
+        .map_err(|error| CommandError::usage(error.to_string(), "`bulkhead restore --help` explains patterns"))?;
+    if arguments.delete && !arguments.yes && !arguments.dry_run && !session.output.can_ask() {
+        return Err(CommandError::usage(
+            "`--delete` removes files, and there is nobody to ask",
+            "look at what `--dry-run` says, then add `--yes`",
+        ));
+    }
+    Ok(FolderOptions {
+        folder: folder.to_owned(),
+        patterns,
+        existing: if arguments.delta {
+            ExistingFiles::Delta {
+                checksum: arguments.checksum,
+                delete: arguments.delete,
+            }
+        } else {
+            ExistingFiles::Refuse
+        },
+        dry_run: arguments.dry_run,
+        owners: Owners {
+            skip: arguments.no_owner,
+            users: arguments.map_user.clone(),
+            groups: arguments.map_group.clone(),
+        },
+        devices: arguments.devices,
+    })
+}
+
+/// Prints what will be removed, and asks.
+fn confirmation(arguments: &FolderArguments, output: &Output) -> Confirm {
+    let (output, asks) = (output.clone(), !arguments.yes);
+    Box::new(move |surplus| {
+        if output.is_json() {
+            return true;
+        }
+        print_surplus(&surplus.items, &output);
+        let question = format!("remove {}?", counted(surplus.entries(), "file or folder", "files and folders"));
+        !asks || output.ask(&question)
+    })
+}
+
+fn print_surplus(items: &[SurplusItem], output: &Output) {
+    for item in items {
+        let inside = if item.entries > 1 {
+            format!("/  with {}", counted(item.entries - 1, "entry", "entries"))
+        } else {
+            String::new()
+        };
+        output.line(&format!("{} {}{inside}", output.mark(Mark::Warning, "remove"), item.path.display()));
+    }
+}
+
 #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
 fn print(report: &RestoreReport, session: &Session) {
     let output = &session.output;
+    if report.dry_run {
+        print_surplus(&report.surplus, output);
+    }
     output.line(&format!(
-        "{} {}  snapshot {}  {}, {}, into {} in {} ({})",
-        if report.is_good() {
-            output.mark(Mark::Good, "restored")
-        } else {
-            output.mark(Mark::Bad, "damaged")
+        "{} {}  snapshot {}  {}, {}, into {} in {}{}",
+        match (report.is_good(), report.dry_run) {
+            (true, false) => output.mark(Mark::Good, "restored"),
+            (true, true) => output.mark(Mark::Good, "would restore"),
+            (false, _) => output.mark(Mark::Bad, "damaged"),
         },
         output.mark(Mark::Strong, &report.pipeline),
         short(&report.snapshot),
@@ -110,9 +235,32 @@ fn print(report: &RestoreReport, session: &Session) {
         bytes(report.bytes),
         report.target,
         duration(Duration::from_secs_f64(report.seconds)),
-        rate(report.bytes as f64 / report.seconds.max(0.001)),
+        if report.dry_run {
+            String::new()
+        } else {
+            format!(" ({})", rate(report.bytes as f64 / report.seconds.max(0.001)))
+        },
     ));
+    if let Some(changes) = report
+        .changes
+        .as_ref()
+        .filter(|changes| report.dry_run || changes.created != report.entries)
+    {
+        output.line(&output.mark(Mark::Faint, &format!("      {}", told(changes))));
+    }
     for fact in &report.facts {
         output.line(&output.mark(Mark::Faint, &format!("      {}: {}", fact.name, fact.value)));
     }
+}
+
+fn told(changes: &Changes) -> String {
+    format!(
+        "{} created, {} updated, {} unchanged, {} removed; {} compared, {} written",
+        count(changes.created),
+        count(changes.updated),
+        count(changes.unchanged),
+        count(changes.deleted),
+        bytes(changes.bytes_compared),
+        bytes(changes.bytes_written),
+    )
 }

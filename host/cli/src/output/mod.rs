@@ -1,5 +1,6 @@
 //! Everything that is printed: data to stdout, all else to stderr. The only module that writes to either.
 
+mod ask;
 mod human;
 mod progress;
 mod stream;

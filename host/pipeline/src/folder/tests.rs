@@ -4,7 +4,7 @@
 
 use std::{fs, os::unix::fs::MetadataExt as _};
 
-use bulkhead_model::ExtendedAttribute;
+use bulkhead_model::{ExtendedAttribute, Timestamp};
 
 use super::*;
 
@@ -20,10 +20,45 @@ fn entry(path: &str, node_type: NodeType) -> SnapshotEntry {
     }
 }
 
+fn create() -> Decision {
+    Decision {
+        action: Action::Create,
+        bytes: 0,
+        writes: 0,
+        is_passage: false,
+    }
+}
+
+fn open(target: &Path) -> FolderWriter {
+    FolderWriter::new(make(target).unwrap(), target, Owners::default())
+}
+
+/// Begins an entry as a restore into an empty folder does: further names of a file are links.
+fn begin(writer: &mut FolderWriter, entry: SnapshotEntry) -> Result<(), FolderError> {
+    writer.begin(entry, &create())
+}
+
 fn write_file(writer: &mut FolderWriter, entry: SnapshotEntry, content: &[u8]) {
-    writer.begin(entry).unwrap();
+    begin(writer, entry).unwrap();
     writer.write(&Bytes::copy_from_slice(content)).unwrap();
     writer.finish_file().unwrap();
+}
+
+/// Writes files as a restore into an empty folder does: further names of one are links.
+fn write_linked(writer: &mut FolderWriter, files: Vec<(SnapshotEntry, &[u8])>) {
+    let mut links = Links::default();
+    for (entry, content) in files {
+        if let Some((to, _)) = links.first(&entry).cloned() {
+            let link = Decision {
+                action: Action::Link { to, replace: false },
+                ..create()
+            };
+            writer.begin(entry, &link).unwrap();
+        } else {
+            links.note(&entry, &Action::Create);
+            write_file(writer, entry, content);
+        }
+    }
 }
 
 fn target() -> (tempfile::TempDir, PathBuf) {
@@ -35,14 +70,14 @@ fn target() -> (tempfile::TempDir, PathBuf) {
 #[test]
 fn everything_that_an_entry_is_comes_back() {
     let (_parent, target) = target();
-    let mut writer = FolderWriter::open(&target).unwrap();
+    let mut writer = open(&target);
     let mut folder = entry("d", NodeType::Directory);
     folder.metadata.mode = 0o500;
     folder.metadata.modified = Some(Timestamp {
         seconds: 1_000_000_000,
         nanoseconds: 7,
     });
-    writer.begin(folder).unwrap();
+    begin(&mut writer, folder).unwrap();
     let mut file = entry("d/f", NodeType::File);
     file.metadata.mode = 0o6754;
     file.metadata.modified = Some(Timestamp {
@@ -54,9 +89,8 @@ fn everything_that_an_entry_is_comes_back() {
         value: b"hello".to_vec(),
     });
     write_file(&mut writer, file, b"content");
-    writer.begin(entry("e", NodeType::Fifo)).unwrap();
-    writer.begin(entry("s", NodeType::Symlink(b"/nowhere/\xff".to_vec()))).unwrap();
-    assert_eq!((writer.entries, writer.bytes), (4, 7));
+    begin(&mut writer, entry("e", NodeType::Fifo)).unwrap();
+    begin(&mut writer, entry("s", NodeType::Symlink(b"/nowhere/\xff".to_vec()))).unwrap();
     writer.finish().unwrap();
 
     let folder = fs::metadata(target.join("d")).unwrap();
@@ -82,7 +116,7 @@ fn a_target_that_is_not_empty_is_refused() {
     let (_parent, target) = target();
     fs::create_dir_all(&target).unwrap();
     fs::write(target.join("x"), "").unwrap();
-    let error = FolderWriter::open(&target).err().unwrap();
+    let error = expect_empty(&make(&target).unwrap(), &target).unwrap_err();
     assert_eq!(error.source.kind(), io::ErrorKind::DirectoryNotEmpty);
 }
 
@@ -91,37 +125,36 @@ fn a_link_is_never_followed_out_of_the_target() {
     let (parent, target) = target();
     let outside = parent.path().join("outside");
     fs::create_dir(&outside).unwrap();
-    let mut writer = FolderWriter::open(&target).unwrap();
+    let mut writer = open(&target);
     writer
-        .begin(entry("a", NodeType::Symlink(outside.as_os_str().as_bytes().to_vec())))
+        .begin(entry("a", NodeType::Symlink(outside.as_os_str().as_bytes().to_vec())), &create())
         .unwrap();
     // A tree that has two entries of one name: a link and a folder.
-    assert!(writer.begin(entry("a", NodeType::Directory)).is_err());
-    assert!(writer.begin(entry("a/evil", NodeType::File)).is_err());
+    assert!(begin(&mut writer, entry("a", NodeType::Directory)).is_err());
+    assert!(begin(&mut writer, entry("a/evil", NodeType::File)).is_err());
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
 }
 
 #[test]
 fn nothing_that_exists_is_written_over() {
     let (_parent, target) = target();
-    let mut writer = FolderWriter::open(&target).unwrap();
+    let mut writer = open(&target);
     write_file(&mut writer, entry("a", NodeType::File), b"first");
-    assert!(writer.begin(entry("a", NodeType::File)).is_err());
+    assert!(begin(&mut writer, entry("a", NodeType::File)).is_err());
     assert_eq!(fs::read(target.join("a")).unwrap(), b"first");
 }
 
 #[test]
 fn two_names_of_one_file_stay_two_names_of_one_file() {
     let (_parent, target) = target();
-    let mut writer = FolderWriter::open(&target).unwrap();
+    let mut writer = open(&target);
     let name = |path: &str| {
         let mut entry = entry(path, NodeType::File);
         (entry.metadata.links, entry.metadata.inode, entry.metadata.device) = (2, 42, 1);
         entry
     };
-    writer.begin(entry("d", NodeType::Directory)).unwrap();
-    write_file(&mut writer, name("d/a"), b"content");
-    write_file(&mut writer, name("z"), b"content");
+    begin(&mut writer, entry("d", NodeType::Directory)).unwrap();
+    write_linked(&mut writer, vec![(name("d/a"), b"content"), (name("z"), b"content")]);
     writer.finish().unwrap();
     assert_eq!(
         fs::metadata(target.join("d/a")).unwrap().ino(),
@@ -133,24 +166,26 @@ fn two_names_of_one_file_stay_two_names_of_one_file() {
 #[test]
 fn files_that_differ_are_not_joined_by_a_number_that_they_share() {
     let (_parent, target) = target();
-    let mut writer = FolderWriter::open(&target).unwrap();
-    for (path, size, device) in [("a", 5, 1), ("b", 6, 1), ("c", 5, 0), ("d", 5, 0)] {
+    let mut writer = open(&target);
+    let file = |(path, size, device): (&'static str, u64, u64)| {
         let mut entry = entry(path, NodeType::File);
         (entry.metadata.links, entry.metadata.inode, entry.metadata.device) = (2, 42, device);
         entry.size = size;
-        write_file(&mut writer, entry, path.repeat(5).as_bytes());
-    }
+        (entry, path.as_bytes())
+    };
+    let files = [("a", 5, 1), ("b", 6, 1), ("c", 5, 0), ("d", 5, 0)].map(file);
+    write_linked(&mut writer, files.to_vec());
     writer.finish().unwrap();
     for path in ["a", "b", "c", "d"] {
-        assert_eq!(fs::read(target.join(path)).unwrap(), path.repeat(5).as_bytes());
+        assert_eq!(fs::read(target.join(path)).unwrap(), path.as_bytes());
     }
 }
 
 #[test]
 fn zeros_become_holes_and_stay_zeros() {
     let (_parent, target) = target();
-    let mut writer = FolderWriter::open(&target).unwrap();
-    writer.begin(entry("sparse", NodeType::File)).unwrap();
+    let mut writer = open(&target);
+    begin(&mut writer, entry("sparse", NodeType::File)).unwrap();
     writer.write(&Bytes::from_static(b"begin")).unwrap();
     writer.write(&Bytes::from(vec![0; 1 << 20])).unwrap();
     writer.finish_file().unwrap();
@@ -164,27 +199,26 @@ fn zeros_become_holes_and_stay_zeros() {
 #[test]
 fn a_folder_that_comes_twice_is_refused() {
     let (_parent, target) = target();
-    let mut writer = FolderWriter::open(&target).unwrap();
-    writer.begin(entry("d", NodeType::Directory)).unwrap();
-    writer.begin(entry("e", NodeType::Directory)).unwrap();
-    let error = writer.begin(entry("d", NodeType::Directory)).unwrap_err();
+    let mut writer = open(&target);
+    begin(&mut writer, entry("d", NodeType::Directory)).unwrap();
+    begin(&mut writer, entry("e", NodeType::Directory)).unwrap();
+    let error = begin(&mut writer, entry("d", NodeType::Directory)).unwrap_err();
     assert_eq!(error.source.kind(), io::ErrorKind::AlreadyExists);
 }
 
 #[test]
 fn a_folder_that_nobody_may_read_can_hold_the_first_name_of_a_file() {
     let (_parent, target) = target();
-    let mut writer = FolderWriter::open(&target).unwrap();
+    let mut writer = open(&target);
     let mut folder = entry("d", NodeType::Directory);
     folder.metadata.mode = 0o300;
-    writer.begin(folder).unwrap();
+    begin(&mut writer, folder).unwrap();
     let twin = |path: &str| {
         let mut file = entry(path, NodeType::File);
         (file.metadata.links, file.metadata.device, file.metadata.inode, file.size) = (2, 1, 1, 7);
         file
     };
-    write_file(&mut writer, twin("d/f"), b"content");
-    write_file(&mut writer, twin("g"), b"content");
+    write_linked(&mut writer, vec![(twin("d/f"), b"content"), (twin("g"), b"content")]);
     writer.finish().unwrap();
     assert_eq!(fs::metadata(target.join("g")).unwrap().nlink(), 2);
 }

@@ -5,6 +5,8 @@
 
 use std::collections::VecDeque;
 
+use async_trait::async_trait;
+use bulkhead_model::NodeType;
 use bytes::Bytes;
 
 use crate::{
@@ -21,14 +23,14 @@ const ENTRIES_AHEAD: usize = 4096;
 /// A walk with content in progress. Holds one folder for each level that it is deep, and the read-ahead of [`VaultOptions`](crate::VaultOptions).
 pub struct ContentWalk {
     walk: Walk,
-    wanted: Box<dyn FnMut(&SnapshotEntry) -> bool + Send>,
+    filter: Box<dyn ContentFilter>,
     ahead: Ahead,
-    /// Entries whose content was asked for at least in part, each with the number of its chunks.
-    entries: VecDeque<(SnapshotEntry, usize)>,
-    /// The content of the last of them, and how many of its chunks were asked for.
+    /// Entries whose content was asked for at least in part, each with what of it is to come.
+    entries: VecDeque<(SnapshotEntry, VecDeque<Run>)>,
+    /// What is wanted of the content of the last of them, and how many of these chunks were asked for.
     last: (Box<[ObjectId]>, usize),
-    /// Chunks of the entry that was told last which are still to come.
-    left: usize,
+    /// What of the entry that was told last is still to come.
+    left: VecDeque<Run>,
     ended: bool,
     /// Why there is nothing behind `entries`.
     failed: Option<ReadError>,
@@ -41,17 +43,92 @@ pub enum Piece {
     Entry(Box<SnapshotEntry>),
     /// More of that file's content; never empty.
     Content(Bytes),
+    /// So many bytes of that file's content were not wanted.
+    Gap(u64),
+}
+
+/// Chunks of a file that belong together.
+enum Run {
+    /// So many are wanted.
+    Chunks(usize),
+    /// So many bytes are not.
+    Gap(u64),
+}
+
+/// What a [`ContentWalk`] is to bring of an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// Neither the entry nor anything below it.
+    Nothing,
+    /// The entry itself.
+    Entry,
+    /// With its content.
+    Content,
+    /// With those of its chunks that are `true`; one for each of [`StoredContent::chunks`].
+    Chunks(Box<[bool]>),
+}
+
+/// A chunk of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chunk {
+    /// SHA-256 of its bytes.
+    pub id: ObjectId,
+    /// How many they are.
+    pub length: u64,
+}
+
+/// The content of an entry as it is stored.
+pub struct StoredContent<'w> {
+    core: &'w Core,
+    entry: &'w SnapshotEntry,
+    ids: &'w [ObjectId],
+}
+
+impl StoredContent<'_> {
+    /// The chunks in order; none for others than files.
+    ///
+    /// # Errors
+    /// [`ReadError::BlobMissing`] for one that the vault does not have, [`ReadError::Corrupt`] where they are not as long as the file says it is.
+    pub fn chunks(&self) -> Result<Vec<Chunk>, ReadError> {
+        let chunk = |id: &ObjectId| {
+            let location = self.core.locate(BlobKind::Data, id, || format!("entry {:?}", self.entry.path))?;
+            Ok(Chunk {
+                id: *id,
+                length: location.content_length(),
+            })
+        };
+        let chunks = self.ids.iter().map(chunk).collect::<Result<Vec<_>, ReadError>>()?;
+        entry_reader::check_size(&self.entry.path, chunks.iter().map(|chunk| chunk.length).sum(), self.entry.size)?;
+        Ok(chunks)
+    }
+}
+
+/// Decides what a [`ContentWalk`] brings. A closure that says for which entries content is wanted is one.
+#[async_trait]
+pub trait ContentFilter: Send {
+    /// Asked once for each entry, in order, ahead of the consumer: what is wanted of it.
+    ///
+    /// # Errors
+    /// Those of [`StoredContent`]; they end the walk.
+    async fn wanted(&mut self, entry: &SnapshotEntry, content: StoredContent<'_>) -> Result<Wanted, ReadError>;
+}
+
+#[async_trait]
+impl<F: FnMut(&SnapshotEntry) -> bool + Send> ContentFilter for F {
+    async fn wanted(&mut self, entry: &SnapshotEntry, _: StoredContent<'_>) -> Result<Wanted, ReadError> {
+        Ok(if self(entry) { Wanted::Content } else { Wanted::Entry })
+    }
 }
 
 impl ContentWalk {
-    pub(crate) fn new(walk: Walk, ahead: Ahead, wanted: impl FnMut(&SnapshotEntry) -> bool + Send + 'static) -> Self {
+    pub(crate) fn new(walk: Walk, ahead: Ahead, filter: impl ContentFilter + 'static) -> Self {
         Self {
             walk,
-            wanted: Box::new(wanted),
+            filter: Box::new(filter),
             ahead,
             entries: VecDeque::new(),
             last: (Box::default(), 0),
-            left: 0,
+            left: VecDeque::new(),
             ended: false,
             failed: None,
         }
@@ -64,17 +141,26 @@ impl ContentWalk {
     pub async fn next(&mut self) -> Result<Option<Piece>, ReadError> {
         loop {
             self.plan().await;
-            if self.left > 0 {
-                let missing = || ReadError::Internal("content was not asked for".to_owned());
-                let content = self.ahead.next().await?.ok_or_else(missing)?;
-                self.left -= 1;
-                if content.is_empty() {
-                    continue;
+            match self.left.pop_front() {
+                Some(Run::Gap(bytes)) => return Ok(Some(Piece::Gap(bytes))),
+                Some(Run::Chunks(count)) => {
+                    let missing = || ReadError::Internal("content was not asked for".to_owned());
+                    // Put back first, so that a failure here is met again by the next call.
+                    self.left.push_front(Run::Chunks(count));
+                    let content = self.ahead.next().await?.ok_or_else(missing)?;
+                    self.left.pop_front();
+                    if count > 1 {
+                        self.left.push_front(Run::Chunks(count - 1));
+                    }
+                    if content.is_empty() {
+                        continue;
+                    }
+                    return Ok(Some(Piece::Content(content)));
                 }
-                return Ok(Some(Piece::Content(content)));
+                None => {}
             }
-            if let Some((entry, chunks)) = self.entries.pop_front() {
-                self.left = chunks;
+            if let Some((entry, runs)) = self.entries.pop_front() {
+                self.left = runs;
                 return Ok(Some(Piece::Entry(Box::new(entry))));
             }
             return self.failed.clone().map_or(Ok(None), Err);
@@ -114,23 +200,48 @@ impl ContentWalk {
             self.ended = true;
             return Ok(());
         };
-        let content = if (self.wanted)(&entry) { content } else { Box::default() };
-        if !content.is_empty() {
-            check_size(self.walk.core(), &entry, &content)?;
-        }
-        self.entries.push_back((entry, content.len()));
+        let stored = StoredContent {
+            core: self.walk.core(),
+            entry: &entry,
+            ids: &content,
+        };
+        let (content, runs) = match self.filter.wanted(&entry, stored).await? {
+            Wanted::Nothing => {
+                self.walk.skip_below();
+                return Ok(());
+            }
+            Wanted::Entry => (Box::default(), VecDeque::new()),
+            // All chunks are looked up before the first one is read: a file of which something is missing is not begun.
+            Wanted::Content if entry.metadata.node_type == NodeType::File => select(&self.chunks(&entry, &content)?, &[]),
+            Wanted::Content => (Box::default(), VecDeque::new()),
+            Wanted::Chunks(wanted) => select(&self.chunks(&entry, &content)?, &wanted),
+        };
+        self.entries.push_back((entry, runs));
         self.last = (content, 0);
         Ok(())
     }
+
+    fn chunks(&self, entry: &SnapshotEntry, ids: &[ObjectId]) -> Result<Vec<Chunk>, ReadError> {
+        let core = self.walk.core();
+        StoredContent { core, entry, ids }.chunks()
+    }
 }
 
-/// Looks all chunks of a file up before the first one is read: a file of which something is missing is not begun.
-fn check_size(core: &Core, entry: &SnapshotEntry, content: &[ObjectId]) -> Result<(), ReadError> {
-    let mut found = 0;
-    for id in content {
-        found += core
-            .locate(BlobKind::Data, id, || format!("entry {:?}", entry.path))?
-            .content_length();
+/// The chunks that are wanted (all that `wanted` says nothing of), and how they and those that are not follow each other.
+fn select(chunks: &[Chunk], wanted: &[bool]) -> (Box<[ObjectId]>, VecDeque<Run>) {
+    let mut runs: VecDeque<Run> = VecDeque::new();
+    let mut ids = Vec::new();
+    for (position, chunk) in chunks.iter().enumerate() {
+        let is_wanted = wanted.get(position).copied().unwrap_or(true);
+        match (runs.back_mut(), is_wanted) {
+            (Some(Run::Chunks(count)), true) => *count += 1,
+            (Some(Run::Gap(bytes)), false) => *bytes += chunk.length,
+            (_, true) => runs.push_back(Run::Chunks(1)),
+            (_, false) => runs.push_back(Run::Gap(chunk.length)),
+        }
+        if is_wanted {
+            ids.push(chunk.id);
+        }
     }
-    entry_reader::check_size(&entry.path, found, entry.size)
+    (ids.into(), runs)
 }

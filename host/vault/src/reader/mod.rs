@@ -8,7 +8,7 @@ mod recent;
 mod snapshot_reader;
 mod walk;
 
-pub use content_walk::{ContentWalk, Piece};
+pub use content_walk::{Chunk, ContentFilter, ContentWalk, Piece, StoredContent, Wanted};
 pub use entry_reader::EntryReader;
 pub use snapshot_reader::{SnapshotEntry, SnapshotReader};
 pub use walk::Walk;

@@ -12,7 +12,7 @@ use crate::{
     id::ObjectId,
     reader::{
         ahead::Ahead,
-        content_walk::ContentWalk,
+        content_walk::{ContentFilter, ContentWalk},
         entry_reader::EntryReader,
         recent::Recent,
         walk::{self, Walk},
@@ -160,18 +160,14 @@ impl SnapshotReader {
         Walk::new(Arc::clone(self.core()), path.clone(), node)
     }
 
-    /// As [`Self::walk`], with the content of every file that is `wanted`: read ahead, neighbours in one request. For a restore.
+    /// As [`Self::walk`], with the content of what `filter` wants: read ahead, neighbours in one request. For a restore.
     ///
     /// # Errors
     /// As [`Self::walk`].
-    pub async fn walk_content(
-        &self,
-        path: &EntryPath,
-        wanted: impl FnMut(&SnapshotEntry) -> bool + Send + 'static,
-    ) -> Result<ContentWalk, ReadError> {
+    pub async fn walk_content(&self, path: &EntryPath, filter: impl ContentFilter + 'static) -> Result<ContentWalk, ReadError> {
         let walk = self.walk(path).await?;
         let ahead = Ahead::new(Arc::clone(self.core()), Arc::clone(&self.buffers), self.vault.options.read_ahead);
-        Ok(ContentWalk::new(walk, ahead, wanted))
+        Ok(ContentWalk::new(walk, ahead, filter))
     }
 
     /// Opens a file.

@@ -51,6 +51,11 @@ impl Walk {
         Ok(self.advance().await?.map(|(entry, _)| entry))
     }
 
+    /// Leaves out what is below the entry that came last.
+    pub fn skip_below(&mut self) {
+        self.entering = None;
+    }
+
     pub(crate) fn core(&self) -> &Core {
         &self.core
     }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use bulkhead_model::{EntryMetadata, ExtendedAttribute, NodeType, Timestamp};
-use bulkhead_vault::{ObjectId, Piece, RESERVED_FOLDER, SnapshotReader, SnapshotWriter, WriteError};
+use bulkhead_vault::{ObjectId, Piece, RESERVED_FOLDER, SnapshotEntry, SnapshotReader, SnapshotWriter, WriteError};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use rand::{rngs::StdRng, seq::SliceRandom};
@@ -198,7 +198,7 @@ impl Model {
     /// What is in a snapshot, read by us.
     pub(crate) async fn read(reader: &SnapshotReader) -> Self {
         let mut found = Self::default();
-        let mut walk = reader.walk_content(&path(""), |_| true).await.unwrap();
+        let mut walk = reader.walk_content(&path(""), |_: &SnapshotEntry| true).await.unwrap();
         let mut last = Vec::new();
         while let Some(piece) = walk.next().await.unwrap() {
             match piece {
@@ -211,6 +211,7 @@ impl Model {
                     assert!(found.0.insert(last.clone(), item).is_none(), "{:?} twice", entry.path);
                 }
                 Piece::Content(content) => found.0.get_mut(&last).unwrap().content.extend_from_slice(&content),
+                Piece::Gap(bytes) => unreachable!("{bytes} bytes were left out"),
             }
         }
         found

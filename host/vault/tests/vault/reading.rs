@@ -2,15 +2,16 @@
 
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
+use async_trait::async_trait;
 use bulkhead_model::NodeType;
-use bulkhead_vault::{Piece, ReadError, SnapshotReader, Vault};
+use bulkhead_vault::{ContentFilter, Piece, ReadError, SnapshotEntry, SnapshotReader, StoredContent, Vault, Wanted};
 
 use crate::support::{Faulty, begin, file, memory_vault, password, path, random, record, write};
 
 /// All files of a snapshot with their content, in the order in which they come.
 async fn contents(reader: &SnapshotReader, below: &str) -> Result<Vec<(String, Vec<u8>)>, ReadError> {
     let mut walk = reader
-        .walk_content(&path(below), |entry| !entry.path.to_string().ends_with("unwanted"))
+        .walk_content(&path(below), |entry: &SnapshotEntry| !entry.path.to_string().ends_with("unwanted"))
         .await?;
     let mut files: Vec<(String, Vec<u8>)> = Vec::new();
     while let Some(piece) = walk.next().await? {
@@ -18,6 +19,7 @@ async fn contents(reader: &SnapshotReader, below: &str) -> Result<Vec<(String, V
             Piece::Entry(entry) if entry.metadata.node_type == NodeType::File => files.push((entry.path.to_string(), Vec::new())),
             Piece::Entry(_) => {}
             Piece::Content(content) => files.last_mut().unwrap().1.extend_from_slice(&content),
+            Piece::Gap(bytes) => unreachable!("{bytes} bytes were left out"),
         }
     }
     Ok(files)
@@ -91,7 +93,7 @@ async fn a_walk_with_content_ends_at_damage() {
     });
     for pack in packs {
         let content = memory.tamper(|objects| objects.remove(&pack).unwrap());
-        let mut walk = match reader.walk_content(&path(""), |_| true).await {
+        let mut walk = match reader.walk_content(&path(""), |_: &SnapshotEntry| true).await {
             Ok(walk) => walk,
             // The root's own folder.
             Err(_) => continue,
@@ -104,7 +106,7 @@ async fn a_walk_with_content_ends_at_damage() {
                     assert_eq!(part, files[&last.0][last.1..last.1 + part.len()]);
                     last.1 += part.len();
                 }
-                Ok(None) => unreachable!("{pack} is not needed"),
+                Ok(Some(Piece::Gap(_)) | None) => unreachable!("{pack} is not needed"),
                 Err(error) => break error,
             }
         };
@@ -112,4 +114,45 @@ async fn a_walk_with_content_ends_at_damage() {
         assert!(walk.next().await.is_err(), "something comes behind the damage");
         memory.tamper(|objects| objects.insert(pack, content));
     }
+}
+
+/// Wants every second chunk of `large`, nothing of `text`, and otherwise entries alone.
+struct Halves;
+
+#[async_trait]
+impl ContentFilter for Halves {
+    async fn wanted(&mut self, entry: &SnapshotEntry, content: StoredContent<'_>) -> Result<Wanted, ReadError> {
+        Ok(match entry.path.as_bytes() {
+            b"large" => Wanted::Chunks((0..content.chunks()?.len()).map(|number| number % 2 == 1).collect()),
+            b"text" => Wanted::Nothing,
+            _ => Wanted::Entry,
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_leaves_out_folders_and_chunks() {
+    let (memory, _) = memory_vault().await;
+    let vault = Vault::open(memory, &password()).await.unwrap();
+    let (reader, files) = many_files(&vault).await;
+    let mut walk = reader.walk_content(&path(""), Halves).await.unwrap();
+    let (mut entries, mut at, mut read, mut gaps) = (Vec::new(), 0, 0, 0);
+    while let Some(piece) = walk.next().await.unwrap() {
+        match piece {
+            Piece::Entry(entry) => entries.push(entry.path.to_string()),
+            Piece::Content(content) => {
+                assert_eq!(entries.last().unwrap(), "large");
+                assert_eq!(content, files["large"][at..at + content.len()]);
+                (at, read) = (at + content.len(), read + 1);
+            }
+            Piece::Gap(bytes) => (at, gaps) = (at + bytes as usize, gaps + 1),
+        }
+    }
+    assert_eq!(at, files["large"].len());
+    assert!(read >= 1 && (read == gaps || read + 1 == gaps), "{read} chunks and {gaps} gaps");
+    assert_eq!(entries.iter().filter(|name| name.starts_with("text")).count(), 0);
+    assert!(
+        entries.iter().any(|name| name == "unwanted"),
+        "what comes after a folder that was left out comes"
+    );
 }

@@ -1,0 +1,200 @@
+//! Metadata of what is on the disk: reading it, to compare it with a snapshot's, and setting it.
+//!
+//! In this order: the owner, which takes permissions and capabilities away; extended attributes, which need the permission to write; permissions; and
+//! last the time, which everything before it changes, and which tells a later restore that the entry is done.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    os::{
+        fd::{AsRawFd as _, BorrowedFd},
+        unix::ffi::OsStrExt as _,
+    },
+    path::PathBuf,
+};
+
+use bulkhead_model::{EntryMetadata, EntryPath, ExtendedAttribute, NodeType, Timestamp};
+use rustix::{
+    buffer::spare_capacity,
+    fs::{AtFlags, Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags},
+    io::Errno,
+};
+
+use crate::folder::{
+    decision::{Shortfall, Skipped},
+    owners::{Owners, without_set_id},
+};
+
+/// Most bytes that the names of an entry's extended attributes, or the value of one, take on Linux.
+const MAX_ATTRIBUTES: usize = 64 << 10;
+
+/// What was being done when it failed.
+pub(crate) type Failed = (&'static str, Errno);
+
+/// Sets what a snapshot says of an entry.
+pub(crate) struct Attributes {
+    owners: Owners,
+    pub(crate) skipped: Skipped,
+}
+
+impl Attributes {
+    pub(crate) fn new(owners: Owners) -> Self {
+        Self {
+            owners,
+            skipped: Skipped::default(),
+        }
+    }
+
+    /// Of an open file or folder; with `existing`, one that has attributes of its own already.
+    pub(crate) fn set(&mut self, file: BorrowedFd<'_>, path: &EntryPath, metadata: &EntryMetadata, existing: bool) -> Result<(), Failed> {
+        let stat = rustix::fs::fstat(file).map_err(|error| ("look at", error))?;
+        let chown = |uid, gid| rustix::fs::fchown(file, uid, gid);
+        let mode = self.set_owner(path, metadata, &stat, chown)?;
+        if existing {
+            if stat.st_mode & 0o600 != 0o600 {
+                // It forbids what follows.
+                let mode = Mode::from_raw_mode(stat.st_mode & 0o777 | 0o600);
+                rustix::fs::fchmod(file, mode).map_err(|error| ("set the permissions of", error))?;
+            }
+            self.remove_others(file, path, metadata)?;
+        }
+        for attribute in &metadata.extended_attributes {
+            let set = rustix::fs::fsetxattr(file, OsStr::from_bytes(&attribute.name), &attribute.value, XattrFlags::empty());
+            self.allow(set, path)?;
+        }
+        rustix::fs::fchmod(file, Mode::from_raw_mode(mode)).map_err(|error| ("set the permissions of", error))?;
+        match metadata.modified {
+            Some(modified) => rustix::fs::futimens(file, &timestamps(modified)).map_err(|error| ("set the time of", error)),
+            None => Ok(()),
+        }
+    }
+
+    /// Of what was just made as `name` in `folder`, and can't be opened: a link, a pipe, a socket, a device.
+    pub(crate) fn set_by_name(
+        &mut self,
+        folder: BorrowedFd<'_>,
+        name: &OsStr,
+        path: &EntryPath,
+        metadata: &EntryMetadata,
+    ) -> Result<(), Failed> {
+        let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| ("look at", error))?;
+        let chown = |uid, gid| rustix::fs::chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW);
+        let mode = self.set_owner(path, metadata, &stat, chown)?;
+        let by_path = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())).join(name);
+        for attribute in &metadata.extended_attributes {
+            let set = rustix::fs::lsetxattr(&by_path, OsStr::from_bytes(&attribute.name), &attribute.value, XattrFlags::empty());
+            self.allow(set, path)?;
+        }
+        if !matches!(metadata.node_type, NodeType::Symlink(_)) {
+            // We made it a moment ago, so it is no link to follow.
+            rustix::fs::chmodat(folder, name, Mode::from_raw_mode(mode), AtFlags::empty())
+                .map_err(|error| ("set the permissions of", error))?;
+        }
+        match metadata.modified {
+            Some(modified) => rustix::fs::utimensat(folder, name, &timestamps(modified), AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(|error| ("set the time of", error)),
+            None => Ok(()),
+        }
+    }
+
+    /// Sets the owner; the permission bits that go with the one that it has now.
+    fn set_owner(
+        &mut self,
+        path: &EntryPath,
+        metadata: &EntryMetadata,
+        stat: &Stat,
+        chown: impl Fn(Option<Uid>, Option<Gid>) -> rustix::io::Result<()>,
+    ) -> Result<u32, Failed> {
+        let wanted = self.owners.of(metadata);
+        let mut mode = wanted.mode;
+        if let Some((uid, gid)) = wanted.ids
+            && (stat.st_uid, stat.st_gid) != (uid, gid)
+        {
+            match chown(Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))) {
+                Ok(()) => {}
+                Err(Errno::PERM | Errno::OPNOTSUPP | Errno::INVAL) => {
+                    self.skipped.add(Shortfall::Owner, path);
+                    mode = without_set_id(mode);
+                }
+                Err(error) => return Err(("set the owner of", error)),
+            }
+        }
+        if mode != metadata.mode & 0o7777 {
+            self.skipped.add(Shortfall::SetId, path);
+        }
+        Ok(mode)
+    }
+
+    /// Extended attributes that the snapshot doesn't have.
+    fn remove_others(&mut self, file: BorrowedFd<'_>, path: &EntryPath, metadata: &EntryMetadata) -> Result<(), Failed> {
+        for name in extended(file).map_err(|error| ("list the extended attributes of", error))?.keys() {
+            if !metadata.extended_attributes.iter().any(|wanted| wanted.name == *name) {
+                self.allow(rustix::fs::fremovexattr(file, OsStr::from_bytes(name)), path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn allow(&mut self, result: rustix::io::Result<()>, path: &EntryPath) -> Result<(), Failed> {
+        match result {
+            Ok(()) => Ok(()),
+            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::ACCESS | Errno::NOENT) => {
+                self.skipped.add(Shortfall::Attributes, path);
+                Ok(())
+            }
+            Err(error) => Err(("set an extended attribute of", error)),
+        }
+    }
+}
+
+/// The extended attributes of an open file or folder that are an operator's own to set: those of users, and access control lists. Labels of the
+/// system's security modules are not among them.
+pub(crate) fn extended(file: BorrowedFd<'_>) -> rustix::io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    let mut names = Vec::new();
+    match rustix::fs::flistxattr_query(file) {
+        Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(found),
+        Ok(_) => names.reserve(MAX_ATTRIBUTES),
+        Err(error) => return Err(error),
+    }
+    rustix::fs::flistxattr(file, spare_capacity(&mut names))?;
+    let mut value = Vec::with_capacity(MAX_ATTRIBUTES);
+    for name in names.split(|byte| *byte == 0).filter(|name| is_managed(name)) {
+        value.clear();
+        rustix::fs::fgetxattr(file, OsStr::from_bytes(name), spare_capacity(&mut value))?;
+        found.insert(name.to_vec(), value.clone());
+    }
+    Ok(found)
+}
+
+fn is_managed(name: &[u8]) -> bool {
+    name.starts_with(b"user.") || name.starts_with(b"system.posix_acl_")
+}
+
+/// Whether `found` has what is `wanted` of the attributes that [`extended`] lists, and nothing else.
+pub(crate) fn same_extended(found: &BTreeMap<Vec<u8>, Vec<u8>>, wanted: &[ExtendedAttribute]) -> bool {
+    let managed = wanted.iter().filter(|attribute| is_managed(&attribute.name));
+    managed.clone().count() == found.len()
+        && managed
+            .into_iter()
+            .all(|attribute| found.get(&attribute.name) == Some(&attribute.value))
+}
+
+/// Whether `stat` has the time that the snapshot has; not where that has none.
+pub(crate) fn same_time(stat: &Stat, metadata: &EntryMetadata) -> bool {
+    let nanoseconds = u32::try_from(stat.st_mtime_nsec).ok();
+    metadata
+        .modified
+        .is_some_and(|time| time.seconds == stat.st_mtime && Some(time.nanoseconds) == nanoseconds)
+}
+
+fn timestamps(modified: Timestamp) -> Timestamps {
+    let time = Timespec {
+        tv_sec: modified.seconds,
+        tv_nsec: modified.nanoseconds.into(),
+    };
+    Timestamps {
+        last_access: time,
+        last_modification: time,
+    }
+}

@@ -1,0 +1,88 @@
+//! A restore through a pipeline's plugin, into one of its targets.
+
+use std::sync::Arc;
+
+use bulkhead_config::{Pipeline, Target};
+use bulkhead_model::{Finding, Severity};
+use bulkhead_runtime::RestoreRequest;
+
+use crate::{
+    browse::{SnapshotError, open_snapshot},
+    host::target_site,
+    operation::Operation,
+    restore::{RestoreError, RestoreOptions, RestoreReport},
+    setup,
+    stored::VaultSnapshot,
+};
+
+/// Restores a snapshot of `pipeline` through its plugin into `target`.
+///
+/// # Errors
+/// See [`RestoreError`].
+pub async fn restore_to_target(
+    operation: &Operation,
+    pipeline: &Pipeline,
+    options: &RestoreOptions,
+    target: &Target,
+) -> Result<RestoreReport, RestoreError> {
+    let limit = setup::limits(&target.limits, setup::source_defaults()).wall_clock;
+    operation
+        .until_interrupted(Some(limit), to_target(operation, pipeline, options, target))
+        .await?
+}
+
+#[tracing::instrument(name = "restore", skip_all, fields(pipeline = pipeline.name, plugin = pipeline.plugin, target = target.name))]
+async fn to_target(
+    operation: &Operation,
+    pipeline: &Pipeline,
+    options: &RestoreOptions,
+    target: &Target,
+) -> Result<RestoreReport, RestoreError> {
+    let clock = tokio::time::Instant::now();
+    operation.progress.phase("opening", None);
+    let (source, _) = operation.host.target(&operation.config, pipeline, target).await?;
+    let opened = open_snapshot(operation, pipeline, &options.snapshot).await?;
+    let snapshot = Arc::new(VaultSnapshot::open(opened.reader().clone()).await.map_err(SnapshotError::from)?);
+    for path in &options.paths {
+        opened.reader().stat(path).await.map_err(SnapshotError::from)?;
+    }
+    operation.progress.phase("restoring", None);
+    let request = RestoreRequest {
+        paths: options.paths.clone(),
+        options: target.config.clone().into(),
+    };
+    let outcome = source
+        .restore(&operation.context(), snapshot, request)
+        .await
+        .map_err(|error| RestoreError::Plugin {
+            site: target_site(pipeline, target),
+            source: Box::new(error),
+        })?;
+    let mut findings = outcome.findings;
+    if outcome.entries == 0 {
+        findings.push(nothing_restored());
+    }
+    Ok(RestoreReport {
+        pipeline: pipeline.name.clone(),
+        snapshot: opened.id(),
+        target: target.name.clone(),
+        entries: outcome.entries,
+        bytes: outcome.bytes,
+        seconds: clock.elapsed().as_secs_f64(),
+        dry_run: false,
+        changes: None,
+        surplus: Vec::new(),
+        facts: outcome.facts,
+        findings,
+    })
+}
+
+fn nothing_restored() -> Finding {
+    Finding {
+        severity: Severity::Warning,
+        code: "nothing-restored".to_owned(),
+        message: "the plugin restored nothing".to_owned(),
+        hint: Some("look at what the target's `config` leaves out, and at `bulkhead ls`".to_owned()),
+        setting: None,
+    }
+}
