@@ -273,7 +273,7 @@ impl Plan {
             )?;
         }
         if let Some(retention) = &self.retention {
-            writeln!(formatter, "  keeps     {retention}{NOT_YET}")?;
+            writeln!(formatter, "  keeps     {retention}, when `bulkhead forget` is called")?;
         }
         if let Some(objectives) = &self.objectives {
             let rpo = objectives.rpo.map(|rpo| format!("at most {rpo} lost"));

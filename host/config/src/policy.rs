@@ -1,7 +1,7 @@
 //! When a pipeline runs, how long its snapshots are kept, what is promised and what is expected of a snapshot.
 //!
-//! `bulkhead run` uses the expectations; schedule, retention and objectives are checked and shown in the plan, and carried out by the scheduler
-//! (`bulkhead serve`), which comes with a later version.
+//! `bulkhead run` uses the expectations and `bulkhead forget` the retention; schedule and objectives are checked and shown in the plan, and carried out by
+//! the scheduler (`bulkhead serve`), which comes with a later version.
 
 use bulkhead_units::{ByteSize, Percent, Period};
 use serde::Serialize;

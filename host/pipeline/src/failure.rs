@@ -199,7 +199,7 @@ pub(crate) fn fault_behind<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e F
 }
 
 fn store_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e vault::StoreError> {
-    use vault::{InitError, KeyError, OpenError, ReadError, ResolveError, VerifyError, WriteError};
+    use vault::{InitError, KeyError, MaintenanceError, OpenError, ReadError, ResolveError, VerifyError, WriteError};
     as_a::<vault::StoreError>(error)
         .or_else(|| match as_a::<OpenError>(error)? {
             OpenError::Store(error) => Some(error),
@@ -224,6 +224,12 @@ fn store_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e vault::StoreE
         })
         .or_else(|| match as_a::<VerifyError>(error)? {
             VerifyError::Store(error) => Some(error),
+            _ => None,
+        })
+        .or_else(|| match as_a::<MaintenanceError>(error)? {
+            MaintenanceError::Store(error)
+            | MaintenanceError::Read(ReadError::Store(error))
+            | MaintenanceError::Lock(WriteError::Store(error)) => Some(error),
             _ => None,
         })
         .or_else(|| match as_a::<KeyError>(error)? {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Config ─▶ Host (plugins, secrets) ─▶ Operation ─▶ init · check · run · restore · verify · snapshots · find · diff · stats
+//!                                         │             forget · prune · tag · repair · unlock
 //!                                         │
 //!         SinkStore: a sink plugin as the vault's object store          (store)
 //!         VaultEntries, VaultSnapshot: a vault as the plugin's port     (entries, stored)
@@ -19,21 +20,28 @@ mod entries;
 mod failure;
 mod find;
 mod folder;
+mod forget;
 mod host;
 mod init;
 mod items;
 mod journal;
+mod maintenance;
 mod operation;
 mod progress;
 mod proof;
+mod prune;
+mod repair;
 mod replicate;
 mod restore;
+mod retention;
 mod run;
 mod secrets;
 mod setup;
 mod stats;
 mod store;
 mod stored;
+mod tag;
+mod unlock;
 mod verify;
 
 pub use access::{AccessError, PasswordError};
@@ -48,12 +56,19 @@ pub use find::{
     UnreadableFolder, find,
 };
 pub use folder::{Changes, FolderError, IdMapping, IdMappingError, Owners, Surplus, SurplusItem};
+pub use forget::{ForgetBy, ForgetPlan, ForgetReport, Forgetting, PlannedSnapshot, plan_forget};
 pub use host::{BuildError, BuiltinPlugin, Host, pipeline_site, sink_site, target_site};
 pub use init::{InitReport, InitVaultError, init};
 pub use items::{BrowseError, BrowseOptions, BrowsedItem, Browsing, browse};
+pub use maintenance::{MaintainError, SinkOutcome};
 pub use operation::{Interrupted, Operation};
 pub use progress::{Progress, ProgressView};
 pub use proof::{ProofError, Stored};
+pub use prune::{PruneFigures, PruneReport, plan_prune, prune};
+pub use repair::{
+    IndexRepairReport, RepairedSnapshot, SnapshotRepairReport, UnreadableFile, plan_index_repair, plan_snapshot_repair, repair_index,
+    repair_snapshots,
+};
 pub use replicate::ReplicaReport;
 pub use restore::{
     Confirm, ExistingFiles, FolderOptions, PatternError, Patterns, RestoreError, RestoreOptions, RestoreReport, restore_to_folder,
@@ -63,4 +78,9 @@ pub use run::{FailedRun, RunError, RunOptions, RunReport, UnbelievableSnapshot, 
 pub use secrets::{SecretError, Secrets};
 pub use setup::default_limits;
 pub use stats::{PipelineStats, SnapshotGrowth, StoredObjects, VaultStats, stats};
+pub use tag::{TagReport, TaggedSnapshot, tag};
+pub use unlock::{UnlockReport, unlock};
 pub use verify::{Damage, SnapshotVerification, VaultVerification, VerifyError, verify_snapshot, verify_vault};
+
+/// What maintenance is asked for, in the vault's own words.
+pub use bulkhead_vault::{PruneLimit, PruneOptions, TagChange};

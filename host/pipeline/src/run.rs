@@ -211,7 +211,7 @@ pub(crate) fn class_of_read(error: &ReadError) -> FailureClass {
     }
 }
 
-fn class_of_write(error: &WriteError) -> FailureClass {
+pub(crate) fn class_of_write(error: &WriteError) -> FailureClass {
     match error {
         WriteError::Locked { .. } => FailureClass::Conflict,
         WriteError::KeptContentMissing { .. } => FailureClass::Damaged,

@@ -52,13 +52,17 @@ pub(crate) async fn list_ids(store: &dyn ObjectStore, prefix: &str) -> Result<Ve
     Ok(ids)
 }
 
-/// Looks whether an object is there.
-pub(crate) async fn exists(store: &dyn ObjectStore, key: &str) -> Result<bool, StoreError> {
-    Ok(store
+/// Looks for an object.
+pub(crate) async fn stat(store: &dyn ObjectStore, key: &str) -> Result<Option<ObjectInfo>, StoreError> {
+    store
         .stat(key)
         .await
-        .map_err(|fault| StoreError::new(store, "looking for", key, fault))?
-        .is_some())
+        .map_err(|fault| StoreError::new(store, "looking for", key, fault))
+}
+
+/// Looks whether an object is there.
+pub(crate) async fn exists(store: &dyn ObjectStore, key: &str) -> Result<bool, StoreError> {
+    Ok(stat(store, key).await?.is_some())
 }
 
 /// Removes an object.

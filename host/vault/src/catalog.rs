@@ -4,6 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use bulkhead_model::FaultKind;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use serde_json::{Map, Value};
 
 use crate::{
     access, blob,
@@ -106,6 +107,20 @@ impl Core {
 
     /// Reads a tree.
     pub(crate) async fn load_tree(self: &Arc<Self>, id: &ObjectId) -> Result<Vec<Node>, ReadError> {
+        self.load_tree_as(id, node::decode_tree).await
+    }
+
+    /// Reads a tree with all fields, also those that only other programs know.
+    pub(crate) async fn load_tree_document(self: &Arc<Self>, id: &ObjectId) -> Result<Map<String, Value>, ReadError> {
+        self.load_tree_as(id, |json| serde_json::from_slice(json).map_err(|error| error.to_string()))
+            .await
+    }
+
+    async fn load_tree_as<T: Send + 'static>(
+        self: &Arc<Self>,
+        id: &ObjectId,
+        parse: fn(&[u8]) -> Result<T, String>,
+    ) -> Result<T, ReadError> {
         let location = self.locate(BlobKind::Tree, id, || "a folder".to_owned())?;
         let key = access::pack_key(&location.pack);
         let range = u64::from(location.offset)..u64::from(location.offset) + u64::from(location.length);
@@ -120,7 +135,7 @@ impl Core {
         };
         let decode = move |tools: &mut Tools| {
             let content = blob::open(&core.key, &id, &location, &mut blob::own(stored), tools)?;
-            node::decode_tree(&content)
+            parse(&content)
         };
         let decoded = self.crew.run(decode).await.map_err(ReadError::Internal)?;
         Ok(decoded.map_err(corrupt)?)

@@ -421,3 +421,42 @@ pub enum VerifyError {
     #[error("{0}")]
     Internal(String),
 }
+
+/// Why maintenance of a vault failed, or was not begun.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MaintenanceError {
+    /// Somebody else is at work in the vault, or the lock was lost.
+    #[error(transparent)]
+    Lock(#[from] WriteError),
+    /// Stored content can't be read, or is not there.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Planning or carrying out a prune failed; what was to be deleted may still be there.
+    #[error("pruning failed")]
+    Repository(#[from] RepositoryError),
+    /// The vault is not what it was when the plan was made.
+    #[error("the vault has changed since the plan was shown")]
+    Changed,
+    /// A tag that says whose a snapshot is.
+    #[error("the tag {0:?} says whose snapshot it is, and stays as it is")]
+    ReservedTag(String),
+    /// A tag that restic could not name.
+    #[error("{0:?} is no tag: it is empty or has a comma in it")]
+    MalformedTag(String),
+    /// A replica lacks objects that the first store has.
+    #[error("it lacks {0} objects that the first sink has")]
+    Behind(u64),
+    /// A replica has snapshots that the first store does not have.
+    #[error("it has {0} snapshots that the first sink does not have")]
+    Strays(u64),
+    /// Stopped from outside; what was done by then is done.
+    #[error("stopped before the end")]
+    Stopped,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A task died.
+    #[error("{0}")]
+    Internal(String),
+}

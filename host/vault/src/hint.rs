@@ -3,7 +3,9 @@
 use bulkhead_model::FaultKind;
 
 use crate::{
-    error::{Cause, Corruption, InitError, KeyError, OpenError, ReadError, ResolveError, StoreError, VerifyError, WriteError},
+    error::{
+        Cause, Corruption, InitError, KeyError, MaintenanceError, OpenError, ReadError, ResolveError, StoreError, VerifyError, WriteError,
+    },
     survey::SearchError,
 };
 
@@ -75,7 +77,7 @@ impl Hint for WriteError {
                 cause: Cause::Failed(error),
             } => error.hint(),
             Self::Locked { by, .. } => Some(format!(
-                "wait until that process has ended; if it is not running any more on {}, the lock expires half an hour after its last refresh, or `restic unlock` removes it",
+                "wait until that process has ended; if it is not running any more on {}, the lock expires half an hour after its last refresh, or `bulkhead unlock` removes it",
                 by.host
             )),
             Self::LockLost { .. } => some("run again; leave the vault's locks alone while a run is at work"),
@@ -101,7 +103,7 @@ impl Hint for ReadError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Corrupt(corruption) => corruption.hint(),
-            Self::BlobMissing { .. } => some("rebuild the index with `restic rebuild-index`, then verify the vault"),
+            Self::BlobMissing { .. } => some("`bulkhead repair index` finds what the index has lost; then `bulkhead verify`"),
             Self::Store(error) => error.hint(),
             Self::NoSuchEntry { .. } | Self::NotAFile(_) | Self::NoSuchSnapshot(_) | Self::Internal(_) => None,
         }
@@ -153,6 +155,26 @@ impl Hint for KeyError {
 impl Hint for VerifyError {
     fn hint(&self) -> Option<String> {
         match self {
+            Self::Store(error) => error.hint(),
+            Self::Internal(_) => None,
+        }
+    }
+}
+
+impl Hint for MaintenanceError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Lock(error) => error.hint(),
+            Self::Read(error) => error.hint(),
+            Self::Repository(_) => some("nothing that a snapshot needs was removed: `bulkhead verify` says what is wrong with the vault"),
+            Self::Changed => some("run it again and look at the new plan"),
+            Self::ReservedTag(_) => some("choose another tag"),
+            Self::MalformedTag(_) => some("give one tag at a time"),
+            Self::Behind(_) => some("it catches up with the next run or prune"),
+            Self::Strays(_) => some(
+                "if they were forgotten while this sink could not be reached, forget them once more; if the first sink has lost them, copy them back",
+            ),
+            Self::Stopped => some("run it again: it goes on from where it was"),
             Self::Store(error) => error.hint(),
             Self::Internal(_) => None,
         }

@@ -91,6 +91,11 @@ impl Index {
         &self.files
     }
 
+    /// The packs that index files name, marked ones too; some more than once.
+    pub(crate) fn packs(&self) -> impl Iterator<Item = ObjectId> + '_ {
+        self.packs.iter().map(|pack| pack.id)
+    }
+
     /// Blobs in here.
     pub(crate) fn len(&self) -> usize {
         self.entries
@@ -102,6 +107,11 @@ impl Index {
             file.packs.iter().for_each(|pack| self.add_pack(pack, false));
             file.packs_to_delete.iter().for_each(|pack| self.add_pack(pack, true));
         }
+    }
+
+    /// Adds a pack that is to be deleted.
+    pub(crate) fn add_doomed(&mut self, pack: &IndexPack) {
+        self.add_pack(pack, true);
     }
 
     fn add_pack(&mut self, pack: &IndexPack, doomed: bool) {
@@ -242,6 +252,8 @@ mod tests {
         IndexFile {
             packs: vec![IndexPack {
                 id: ObjectId::of(pack.as_bytes()),
+                time: None,
+                size: None,
                 blobs,
             }],
             packs_to_delete: Vec::new(),

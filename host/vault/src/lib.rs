@@ -4,6 +4,7 @@
 //! Vault::init / Vault::open ─┬─ begin  ─▶ SnapshotWriter ─▶ EntryWriter …        commit: trees, index, last the snapshot
 //!                            ├─ read   ─▶ SnapshotReader ─▶ EntryReader, Walk
 //!                            ├─ verify ─▶ VerifyReport
+//!                            ├─ forget, prune, tag, repair, unlock
 //!                            └─ keys, snapshots, resolve
 //! ```
 //!
@@ -24,6 +25,7 @@ mod id;
 mod index;
 mod keys;
 mod lock;
+mod maintenance;
 mod options;
 mod password;
 mod reader;
@@ -40,13 +42,16 @@ mod verify;
 mod writer;
 
 pub use error::{
-    Cause, Corruption, InitError, KeyError, LockedBy, OpenError, ReadError, RepositoryError, ResolveError, StoreError, VerifyError,
-    WriteError,
+    Cause, Corruption, InitError, KeyError, LockedBy, MaintenanceError, OpenError, ReadError, RepositoryError, ResolveError, StoreError,
+    VerifyError, WriteError,
 };
 pub use hint::Hint;
 pub use id::{ObjectId, ObjectIdError};
 pub use index::BlobKind;
 pub use keys::KeyInfo;
+pub use maintenance::{
+    Forgotten, IndexRepair, Mirrored, PruneLimit, PruneOptions, PrunePlan, SnapshotRepair, Stop, TagChange, Tagged, UnreadableObject,
+};
 pub use options::{InitOptions, VaultOptions};
 pub use password::Password;
 pub use reader::{Chunk, ContentFilter, ContentWalk, EntryReader, Piece, SnapshotEntry, SnapshotReader, StoredContent, Walk, Wanted};

@@ -1,4 +1,4 @@
-//! restic's lock while a run writes: many may hold one, except beside somebody who works alone (`prune`) ("Locks").
+//! restic's locks ("Locks"): many who add to a repository may hold one at once, and nobody beside one who works alone in it (`prune`).
 
 use std::{
     sync::{Arc, Mutex, OnceLock},
@@ -22,6 +22,15 @@ use crate::{
 const STALE_SECONDS: i64 = 30 * 60;
 /// The user in our locks: the library does not ask the system who it runs as.
 const USER: &str = "bulkhead";
+
+/// Who else may hold a lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Share {
+    /// All who don't work alone.
+    Others,
+    /// Nobody.
+    Nobody,
+}
 
 /// How a lock is kept.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +64,7 @@ pub(crate) struct Lock {
 pub(crate) struct Held {
     core: Arc<Core>,
     host: String,
+    share: Share,
     timing: Timing,
     state: Mutex<State>,
     /// Told when the lock is lost.
@@ -84,23 +94,33 @@ impl Freshness {
 }
 
 impl Lock {
-    /// Takes a non-exclusive lock. Looks for exclusive ones before and after: whoever comes second sees the other.
-    pub(crate) async fn take(core: &Arc<Core>, host: &str) -> Result<Self, WriteError> {
-        Self::take_with(core, host, Timing::NORMAL).await
+    /// Takes a lock. Looks for those of others before and after: whoever comes second sees the other. Who works alone removes the locks of the dead, so
+    /// that one of them who was only asleep notices.
+    pub(crate) async fn take(core: &Arc<Core>, host: &str, share: Share) -> Result<Self, WriteError> {
+        Self::take_with(core, host, share, Timing::NORMAL).await
     }
 
-    pub(crate) async fn take_with(core: &Arc<Core>, host: &str, timing: Timing) -> Result<Self, WriteError> {
-        refuse_exclusive(core).await?;
+    async fn take_with(core: &Arc<Core>, host: &str, share: Share, timing: Timing) -> Result<Self, WriteError> {
+        refuse_others(core, host, share, None).await?;
         let fresh = Freshness::now();
-        let (id, body) = make(core, host)?;
+        let (id, body) = make(core, host, share)?;
         put(core, id, body).await?;
-        if let Err(error) = refuse_exclusive(core).await {
-            remove(core, id).await;
-            return Err(error);
+        let stale = match refuse_others(core, host, share, Some(id)).await {
+            Ok(stale) => stale,
+            Err(error) => {
+                remove(core, id).await;
+                return Err(error);
+            }
+        };
+        if share == Share::Nobody {
+            for dead in stale {
+                remove(core, dead).await;
+            }
         }
         let held = Arc::new(Held {
             core: Arc::clone(core),
             host: host.to_owned(),
+            share,
             timing,
             state: Mutex::new(State {
                 id,
@@ -148,7 +168,8 @@ impl Held {
         Err(self.loss("it was removed from the store"))
     }
 
-    fn check_age(&self) -> Result<(), WriteError> {
+    /// Fails when the lock is, or soon will be, what others take for abandoned. Asks nobody.
+    pub(crate) fn check_age(&self) -> Result<(), WriteError> {
         let age = sync::lock(&self.state).fresh.age();
         if age <= self.timing.lost {
             return Ok(());
@@ -167,7 +188,7 @@ impl Held {
     async fn refresh(&self) -> Result<(), WriteError> {
         self.check().await?;
         let fresh = Freshness::now();
-        let (id, body) = make(&self.core, &self.host)?;
+        let (id, body) = make(&self.core, &self.host, self.share)?;
         sync::lock(&self.state).others.push(id);
         put(&self.core, id, body).await?;
         {
@@ -246,10 +267,10 @@ fn key(id: ObjectId) -> String {
 }
 
 /// A lock of this moment.
-fn make(core: &Core, host: &str) -> Result<(ObjectId, ObjectBody), WriteError> {
+fn make(core: &Core, host: &str, share: Share) -> Result<(ObjectId, ObjectBody), WriteError> {
     let file = LockFile {
         time: time::format(time::now()),
-        exclusive: false,
+        exclusive: share == Share::Nobody,
         hostname: host.to_owned(),
         username: USER.to_owned(),
         pid: std::process::id(),
@@ -273,42 +294,70 @@ async fn remove(core: &Core, id: ObjectId) -> bool {
     removed.is_ok()
 }
 
-/// Fails when somebody works alone.
-async fn refuse_exclusive(core: &Core) -> Result<(), WriteError> {
+/// Fails beside a lock that cannot be shared with; `own` is the one that was just taken. Returns those whose holders are dead.
+async fn refuse_others(core: &Core, host: &str, share: Share, own: Option<ObjectId>) -> Result<Vec<ObjectId>, WriteError> {
+    let mut stale = Vec::new();
     for id in access::list_ids(&*core.store, "locks/").await? {
-        if let Some(by) = exclusive(core, id).await? {
+        let Some(file) = load(core, id).await?.filter(|_| own != Some(id)) else {
+            continue;
+        };
+        if is_stale(&file, host) {
+            stale.push(id);
+        } else if file.exclusive || share == Share::Nobody {
             return Err(WriteError::Locked {
                 location: core.store.location(),
-                by: Box::new(by),
+                by: Box::new(LockedBy {
+                    host: file.hostname,
+                    pid: file.pid,
+                    user: file.username,
+                    since: file.time,
+                    lock: id,
+                }),
             });
         }
     }
-    Ok(())
+    Ok(stale)
 }
 
-/// Reads a lock; `Some` when it is exclusive and not stale. One that cannot be read says nothing that could be honoured.
-async fn exclusive(core: &Core, id: ObjectId) -> Result<Option<LockedBy>, StoreError> {
-    let content = match access::get(&*core.store, &format!("locks/{id}"), None).await {
+/// Removes the locks whose holders are dead, or with `all` every lock; returns them.
+pub(crate) async fn unlock(core: &Core, host: &str, all: bool) -> Result<Vec<ObjectId>, StoreError> {
+    let mut removed = Vec::new();
+    for id in access::list_ids(&*core.store, "locks/").await? {
+        let is_dead = load(core, id).await?.is_some_and(|file| is_stale(&file, host));
+        if all || is_dead {
+            access::delete(&*core.store, &key(id)).await?;
+            removed.push(id);
+        }
+    }
+    Ok(removed)
+}
+
+/// Reads a lock; `None` where it has gone. One that cannot be read says nothing that could be honoured.
+async fn load(core: &Core, id: ObjectId) -> Result<Option<LockFile>, StoreError> {
+    let content = match access::get(&*core.store, &key(id), None).await {
         Ok(content) => content,
         Err(error) if error.fault.kind == FaultKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let file: LockFile = match document::decode(&core.key, content.to_vec()) {
-        Ok(file) => file,
+    match document::decode(&core.key, content.to_vec()) {
+        Ok(file) => Ok(Some(file)),
         Err(reason) => {
             tracing::warn!(lock = %id, reason, "a lock in the vault cannot be read and is ignored");
-            return Ok(None);
+            Ok(None)
         }
-    };
+    }
+}
+
+/// Whether a lock's holder has died: it was not refreshed, or its process is not on this host any more, where that is the holder's.
+fn is_stale(file: &LockFile, host: &str) -> bool {
     let age = time::parse(&file.time).map_or(i64::MAX, |taken| time::now().seconds - taken.seconds);
-    let held = file.exclusive && age < STALE_SECONDS;
-    Ok(held.then_some(LockedBy {
-        host: file.hostname,
-        pid: file.pid,
-        user: file.username,
-        since: file.time,
-        lock: id,
-    }))
+    age >= STALE_SECONDS || file.hostname == host && !is_running(file.pid)
+}
+
+/// Whether this host has such a process; where that cannot be told, it has.
+fn is_running(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }
 
 #[cfg(test)]
@@ -387,7 +436,7 @@ mod tests {
         let vault = Vault::init(Arc::clone(&store) as _, &"x".into(), InitOptions::default())
             .await
             .unwrap();
-        let lock = Lock::take_with(&vault.core, "here", QUICK).await.ok().unwrap();
+        let lock = Lock::take_with(&vault.core, "here", Share::Others, QUICK).await.ok().unwrap();
         let (tell, told) = oneshot::channel();
         let tell = Mutex::new(Some(tell));
         lock.held().on_loss(move |error| {
@@ -464,13 +513,13 @@ mod tests {
         )
         .await
         .unwrap();
-        let held = Lock::take(core, "here").await.ok().unwrap();
+        let held = Lock::take(core, "here", Share::Others).await.ok().unwrap();
         assert_eq!(count().await, 4);
         held.release().await;
         assert_eq!(count().await, 3);
 
         let exclusive = lock(core, true, STALE_SECONDS - 60).await;
-        let refused = Lock::take(core, "here").await.err();
+        let refused = Lock::take(core, "here", Share::Others).await.err();
         let by = match refused {
             Some(WriteError::Locked { by, .. }) => Some(by),
             _ => None,
@@ -483,12 +532,47 @@ mod tests {
         assert_eq!(count().await, 4);
     }
 
+    #[tokio::test]
+    async fn who_works_alone_waits_for_the_living_and_removes_the_dead() {
+        let vault = Vault::init(Arc::new(MemoryStore::new()), &"x".into(), InitOptions::default())
+            .await
+            .unwrap();
+        let core = &vault.core;
+        let run = Lock::take(core, "here", Share::Others).await.ok().unwrap();
+        let refused = Lock::take(core, "here", Share::Nobody).await.err();
+        assert!(matches!(refused, Some(WriteError::Locked { by, .. }) if by.pid == std::process::id()));
+        run.release().await;
+
+        let dead = lock(core, false, STALE_SECONDS + 5).await;
+        let living = lock(core, false, 10).await;
+        assert!(matches!(Lock::take(core, "here", Share::Nobody).await.err(), Some(WriteError::Locked { by, .. }) if by.lock == living));
+        assert_eq!(unlock(core, "here", false).await.unwrap(), [dead]);
+        // 4711 is no process of the host that it says, if that is this one.
+        assert!(!is_running(u32::MAX / 2));
+        assert_eq!(unlock(core, "here", true).await.unwrap(), [living]);
+
+        lock(core, true, STALE_SECONDS + 5).await;
+        let alone = Lock::take(core, "here", Share::Nobody).await.ok().unwrap();
+        assert_eq!(access::list(&*core.store, "locks/").await.unwrap().len(), 1);
+        assert!(matches!(
+            Lock::take(core, "here", Share::Others).await.err(),
+            Some(WriteError::Locked { .. })
+        ));
+        assert!(matches!(
+            Lock::take(core, "here", Share::Nobody).await.err(),
+            Some(WriteError::Locked { .. })
+        ));
+        alone.held().check().await.unwrap();
+        alone.release().await;
+        assert!(access::list(&*core.store, "locks/").await.unwrap().is_empty());
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_lock_is_refreshed_before_it_goes_stale() {
         let vault = Vault::init(Arc::new(MemoryStore::new()), &"x".into(), InitOptions::default())
             .await
             .unwrap();
-        let held = Lock::take(&vault.core, "here").await.ok().unwrap();
+        let held = Lock::take(&vault.core, "here", Share::Others).await.ok().unwrap();
         let first = access::list_ids(&*vault.core.store, "locks/").await.unwrap();
         tokio::time::sleep(Timing::NORMAL.refresh + Duration::from_secs(1)).await;
         let second = access::list_ids(&*vault.core.store, "locks/").await.unwrap();

@@ -3,7 +3,7 @@
 use bulkhead_test_support::Bulkhead;
 
 /// Every command.
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 23] = [
     "init",
     "check",
     "plan",
@@ -17,6 +17,12 @@ const COMMANDS: [&str; 17] = [
     "dump",
     "restore",
     "verify",
+    "forget",
+    "prune",
+    "tag",
+    "repair index",
+    "repair snapshots",
+    "unlock",
     "plugin list",
     "plugin inspect",
     "man",

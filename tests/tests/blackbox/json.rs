@@ -39,6 +39,16 @@ fn documents_of_all_commands() {
     assert_shape(&world, "restore_into", &["restore", "good", "--into", "restored"]);
     world.bulkhead().scratch().folder("restored-by-plugin").unwrap();
     assert_shape(&world, "restore_target", &["restore", "good", "--target", "folder"]);
+    assert_shape(&world, "tag", &["tag", "good", "--add", "seen"]);
+    assert_shape(&world, "unlock", &["unlock"]);
+    assert_shape(&world, "repair_index", &["repair", "index", "--dry-run"]);
+    assert_shape(&world, "repair_snapshots", &["repair", "snapshots", "--dry-run"]);
+    assert_shape(&world, "prune", &["prune", "--yes"]);
+    let oldest = world.json(&["snapshots", "--json"])["snapshots"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_shape(&world, "forget", &["forget", "good", "--snapshot", &oldest, "--yes"]);
     assert_shape(&world, "plugin_list", &["plugin", "list"]);
     assert_shape(&world, "plugin_inspect", &["plugin", "inspect", "postgres"]);
 }

@@ -20,6 +20,7 @@ mod history;
 mod hostile;
 mod interruption;
 mod json;
+mod maintenance;
 mod output;
 mod plugins;
 mod postgres;

@@ -6,30 +6,34 @@ pub(crate) mod completions;
 pub(crate) mod diff;
 pub(crate) mod dump;
 pub(crate) mod find;
+pub(crate) mod forget;
 pub(crate) mod init;
 pub(crate) mod ls;
 pub(crate) mod man;
 pub(crate) mod plan;
 pub(crate) mod plugin;
+pub(crate) mod prune;
+pub(crate) mod repair;
 pub(crate) mod restore;
 pub(crate) mod run;
 pub(crate) mod snapshots;
 pub(crate) mod stats;
+pub(crate) mod tag;
+pub(crate) mod unlock;
 pub(crate) mod verify;
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, sync::Arc};
 
 use bulkhead_config::{Config, DiagnosticLevel};
 use bulkhead_model::{EntryPath, Finding, Severity};
-use bulkhead_pipeline::{Failure, FailureClass, Site};
+use bulkhead_pipeline::{Explain, Failure, FailureClass, SinkOutcome, Site};
 
 use crate::{
     arguments::Command,
     error::{CommandError, render_failure},
     exit::Exit,
-    output::Output,
-    session::Session,
+    output::{Output, counted},
+    session::{Session, unknown},
 };
 
 /// Carries out `command`.
@@ -48,6 +52,11 @@ pub(crate) async fn dispatch(command: Command, session: &Session) -> Result<Exit
         Command::Dump(arguments) => dump::dump(&arguments, session).await,
         Command::Restore(arguments) => restore::restore(&arguments, session).await,
         Command::Verify(arguments) => verify::verify(&arguments, session).await,
+        Command::Forget(arguments) => forget::forget(&arguments, session).await,
+        Command::Prune(arguments) => prune::prune(&arguments, session).await,
+        Command::Tag(arguments) => tag::tag(&arguments, session).await,
+        Command::Repair(command) => repair::repair(&command, session).await,
+        Command::Unlock(arguments) => unlock::unlock(&arguments, session).await,
         Command::Plugin(command) => plugin::plugin(&command, session).await,
         Command::Man(arguments) => man::man(&arguments, session),
         Command::Completions(arguments) => completions::completions(&arguments, session),
@@ -65,6 +74,116 @@ fn entry_path(typed: &OsStr) -> Result<EntryPath, CommandError> {
 /// The first digits of an id: enough for people.
 fn short(id: &str) -> &str {
     id.get(..8).unwrap_or(id)
+}
+
+/// Whether a plan that was shown is to be carried out: said beforehand, or asked for now. Fails where nobody can be asked.
+async fn agreed(yes: bool, question: &str, session: &Session) -> Result<bool, CommandError> {
+    if yes {
+        return Ok(true);
+    }
+    if !session.output.can_ask() {
+        return Err(CommandError::usage(
+            "this needs a yes, and there is nobody to ask",
+            "`--yes` carries the plan out, `--dry-run` only shows it",
+        ));
+    }
+    let (output, question) = (session.output.clone(), question.to_owned());
+    let answer = tokio::task::spawn_blocking(move || output.ask(&question));
+    tokio::select! {
+        biased;
+        () = session.cancellation.cancelled() => Err(CommandError::interrupted()),
+        answer = answer => Ok(answer.unwrap_or(false)),
+    }
+}
+
+/// The vaults called `names`, all of the configuration's where there is no name.
+fn vaults_named(config: &Config, names: &[String]) -> Result<Vec<String>, CommandError> {
+    let known = config.vaults.iter().map(|vault| vault.name.as_str());
+    if names.is_empty() {
+        return Ok(known.map(str::to_owned).collect());
+    }
+    match names.iter().find(|name| config.vault(name).is_none()) {
+        Some(name) => Err(unknown("vault", name, known)),
+        None => Ok(names.to_vec()),
+    }
+}
+
+/// What became of several vaults, one after the other.
+struct Several<'s> {
+    session: &'s Session,
+    config: &'s Arc<Config>,
+    exit: Exit,
+    documents: Vec<serde_json::Value>,
+}
+
+impl<'s> Several<'s> {
+    fn new(session: &'s Session, config: &'s Arc<Config>) -> Self {
+        Self {
+            session,
+            config,
+            exit: Exit::Ok,
+            documents: Vec::new(),
+        }
+    }
+
+    /// Whether an interruption keeps `vault` from being begun with; it is told.
+    fn is_interrupted(&mut self, vault: &str) -> bool {
+        let is_cancelled = self.session.cancellation.is_cancelled();
+        if is_cancelled {
+            self.failed(
+                &CommandError::not_begun(&format!("nothing was done with the vault `{vault}`")),
+                vault,
+            );
+        }
+        is_cancelled
+    }
+
+    /// Tells of a failure, and goes on.
+    fn failed(&mut self, error: &CommandError, vault: &str) {
+        self.exit = self.exit.and(error.exit());
+        if !self.session.output.is_json() {
+            self.session.output.complain(error);
+        }
+        let mut document = error.to_json();
+        document["vault"] = vault.into();
+        self.documents.push(document);
+    }
+
+    fn explained(&mut self, error: &dyn Explain, vault: &str) {
+        self.failed(&CommandError::operation(error, self.config), vault);
+    }
+
+    /// A result for the document, and whether it holds on all sinks.
+    fn done(&mut self, report: &impl serde::Serialize, is_everywhere: bool) {
+        self.documents.push(serde_json::to_value(report).unwrap_or_default());
+        if !is_everywhere {
+            self.exit = self.exit.and(Exit::Replica);
+        }
+    }
+
+    /// Prints the document.
+    fn end(self, kind: &str) -> Exit {
+        if self.session.output.is_json() {
+            self.session.output.document(kind, &serde_json::json!({ "vaults": self.documents }));
+        }
+        self.exit
+    }
+}
+
+/// Prints what became of sinks.
+fn print_sinks(sinks: &[SinkOutcome], done: &str, one: &str, many: &str, output: &Output) {
+    for sink in sinks {
+        match &sink.error {
+            None => output.line(&format!("{done} on sink {}: {}", sink.sink, counted(sink.removed, one, many))),
+            Some(error) => {
+                let hint = sink.hint.as_ref().map(|hint| format!("\n  help: {hint}")).unwrap_or_default();
+                output.warn(&format!(
+                    "error: the sink {} is not where the first one is: {error}{hint}",
+                    sink.sink
+                ));
+            }
+        }
+    }
 }
 
 /// Prints findings to stderr (errors even with `--quiet`), each with the line of the TOML that it is about.

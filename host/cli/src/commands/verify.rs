@@ -249,10 +249,15 @@ fn print_vault(report: &VaultVerification, output: &Output) {
             counted(report.further_damage, "further problem", "further problems")
         ));
     }
+    if !report.damage.is_empty() {
+        output.note(
+            "        another sink may have it whole (`--sink`); `bulkhead repair` makes the best of what is left (docs/maintenance.md)",
+        );
+    }
     if report.unreferenced_packs > 0 {
         let packs = counted(report.unreferenced_packs, "pack belongs", "packs belong");
         output.note(&format!(
-            "        {packs} to no snapshot: left by runs that did not finish, harmless"
+            "        {packs} to no snapshot: left by runs that did not finish, harmless; `bulkhead prune` removes them"
         ));
     }
 }

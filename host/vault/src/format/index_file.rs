@@ -15,10 +15,16 @@ pub(crate) struct IndexFile {
 }
 
 /// A pack and what is in it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct IndexPack {
     /// Its name.
     pub(crate) id: ObjectId,
+    /// When it was stored or, of a pack that is to be deleted, marked (RFC 3339); restic doesn't say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) time: Option<String>,
+    /// Its bytes, where they don't follow from its blobs: a pack that is to be deleted may have been in no index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) size: Option<u32>,
     /// Its blobs, in any order.
     pub(crate) blobs: Vec<IndexBlob>,
 }

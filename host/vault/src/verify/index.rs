@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// What a lost index file means.
-const CONSEQUENCE: &str = "what only this file names cannot be found until the index is rebuilt (`restic rebuild-index`)";
+const CONSEQUENCE: &str = "what only this file names cannot be found until the index is rebuilt (`bulkhead repair index`)";
 
 /// Reads all index files; what one of them says is lost goes into the findings.
 pub(super) async fn read(core: &Arc<Core>, progress: &dyn VerifyProgress, findings: &mut Findings) -> Result<WholeIndex, VerifyError> {
@@ -28,6 +28,7 @@ pub(super) async fn read(core: &Arc<Core>, progress: &dyn VerifyProgress, findin
     let mut whole = WholeIndex {
         index: Index::default(),
         packs: BTreeMap::new(),
+        doomed: Vec::new(),
     };
     let mut files = stream::iter(names)
         .map(|name| read_file(core, name))
@@ -62,9 +63,10 @@ async fn read_file(core: &Arc<Core>, name: ObjectId) -> Result<(ObjectId, Result
     Ok((name, decoded))
 }
 
-fn add(whole: &mut WholeIndex, name: ObjectId, file: IndexFile, findings: &mut Findings) {
+fn add(whole: &mut WholeIndex, name: ObjectId, mut file: IndexFile, findings: &mut Findings) {
+    whole.doomed.append(&mut file.packs_to_delete);
     whole.index.add(name, &file);
-    for pack in file.packs.into_iter().chain(file.packs_to_delete) {
+    for pack in file.packs {
         let mut blobs = pack.blobs;
         blobs.sort_unstable_by_key(|blob| blob.offset);
         match whole.packs.get(&pack.id) {

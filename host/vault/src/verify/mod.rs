@@ -55,8 +55,8 @@ impl Vault {
         check_keys(self, &mut findings).await?;
         // Snapshots before the index: whoever wrote one had written the index by then.
         let snapshots = trees::read_snapshots(core, &mut findings).await?;
-        let index = index::read(core, &*progress, &mut findings).await?;
-        packs::check_listing(core, &index, &mut findings).await?;
+        let mut index = index::read(core, &*progress, &mut findings).await?;
+        packs::check_listing(core, &mut index, &mut findings).await?;
         if options.read_data {
             packs::check_content(self, &index, &progress, &mut findings).await?;
         }

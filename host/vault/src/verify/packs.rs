@@ -10,7 +10,7 @@ use crate::{
     crew::Tools,
     error::VerifyError,
     format::{
-        index_file::IndexBlob,
+        index_file::{IndexBlob, IndexPack},
         pack::{self, LENGTH_FIELD},
     },
     id::ObjectId,
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Compares what the store lists with what the index names.
-pub(super) async fn check_listing(core: &Arc<Core>, index: &WholeIndex, findings: &mut Findings) -> Result<(), VerifyError> {
+pub(super) async fn check_listing(core: &Arc<Core>, index: &mut WholeIndex, findings: &mut Findings) -> Result<(), VerifyError> {
     let listed = access::list(&*core.store, "data/").await?;
     let mut sizes: HashMap<ObjectId, u64> = listed
         .iter()
@@ -40,8 +40,21 @@ pub(super) async fn check_listing(core: &Arc<Core>, index: &WholeIndex, findings
             findings.packs.insert(*id, number);
         }
     }
+    for pack in std::mem::take(&mut index.doomed) {
+        if sizes.remove(&pack.id).is_some_and(|size| size == expected_size(&pack.blobs)) {
+            add_doomed(index, pack);
+        }
+    }
     findings.unreferenced.extend(sizes.into_keys());
     Ok(())
+}
+
+/// A pack that is marked for deletion, and still there, is as good as any other until it goes. One that was in no index has nothing that is needed.
+fn add_doomed(index: &mut WholeIndex, pack: IndexPack) {
+    index.index.add_doomed(&pack);
+    let mut blobs = pack.blobs;
+    blobs.sort_unstable_by_key(|blob| blob.offset);
+    index.packs.insert(pack.id, blobs);
 }
 
 fn expected_size(blobs: &[IndexBlob]) -> u64 {

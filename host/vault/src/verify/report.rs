@@ -108,4 +108,6 @@ pub(super) struct WholeIndex {
     pub(super) index: crate::index::Index,
     /// What is in each pack.
     pub(super) packs: BTreeMap<ObjectId, Vec<crate::format::index_file::IndexBlob>>,
+    /// Packs that a prune has marked for deletion: they may have gone already, and are part of the two above only where they have not.
+    pub(super) doomed: Vec<crate::format::index_file::IndexPack>,
 }

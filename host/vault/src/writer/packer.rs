@@ -164,6 +164,8 @@ impl OpenPack {
             body,
             index: IndexPack {
                 id: ObjectId::from(sha256),
+                time: None,
+                size: None,
                 blobs: self.blobs,
             },
         })

@@ -10,7 +10,7 @@ use bulkhead_model::{EntryMetadata, EntryPath, FinishedEntry, NodeType, Timestam
 use crate::{
     error::{Cause, WriteError},
     id::ObjectId,
-    lock::{Held, Lock},
+    lock::{Held, Lock, Share},
     reader::SnapshotReader,
     record::{RESERVED_FOLDER, SnapshotRecord},
     snapshots::SnapshotInfo,
@@ -81,7 +81,7 @@ impl Vault {
         if self.core.config.version < 2 {
             return Err(WriteError::OldFormat { location: self.location() });
         }
-        let lock = Lock::take(&self.core, &begin.host).await?;
+        let lock = Lock::take(&self.core, &begin.host, Share::Others).await?;
         match self.begin_locked(begin).await {
             Ok((run, parent)) => Ok(SnapshotWriter {
                 held: watch(&lock, &run),

@@ -7,6 +7,7 @@ mod every_call;
 mod faults;
 mod guards;
 mod interrupted;
+mod maintenance;
 mod model;
 mod parity;
 mod random_tree;

@@ -1,0 +1,204 @@
+//! `bulkhead forget`
+
+use std::collections::BTreeMap;
+
+use bulkhead_config::{Config, Pipeline};
+use bulkhead_pipeline as pipeline;
+use bulkhead_pipeline::{ForgetBy, ForgetPlan, Forgetting, Operation};
+use clap::Args;
+use serde_json::json;
+
+use crate::{
+    commands::{Several, agreed, print_sinks, short},
+    error::CommandError,
+    exit::Exit,
+    output::{Align, Mark, Output, ProgressDisplay, Table, counted, local_time},
+    session::{Session, selected, unknown},
+};
+
+/// Forget snapshots: those that a pipeline's `retention` does not keep, or those that are named
+///
+/// The plan is shown first: what is kept and by which rules, and what goes. A pipeline's newest snapshot goes only when it is named. On all sinks of the
+/// vault. What forgotten snapshots alone needed stays in the vault until `bulkhead prune`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  bulkhead forget shop --dry-run              what its retention keeps, and what goes\n  bulkhead forget --all --yes                 every pipeline that has a retention; for a timer\n  bulkhead forget shop --snapshot 3f2a91c4    one snapshot, whatever the retention says\n  bulkhead forget --vault databases --snapshot 3f2a91c4     also what other tools wrote"
+)]
+pub(crate) struct ForgetArguments {
+    /// Pipelines whose retention to apply, or whose snapshots are named
+    #[arg(value_name = "PIPELINE", required_unless_present_any = ["all", "vault"])]
+    pipelines: Vec<String>,
+
+    /// Apply the retention of every pipeline that has one
+    #[arg(long, conflicts_with_all = ["pipelines", "snapshots", "vault"])]
+    all: bool,
+
+    /// Forget this snapshot, by the beginning of its id; can be given several times
+    #[arg(long = "snapshot", value_name = "ID")]
+    snapshots: Vec<String>,
+
+    /// The vault of the named snapshots, whatever wrote them
+    #[arg(long, value_name = "VAULT", conflicts_with = "pipelines", requires = "snapshots")]
+    vault: Option<String>,
+
+    /// Show the plan and change nothing
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
+
+    /// Carry the plan out without asking
+    #[arg(short, long)]
+    yes: bool,
+}
+
+pub(crate) async fn forget(arguments: &ForgetArguments, session: &Session) -> Result<Exit, CommandError> {
+    let config = session.config()?;
+    let chosen = chosen(arguments, &config)?;
+    let operation = session.operation(&config)?;
+    let mut several = Several::new(session, &config);
+    for (vault, pipelines) in chosen {
+        if several.is_interrupted(vault) {
+            continue;
+        }
+        let by = match &arguments.snapshots[..] {
+            [] => ForgetBy::Retention(&pipelines),
+            ids => ForgetBy::Ids {
+                pipeline: pipelines.first().map(|pipeline| pipeline.name.as_str()),
+                ids,
+            },
+        };
+        let operation = operation.child();
+        match plan(&operation, vault, by, session).await {
+            Ok(forgetting) => carry_out(forgetting, arguments, &operation, &mut several).await?,
+            Err(error) => several.explained(&error, vault),
+        }
+    }
+    Ok(several.end("forget"))
+}
+
+/// The vaults, and the pipelines in each; a vault without a pipeline is named itself.
+fn chosen<'c>(arguments: &'c ForgetArguments, config: &'c Config) -> Result<BTreeMap<&'c str, Vec<&'c Pipeline>>, CommandError> {
+    if let Some(vault) = &arguments.vault {
+        return match config.vault(vault) {
+            Some(vault) => Ok(BTreeMap::from([(vault.name.as_str(), Vec::new())])),
+            None => Err(unknown("vault", vault, config.vaults.iter().map(|vault| vault.name.as_str()))),
+        };
+    }
+    let mut pipelines = selected(config, &arguments.pipelines)?;
+    if arguments.all {
+        pipelines.retain(|pipeline| pipeline.retention.is_some());
+        if pipelines.is_empty() {
+            return Err(CommandError::usage(
+                "no pipeline of the configuration has a `retention`",
+                "say what to keep, `retention = { last = 7, weekly = 4 }`, or name snapshots with `--snapshot`",
+            ));
+        }
+    }
+    if !arguments.snapshots.is_empty() && pipelines.len() > 1 {
+        return Err(CommandError::usage(
+            "`--snapshot` names snapshots of one pipeline",
+            "name that pipeline, or `--vault`",
+        ));
+    }
+    let mut chosen: BTreeMap<&str, Vec<&Pipeline>> = BTreeMap::new();
+    for pipeline in pipelines {
+        chosen.entry(pipeline.vault.as_str()).or_default().push(pipeline);
+    }
+    Ok(chosen)
+}
+
+async fn plan(
+    operation: &Operation,
+    vault: &str,
+    by: ForgetBy<'_>,
+    session: &Session,
+) -> Result<Forgetting, bulkhead_pipeline::MaintainError> {
+    let _display = ProgressDisplay::start(&session.output, vault, &operation.progress);
+    pipeline::plan_forget(operation, vault, by).await
+}
+
+async fn carry_out(
+    forgetting: Forgetting,
+    arguments: &ForgetArguments,
+    operation: &Operation,
+    several: &mut Several<'_>,
+) -> Result<(), CommandError> {
+    let session = several.session;
+    let plan = forgetting.plan.clone();
+    if !session.output.is_json() {
+        print_plan(&plan, &session.output);
+    }
+    let mut document = json!({ "plan": plan, "done": false });
+    document["vault"] = plan.vault.clone().into();
+    let question = format!("Forget {}?", snapshots(plan.forgotten.len()));
+    let is_wanted = !arguments.dry_run && !plan.forgotten.is_empty() && agreed(arguments.yes, &question, session).await?;
+    if !is_wanted {
+        print_sinks(&plan.unusable, "", "", "", &session.output);
+        several.done(&document, plan.unusable.is_empty());
+        return Ok(());
+    }
+    let display = ProgressDisplay::start(&session.output, &plan.vault, &operation.progress);
+    let result = forgetting.carry_out().await;
+    drop(display);
+    match result {
+        Ok(report) => {
+            document["done"] = true.into();
+            document["sinks"] = json!(report.sinks);
+            if !session.output.is_json() {
+                print_sinks(&report.sinks, "forgotten", "snapshot", "snapshots", &session.output);
+                session.output.note("what they alone needed stays until `bulkhead prune`");
+            }
+            several.done(&document, report.is_everywhere());
+        }
+        Err(error) => several.explained(&error, &plan.vault),
+    }
+    Ok(())
+}
+
+fn snapshots(number: usize) -> String {
+    counted(number as u64, "snapshot", "snapshots")
+}
+
+fn print_plan(plan: &ForgetPlan, output: &Output) {
+    let mut table = Table::new(&[
+        ("SNAPSHOT", Align::Left),
+        ("TIME (UTC)", Align::Left),
+        ("PIPELINE", Align::Left),
+        ("HOST", Align::Left),
+        ("", Align::Left),
+    ]);
+    let mut rows: Vec<(&pipeline::PlannedSnapshot, String)> = Vec::new();
+    rows.extend(
+        plan.kept
+            .iter()
+            .map(|snapshot| (snapshot, format!("kept: {}", snapshot.reasons.join(", ")))),
+    );
+    rows.extend(
+        plan.forgotten
+            .iter()
+            .map(|snapshot| (snapshot, output.mark(Mark::Warning, "forgotten"))),
+    );
+    rows.sort_by(|(one, _), (other, _)| (&one.pipeline, &one.time, &one.id).cmp(&(&other.pipeline, &other.time, &other.id)));
+    for (snapshot, fate) in rows {
+        table.row([
+            short(&snapshot.id).to_owned(),
+            local_time(&snapshot.time),
+            snapshot.pipeline.clone().unwrap_or_else(|| "-".to_owned()),
+            snapshot.host.clone(),
+            fate,
+        ]);
+    }
+    table.print(output);
+    for snapshot in &plan.unreadable {
+        output.warn(&format!(
+            "warning: the snapshot {} can't be read, and stays: {}",
+            short(&snapshot.id),
+            snapshot.error
+        ));
+    }
+    output.line(&format!(
+        "vault {}: {} forgotten, {} kept",
+        plan.vault,
+        snapshots(plan.forgotten.len()),
+        plan.kept.len()
+    ));
+}

@@ -1,0 +1,56 @@
+//! `bulkhead unlock`
+
+use bulkhead_pipeline as pipeline;
+use clap::Args;
+
+use crate::{
+    commands::{Several, print_sinks, vaults_named},
+    error::CommandError,
+    exit::Exit,
+    output::ProgressDisplay,
+    session::Session,
+};
+
+/// Remove locks that nobody holds any more
+///
+/// A run or a prune that was killed leaves its lock behind. It is taken for dead when its process is gone from this host, or when it has not refreshed its
+/// lock for half an hour.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  bulkhead unlock\n  bulkhead unlock databases --force     every lock, also of those who are at work: they fail"
+)]
+pub(crate) struct UnlockArguments {
+    /// Vaults to unlock; all of them by default
+    #[arg(value_name = "VAULT")]
+    vaults: Vec<String>,
+
+    /// Remove every lock
+    #[arg(long)]
+    force: bool,
+}
+
+pub(crate) async fn unlock(arguments: &UnlockArguments, session: &Session) -> Result<Exit, CommandError> {
+    let config = session.config()?;
+    let operation = session.operation(&config)?;
+    let mut several = Several::new(session, &config);
+    for vault in vaults_named(&config, &arguments.vaults)? {
+        if several.is_interrupted(&vault) {
+            continue;
+        }
+        let operation = operation.child();
+        let display = ProgressDisplay::start(&session.output, &vault, &operation.progress);
+        let result = pipeline::unlock(&operation, &vault, arguments.force).await;
+        drop(display);
+        match result {
+            Ok(report) => {
+                if !session.output.is_json() {
+                    let done = format!("vault {} unlocked", report.vault);
+                    print_sinks(&report.sinks, &done, "lock removed", "locks removed", &session.output);
+                }
+                several.done(&report, report.is_everywhere());
+            }
+            Err(error) => several.explained(&error, &vault),
+        }
+    }
+    Ok(several.end("unlock"))
+}

@@ -1,0 +1,182 @@
+//! `bulkhead prune`: removing what no snapshot needs. Planned and done on the first sink; the others, which are its replicas, then follow.
+
+use bulkhead_config as config;
+use bulkhead_vault::{PruneOptions, PrunePlan};
+use serde::Serialize;
+
+use crate::{
+    failure::Explain as _,
+    maintenance::{MaintainError, Replica, SinkOutcome, failed},
+    operation::{Interrupted, Operation},
+    replicate::replicate,
+};
+
+/// What a prune does, or has done, in numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PruneFigures {
+    /// Packs that nothing needs any more: they are marked, and deleted by a prune after the grace time.
+    pub unused_packs: u64,
+    /// Bytes in them.
+    pub unused_bytes: u64,
+    /// The same of packs that runs left behind which did not finish.
+    pub unindexed_packs: u64,
+    /// Bytes in them.
+    pub unindexed_bytes: u64,
+    /// Packs whose needed part is written anew.
+    pub repacked_packs: u64,
+    /// Bytes that are written anew.
+    pub rewritten_bytes: u64,
+    /// Bytes that this frees when the old packs go.
+    pub repack_freed_bytes: u64,
+    /// Marked packs that are deleted now.
+    pub deleted_packs: u64,
+    /// Bytes in them.
+    pub deleted_bytes: u64,
+    /// Marked packs whose grace time has not passed.
+    pub waiting_packs: u64,
+    /// Bytes in them.
+    pub waiting_bytes: u64,
+    /// Marked packs that are needed after all, and stay.
+    pub recovered_packs: u64,
+    /// Bytes that snapshots need.
+    pub needed_bytes: u64,
+    /// Unused bytes that stay in packs which are needed.
+    pub remaining_unused_bytes: u64,
+    /// Whether there is nothing to do.
+    pub nothing_to_do: bool,
+}
+
+/// What was planned or done with a vault.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PruneReport {
+    /// The vault.
+    pub vault: String,
+    /// Whether it was done, or only planned.
+    pub done: bool,
+    /// Whether packs are deleted at once, without a grace time.
+    pub at_once: bool,
+    /// The numbers, of the first sink.
+    #[serde(flatten)]
+    pub figures: PruneFigures,
+    /// Each further sink.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sinks: Vec<SinkOutcome>,
+    #[serde(skip)]
+    plan: PrunePlan,
+}
+
+impl PruneReport {
+    fn new(vault: &config::Vault, done: bool, options: PruneOptions, plan: PrunePlan) -> Self {
+        Self {
+            vault: vault.name.clone(),
+            done,
+            at_once: options.grace.is_zero(),
+            figures: PruneFigures {
+                unused_packs: plan.unused_packs,
+                unused_bytes: plan.unused_bytes,
+                unindexed_packs: plan.unindexed_packs,
+                unindexed_bytes: plan.unindexed_bytes,
+                repacked_packs: plan.repacked_packs,
+                rewritten_bytes: plan.rewritten_bytes,
+                repack_freed_bytes: plan.repack_freed_bytes,
+                deleted_packs: plan.deleted_packs,
+                deleted_bytes: plan.deleted_bytes,
+                waiting_packs: plan.waiting_packs,
+                waiting_bytes: plan.waiting_bytes,
+                recovered_packs: plan.recovered_packs,
+                needed_bytes: plan.needed_bytes,
+                remaining_unused_bytes: plan.remaining_unused_bytes,
+                nothing_to_do: plan.is_empty(),
+            },
+            sinks: Vec::new(),
+            plan,
+        }
+    }
+
+    /// Whether it was done on all sinks.
+    #[must_use]
+    pub fn is_everywhere(&self) -> bool {
+        self.sinks.iter().all(|sink| sink.error.is_none())
+    }
+}
+
+/// What [`prune`] would do. Changes nothing, but nobody may be at work in the vault.
+///
+/// # Errors
+/// See [`MaintainError`].
+pub async fn plan_prune(operation: &Operation, name: &str, options: PruneOptions) -> Result<PruneReport, MaintainError> {
+    operation.until_interrupted(None, plan(operation, name, options)).await?
+}
+
+#[tracing::instrument(name = "prune", skip(operation, options))]
+async fn plan(operation: &Operation, name: &str, options: PruneOptions) -> Result<PruneReport, MaintainError> {
+    let vault = operation.vault_named(name)?;
+    let store = operation.sinks(vault).await?;
+    let opened = operation.open(vault, &store).await?;
+    operation.progress.phase("looking for what nobody needs", None);
+    let stop = operation.stop();
+    let plan = opened.plan_prune(options, &operation.host.name, &stop.stop).await;
+    let plan = plan.map_err(|error| failed(format!("prune the vault `{name}`"), vault, error))?;
+    Ok(PruneReport::new(vault, false, options, plan))
+}
+
+/// Prunes the vault called `name`; `agreed` is the plan that was shown, where one was. What couldn't be done on a further sink is in the report.
+///
+/// # Errors
+/// See [`MaintainError`]: the first sink failed, and no other one was touched.
+pub async fn prune(
+    operation: &Operation,
+    name: &str,
+    options: PruneOptions,
+    agreed: Option<PruneReport>,
+) -> Result<PruneReport, MaintainError> {
+    operation
+        .until_interrupted(None, carry_out(operation, name, options, agreed))
+        .await?
+}
+
+#[tracing::instrument(name = "prune", skip(operation, options, agreed))]
+async fn carry_out(
+    operation: &Operation,
+    name: &str,
+    options: PruneOptions,
+    agreed: Option<PruneReport>,
+) -> Result<PruneReport, MaintainError> {
+    let vault = operation.vault_named(name)?;
+    let replicas = operation.open_replicas(vault).await?;
+    operation.progress.phase("pruning", None);
+    let (stop, host) = (operation.stop(), &operation.host.name);
+    let first = &replicas.first;
+    let done = first.vault.prune(options, agreed.map(|agreed| agreed.plan), host, &stop.stop).await;
+    let done = done.map_err(|error| failed(format!("prune the vault `{name}`"), vault, error))?;
+    let mut report = PruneReport::new(vault, true, options, done);
+    for replica in &replicas.further {
+        operation.progress.phase(&format!("pruning {}", replica.name()), None);
+        report.sinks.push(follow(operation, vault, first, replica).await);
+    }
+    report.sinks.extend(replicas.unusable);
+    if operation.cancellation.is_cancelled() {
+        return Err(Interrupted::Cancelled.into());
+    }
+    Ok(report)
+}
+
+/// Gives a replica what the first sink has, then takes from it what that has no more.
+async fn follow(operation: &Operation, vault: &config::Vault, first: &Replica, replica: &Replica) -> SinkOutcome {
+    let copied = replicate(&first.store, &replica.store, &operation.cancellation).await;
+    if let Some(error) = copied.error {
+        return SinkOutcome {
+            sink: copied.sink,
+            removed: 0,
+            error: Some(error),
+            hint: copied.hint,
+        };
+    }
+    let stop = operation.stop();
+    match replica.vault.mirror(&first.vault, &operation.host.name, &stop.stop).await {
+        Ok(mirrored) => SinkOutcome::done(replica.name(), mirrored.objects),
+        Err(error) => SinkOutcome::failed(replica.name(), 0, &failed("prune it", vault, error).explain()),
+    }
+}

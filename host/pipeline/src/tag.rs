@@ -1,0 +1,110 @@
+//! `bulkhead tag`: changing the tags of snapshots, on all sinks.
+
+use bulkhead_vault::{ObjectId, TagChange, Tagged};
+use serde::Serialize;
+
+use crate::{
+    browse,
+    maintenance::{MaintainError, SinkOutcome, failed, replace_snapshots},
+    operation::Operation,
+};
+
+/// A snapshot and its tags.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TaggedSnapshot {
+    /// Its id before.
+    pub before: String,
+    /// Its id now: a snapshot is named by what is said about it, its tags included.
+    pub snapshot: String,
+    /// Its tags.
+    pub tags: Vec<String>,
+}
+
+/// What was done.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TagReport {
+    /// The vault.
+    pub vault: String,
+    /// The snapshots, in the order in which they were named.
+    pub snapshots: Vec<TaggedSnapshot>,
+    /// Each further sink.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sinks: Vec<SinkOutcome>,
+}
+
+impl TagReport {
+    /// Whether it was done on all sinks.
+    #[must_use]
+    pub fn is_everywhere(&self) -> bool {
+        self.sinks.iter().all(|sink| sink.error.is_none())
+    }
+}
+
+/// Changes the tags of the snapshots that `selectors` name, in the vault called `name`, of `pipeline` where one is given.
+///
+/// # Errors
+/// See [`MaintainError`]; what couldn't be done on a further sink is in the report.
+pub async fn tag(
+    operation: &Operation,
+    name: &str,
+    pipeline: Option<&str>,
+    selectors: &[String],
+    change: &TagChange,
+) -> Result<TagReport, MaintainError> {
+    operation
+        .until_interrupted(None, change_tags(operation, name, pipeline, selectors, change))
+        .await?
+}
+
+#[tracing::instrument(name = "tag", skip(operation, selectors, change))]
+async fn change_tags(
+    operation: &Operation,
+    name: &str,
+    pipeline: Option<&str>,
+    selectors: &[String],
+    change: &TagChange,
+) -> Result<TagReport, MaintainError> {
+    let vault = operation.vault_named(name)?;
+    let cannot = |error| failed("change tags", vault, error);
+    change.check().map_err(cannot)?;
+    let replicas = operation.open_replicas(vault).await?;
+    let first = &replicas.first;
+    let mut ids: Vec<ObjectId> = Vec::with_capacity(selectors.len());
+    for selector in selectors {
+        let id = browse::resolve(&first.vault, selector, pipeline).await?.id;
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    let stop = operation.stop();
+    let tagged = first
+        .vault
+        .tag(&ids, change, &operation.host.name, &stop.stop)
+        .await
+        .map_err(cannot)?;
+    let replaced: Vec<ObjectId> = tagged
+        .iter()
+        .filter(|tagged| tagged.before != tagged.now)
+        .map(|tagged| tagged.before)
+        .collect();
+    let mut sinks = Vec::new();
+    for replica in &replicas.further {
+        sinks.push(replace_snapshots(operation, vault, first, replica, &replaced).await);
+    }
+    sinks.extend(replicas.unusable);
+    Ok(TagReport {
+        vault: name.to_owned(),
+        snapshots: tagged.iter().map(told).collect(),
+        sinks,
+    })
+}
+
+fn told(tagged: &Tagged) -> TaggedSnapshot {
+    TaggedSnapshot {
+        before: tagged.before.to_string(),
+        snapshot: tagged.now.to_string(),
+        tags: tagged.tags.clone(),
+    }
+}

@@ -1,0 +1,363 @@
+//! Repairing snapshots: of one whose folders or content are lost, what remains becomes a snapshot of its own, tagged `repaired`.
+//!
+//! Lost is what is in no index, and a folder that cannot be read. A file that has lost a part keeps the rest under a name that says so, `….repaired`, so
+//! that nobody takes it for whole; a lost folder is left out. Folders are rewritten as JSON, so that fields that only other programs know stay.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use bulkhead_model::NodeType;
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use serde_json::{Map, Value};
+
+use crate::{
+    error::{MaintenanceError, ReadError},
+    format::{node::Node, quote},
+    id::ObjectId,
+    index::BlobKind,
+    lock::{Held, Lock, Share},
+    maintenance::Stop,
+    snapshots::SnapshotInfo,
+    sync::read,
+    vault::{Core, Vault},
+    writer::TreeWriter,
+};
+
+/// What follows the name of a file that is not whole any more.
+const SUFFIX: &str = ".repaired";
+/// The tag of a repaired snapshot.
+const TAG: &str = "repaired";
+/// Lost files and folders that a repair names, of each snapshot.
+const MAX_NAMES: usize = 100;
+
+/// A snapshot that is not whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotRepair {
+    /// The snapshot.
+    pub snapshot: SnapshotInfo,
+    /// Files and folders that are damaged or lost: the first hundred, with `/` between folders.
+    pub damaged: Vec<String>,
+    /// All of them.
+    pub damaged_count: u64,
+    /// Whether nothing of it is left: there is nothing to repair.
+    pub is_lost: bool,
+    /// What it became; `None` in a plan.
+    pub repaired: Option<ObjectId>,
+}
+
+/// A folder, as far as damage goes.
+#[derive(Default)]
+struct Folder {
+    is_lost: bool,
+    damaged: Vec<Box<[u8]>>,
+    folders: Vec<(Box<[u8]>, ObjectId)>,
+}
+
+type Folders = HashMap<ObjectId, Folder>;
+
+impl Vault {
+    /// The snapshots that are not whole.
+    ///
+    /// # Errors
+    /// [`MaintenanceError`].
+    pub async fn plan_snapshot_repair(&self, host: &str, stop: &Stop) -> Result<Vec<SnapshotRepair>, MaintenanceError> {
+        let lock = Lock::take(&self.core, host, Share::Nobody).await?;
+        let planned = plan(self, stop).await;
+        lock.release().await;
+        Ok(planned?.0)
+    }
+
+    /// Makes a snapshot of what remains of each that is not whole; `expected` is the plan that was agreed to, where there is one. The damaged ones go
+    /// only with `forget`, those of which nothing is left as well.
+    ///
+    /// # Errors
+    /// [`MaintenanceError`].
+    pub async fn repair_snapshots(
+        &self,
+        expected: Option<&[SnapshotRepair]>,
+        forget: bool,
+        host: &str,
+        stop: &Stop,
+    ) -> Result<Vec<SnapshotRepair>, MaintenanceError> {
+        let lock = Lock::take(&self.core, host, Share::Nobody).await?;
+        let result = match plan(self, stop).await {
+            Ok((repairs, _)) if expected.is_some_and(|expected| *expected != repairs) => Err(MaintenanceError::Changed),
+            Ok((repairs, folders)) => self.carry_out(repairs, &folders, forget, host, stop, lock.held()).await,
+            Err(error) => Err(error),
+        };
+        lock.release().await;
+        result
+    }
+
+    async fn carry_out(
+        &self,
+        mut repairs: Vec<SnapshotRepair>,
+        folders: &Folders,
+        forget: bool,
+        host: &str,
+        stop: &Stop,
+        held: &Held,
+    ) -> Result<Vec<SnapshotRepair>, MaintenanceError> {
+        let writer = TreeWriter::begin(&self.core, &self.options, host)?;
+        let mut rewritten = HashMap::new();
+        for repair in repairs.iter().filter(|repair| !repair.is_lost) {
+            rewrite(&self.core, repair.snapshot.tree, folders, &writer, &mut rewritten, stop).await?;
+        }
+        writer.finish().await?;
+        for repair in &mut repairs {
+            let id = repair.snapshot.id;
+            if let Some(tree) = rewritten.get(&repair.snapshot.tree) {
+                let mut file = self.snapshot_fields(id).await?;
+                file.insert("tree".to_owned(), tree.to_string().into());
+                let mut tags = repair.snapshot.tags.clone();
+                if !tags.iter().any(|tag| tag == TAG) {
+                    tags.push(TAG.to_owned());
+                }
+                file.insert("tags".to_owned(), tags.into());
+                repair.repaired = Some(self.replace_snapshot(id, file, held).await?);
+            }
+        }
+        if forget {
+            let damaged: Vec<ObjectId> = repairs.iter().map(|repair| repair.snapshot.id).collect();
+            self.forget_locked(&damaged, held, stop, &mut Vec::new()).await?;
+        }
+        Ok(repairs)
+    }
+}
+
+async fn plan(vault: &Vault, stop: &Stop) -> Result<(Vec<SnapshotRepair>, Folders), MaintenanceError> {
+    let core = &vault.core;
+    core.refresh_index().await?;
+    let snapshots = vault.snapshots().await?;
+    let folders = examine(core, snapshots.iter().map(|snapshot| snapshot.tree), stop).await?;
+    let dirty = dirty(&folders);
+    let repairs = snapshots
+        .into_iter()
+        .filter(|snapshot| dirty.contains(&snapshot.tree))
+        .map(|snapshot| {
+            let (damaged, damaged_count) = losses(snapshot.tree, &folders, &dirty);
+            SnapshotRepair {
+                is_lost: folders.get(&snapshot.tree).is_none_or(|folder| folder.is_lost),
+                snapshot,
+                damaged,
+                damaged_count,
+                repaired: None,
+            }
+        });
+    Ok((repairs.collect(), folders))
+}
+
+/// Reads all folders below `roots`, each once, several at a time.
+async fn examine(core: &Arc<Core>, roots: impl Iterator<Item = ObjectId>, stop: &Stop) -> Result<Folders, MaintenanceError> {
+    let mut known = HashSet::new();
+    let mut waiting: Vec<ObjectId> = roots.filter(|tree| known.insert(*tree)).collect();
+    let mut folders = Folders::new();
+    let mut reading = FuturesUnordered::new();
+    loop {
+        stop.check()?;
+        while reading.len() < core.concurrency() {
+            let Some(tree) = waiting.pop() else { break };
+            reading.push(async move { (tree, core.load_tree(&tree).await) });
+        }
+        let Some((tree, loaded)) = reading.next().await else { break };
+        let folder = match loaded {
+            Ok(nodes) => examine_nodes(core, &nodes),
+            Err(ReadError::Corrupt(_) | ReadError::BlobMissing { .. }) => Folder {
+                is_lost: true,
+                ..Folder::default()
+            },
+            Err(error) => return Err(error.into()),
+        };
+        waiting.extend(folder.folders.iter().map(|(_, tree)| *tree).filter(|tree| known.insert(*tree)));
+        folders.insert(tree, folder);
+    }
+    Ok(folders)
+}
+
+fn examine_nodes(core: &Core, nodes: &[Node]) -> Folder {
+    let index = read(&core.index);
+    let mut folder = Folder::default();
+    for node in nodes {
+        match node.subtree {
+            Some(tree) => folder.folders.push((node.name.clone(), tree)),
+            None if node.metadata.node_type == NodeType::Directory => folder.damaged.push(node.name.clone()),
+            None if node.content.iter().any(|id| index.locate(BlobKind::Data, id).is_none()) => folder.damaged.push(node.name.clone()),
+            None => {}
+        }
+    }
+    folder
+}
+
+/// The folders that are damaged themselves, or have such a one somewhere below.
+fn dirty(folders: &Folders) -> HashSet<ObjectId> {
+    let mut parents: HashMap<ObjectId, Vec<ObjectId>> = HashMap::new();
+    let mut waiting = Vec::new();
+    for (tree, folder) in folders {
+        if folder.is_lost || !folder.damaged.is_empty() {
+            waiting.push(*tree);
+        }
+        for (_, below) in &folder.folders {
+            parents.entry(*below).or_default().push(*tree);
+        }
+    }
+    let mut dirty = HashSet::new();
+    while let Some(tree) = waiting.pop() {
+        if dirty.insert(tree) {
+            waiting.extend(parents.get(&tree).into_iter().flatten());
+        }
+    }
+    dirty
+}
+
+/// What is damaged below `root`: the first names, and how much; a folder that occurs twice counts once.
+fn losses(root: ObjectId, folders: &Folders, dirty: &HashSet<ObjectId>) -> (Vec<String>, u64) {
+    let mut seen = HashSet::from([root]);
+    let mut waiting = vec![(String::new(), root)];
+    let (mut names, mut count) = (Vec::new(), 0);
+    while let Some((path, tree)) = waiting.pop() {
+        let Some(folder) = folders.get(&tree) else { continue };
+        let join = |name: &[u8]| {
+            let name = String::from_utf8_lossy(name);
+            if path.is_empty() {
+                name.into_owned()
+            } else {
+                format!("{path}/{name}")
+            }
+        };
+        if folder.is_lost {
+            count += 1;
+            names.push(if path.is_empty() { "/".to_owned() } else { path.clone() });
+        }
+        count += folder.damaged.len() as u64;
+        names.extend(folder.damaged.iter().map(|name| join(name)));
+        names.truncate(MAX_NAMES);
+        let below = folder.folders.iter().filter(|(_, tree)| dirty.contains(tree) && seen.insert(*tree));
+        waiting.extend(below.map(|(name, tree)| (join(name), *tree)));
+    }
+    names.sort_unstable();
+    (names, count)
+}
+
+/// Stores what is left of the folder `root` and of those below; those that are whole stay as they are.
+async fn rewrite(
+    core: &Arc<Core>,
+    root: ObjectId,
+    folders: &Folders,
+    writer: &TreeWriter,
+    rewritten: &mut HashMap<ObjectId, ObjectId>,
+    stop: &Stop,
+) -> Result<(), MaintenanceError> {
+    let dirty = dirty(folders);
+    // Those below first.
+    let mut waiting = vec![(root, false)];
+    while let Some((tree, entered)) = waiting.pop() {
+        let Some(folder) = folders
+            .get(&tree)
+            .filter(|folder| !folder.is_lost && dirty.contains(&tree) && !rewritten.contains_key(&tree))
+        else {
+            continue;
+        };
+        if !entered {
+            waiting.push((tree, true));
+            waiting.extend(folder.folders.iter().map(|(_, tree)| (*tree, false)));
+            continue;
+        }
+        stop.check()?;
+        let document = core.load_tree_document(&tree).await?;
+        let repaired = remains(core, document, folders, rewritten)?;
+        rewritten.insert(tree, writer.store(repaired).await?);
+    }
+    Ok(())
+}
+
+/// What is left of a folder, as JSON.
+fn remains(
+    core: &Core,
+    mut document: Map<String, Value>,
+    folders: &Folders,
+    rewritten: &HashMap<ObjectId, ObjectId>,
+) -> Result<Vec<u8>, MaintenanceError> {
+    let nodes = match document.remove("nodes") {
+        Some(Value::Array(nodes)) => nodes,
+        _ => Vec::new(),
+    };
+    let mut kept = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        let Value::Object(mut node) = node else { continue };
+        if keep_node(core, &mut node, folders, rewritten) {
+            let name = node.get("name").and_then(Value::as_str).unwrap_or_default();
+            kept.push((quote::unquote(name).map_err(MaintenanceError::Internal)?, Value::Object(node)));
+        }
+    }
+    kept.sort_by(|(one, _), (other, _)| one.cmp(other));
+    document.insert("nodes".to_owned(), kept.into_iter().map(|(_, node)| node).collect());
+    let mut json = serde_json::to_vec(&document).map_err(|error| MaintenanceError::Internal(error.to_string()))?;
+    json.push(b'\n');
+    Ok(json)
+}
+
+/// Leaves in a node what is there; `false` where nothing of it is.
+fn keep_node(core: &Core, node: &mut Map<String, Value>, folders: &Folders, rewritten: &HashMap<ObjectId, ObjectId>) -> bool {
+    if node.get("type").and_then(Value::as_str) == Some("dir") {
+        let Some(tree) = node.get("subtree").and_then(id_in) else {
+            return false;
+        };
+        if let Some(repaired) = rewritten.get(&tree) {
+            node.insert("subtree".to_owned(), repaired.to_string().into());
+        }
+        return folders.get(&tree).is_some_and(|folder| !folder.is_lost);
+    }
+    let Some(Value::Array(content)) = node.get("content") else {
+        return true;
+    };
+    let index = read(&core.index);
+    let found: Vec<_> = content
+        .iter()
+        .filter_map(|id| Some((id.clone(), index.locate(BlobKind::Data, &id_in(id)?)?)))
+        .collect();
+    if found.len() < content.len() {
+        let size: u64 = found.iter().map(|(_, location)| location.content_length()).sum();
+        let name = node.get("name").and_then(Value::as_str).unwrap_or_default();
+        let name = format!("{name}{SUFFIX}");
+        node.insert("name".to_owned(), name.into());
+        node.insert("size".to_owned(), size.into());
+        node.insert("content".to_owned(), found.into_iter().map(|(id, _)| id).collect());
+    }
+    true
+}
+
+fn id_in(value: &Value) -> Option<ObjectId> {
+    value.as_str()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damage_reaches_all_folders_above_it() {
+        let id = |name: &str| ObjectId::of(name.as_bytes());
+        let folder = |below: &[&str]| Folder {
+            folders: below.iter().map(|name| (name.as_bytes().into(), id(name))).collect(),
+            ..Folder::default()
+        };
+        let mut folders = Folders::from([
+            (id("root"), folder(&["a", "b"])),
+            (id("a"), folder(&["c"])),
+            (id("b"), folder(&[])),
+            (id("c"), folder(&["lost"])),
+        ]);
+        folders.insert(
+            id("lost"),
+            Folder {
+                is_lost: true,
+                ..Folder::default()
+            },
+        );
+        let dirty = dirty(&folders);
+        assert_eq!(dirty, HashSet::from(["root", "a", "c", "lost"].map(id)));
+        assert_eq!(losses(id("root"), &folders, &dirty), (vec!["a/c/lost".to_owned()], 1));
+    }
+}

@@ -1,0 +1,192 @@
+//! Tags of snapshots. A snapshot's file is named by its content, so that a change makes a new one, which names the first of the line (`original`), as restic
+//! does it; the old one goes when the new one is durable.
+
+use serde_json::{Map, Value};
+
+use crate::{
+    access,
+    error::{Corruption, MaintenanceError},
+    format::document,
+    id::ObjectId,
+    lock::{Held, Lock, Share},
+    maintenance::Stop,
+    snapshots::{OUR_TAG, PIPELINE_TAG},
+    store::ObjectBody,
+    vault::Vault,
+};
+
+/// What to change in a snapshot's tags. Those that say whose snapshot it is (`bulkhead`, `pipeline:…`) can be neither added nor removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TagChange {
+    /// Add some and remove others.
+    Change {
+        /// Tags to add.
+        add: Vec<String>,
+        /// Tags to remove.
+        remove: Vec<String>,
+    },
+    /// These instead of all that are not reserved.
+    Set(Vec<String>),
+}
+
+/// A snapshot whose tags have changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tagged {
+    /// Its name before.
+    pub before: ObjectId,
+    /// Its name now; the same where nothing had to be changed.
+    pub now: ObjectId,
+    /// Its tags now.
+    pub tags: Vec<String>,
+}
+
+impl TagChange {
+    /// Fails where a reserved tag is to be added or removed, or one is empty.
+    ///
+    /// # Errors
+    /// [`MaintenanceError::ReservedTag`], [`MaintenanceError::MalformedTag`].
+    pub fn check(&self) -> Result<(), MaintenanceError> {
+        let tags: Vec<&String> = match self {
+            Self::Change { add, remove } => add.iter().chain(remove).collect(),
+            Self::Set(tags) => tags.iter().collect(),
+        };
+        for tag in tags {
+            if is_reserved(tag) {
+                return Err(MaintenanceError::ReservedTag(tag.clone()));
+            }
+            // restic splits what it is given at commas.
+            if tag.trim().is_empty() || tag.contains(',') {
+                return Err(MaintenanceError::MalformedTag(tag.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The tags that `before` become.
+    fn apply(&self, before: &[String]) -> Vec<String> {
+        let (mut tags, add): (Vec<String>, &[String]) = match self {
+            Self::Change { add, remove } => (before.iter().filter(|tag| !remove.contains(tag)).cloned().collect(), add),
+            Self::Set(tags) => (before.iter().filter(|tag| is_reserved(tag)).cloned().collect(), tags),
+        };
+        for tag in add {
+            if !tags.contains(tag) {
+                tags.push(tag.clone());
+            }
+        }
+        tags
+    }
+}
+
+fn is_reserved(tag: &str) -> bool {
+    tag == OUR_TAG || tag.starts_with(PIPELINE_TAG)
+}
+
+impl Vault {
+    /// Changes the tags of these snapshots, one after the other.
+    ///
+    /// # Errors
+    /// [`MaintenanceError`]; those before the one that failed are changed.
+    pub async fn tag(&self, ids: &[ObjectId], change: &TagChange, host: &str, stop: &Stop) -> Result<Vec<Tagged>, MaintenanceError> {
+        change.check()?;
+        let lock = Lock::take(&self.core, host, Share::Nobody).await?;
+        let mut changed = Vec::with_capacity(ids.len());
+        let result = async {
+            for id in ids {
+                stop.check()?;
+                changed.push(self.tag_locked(*id, change, lock.held()).await?);
+            }
+            Ok(())
+        };
+        let result = result.await;
+        lock.release().await;
+        result.map(|()| changed)
+    }
+
+    async fn tag_locked(&self, id: ObjectId, change: &TagChange, held: &Held) -> Result<Tagged, MaintenanceError> {
+        let mut file = self.snapshot_fields(id).await?;
+        let before = tags_of(&file);
+        let tags = change.apply(&before);
+        if tags == before {
+            return Ok(Tagged { before: id, now: id, tags });
+        }
+        file.insert("tags".to_owned(), tags.clone().into());
+        let now = self.replace_snapshot(id, file, held).await?;
+        self.forget_locked(&[id], held, &Stop::default(), &mut Vec::new()).await?;
+        Ok(Tagged { before: id, now, tags })
+    }
+
+    /// All fields of a snapshot file, also those that only other programs know.
+    pub(super) async fn snapshot_fields(&self, id: ObjectId) -> Result<Map<String, Value>, MaintenanceError> {
+        // What isn't a snapshot is found out here, with its own error.
+        self.core.load_snapshot(id).await?;
+        let key = format!("snapshots/{id}");
+        let content = access::get(&*self.core.store, &key, None).await?;
+        let fields = document::decode(&self.core.key, content.to_vec());
+        Ok(fields.map_err(|reason| {
+            crate::error::ReadError::from(Corruption {
+                object: key,
+                blob: None,
+                reason,
+            })
+        })?)
+    }
+
+    /// Stores a successor of the snapshot `id`; both are there afterwards.
+    pub(super) async fn replace_snapshot(
+        &self,
+        id: ObjectId,
+        mut file: Map<String, Value>,
+        held: &Held,
+    ) -> Result<ObjectId, MaintenanceError> {
+        if !file.get("original").is_some_and(Value::is_string) {
+            file.insert("original".to_owned(), id.to_string().into());
+        }
+        let content = document::encode(&self.core.key, &file).map_err(MaintenanceError::Internal)?;
+        let body = ObjectBody::new(content);
+        let now = ObjectId::from(body.sha256);
+        held.check().await?;
+        access::put(&*self.core.store, &format!("snapshots/{now}"), body).await?;
+        Ok(now)
+    }
+}
+
+fn tags_of(file: &Map<String, Value>) -> Vec<String> {
+    let tags = file.get("tags").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    tags.iter().filter_map(|tag| tag.as_str().map(str::to_owned)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tags(tags: &[&str]) -> Vec<String> {
+        tags.iter().map(|tag| (*tag).to_owned()).collect()
+    }
+
+    #[test]
+    fn what_says_whose_a_snapshot_is_stays() {
+        let before = tags(&["bulkhead", "pipeline:shop", "old"]);
+        let set = TagChange::Set(tags(&["new", "new"]));
+        assert_eq!(set.apply(&before), tags(&["bulkhead", "pipeline:shop", "new"]));
+        let change = TagChange::Change {
+            add: tags(&["kept"]),
+            remove: tags(&["old"]),
+        };
+        assert_eq!(change.apply(&before), tags(&["bulkhead", "pipeline:shop", "kept"]));
+        for reserved in ["bulkhead", "pipeline:other"] {
+            let forged = TagChange::Set(tags(&[reserved]));
+            assert!(matches!(forged.check(), Err(MaintenanceError::ReservedTag(_))));
+            let removed = TagChange::Change {
+                add: Vec::new(),
+                remove: tags(&[reserved]),
+            };
+            assert!(matches!(removed.check(), Err(MaintenanceError::ReservedTag(_))));
+        }
+        for malformed in ["", " ", "a,b"] {
+            assert!(matches!(
+                TagChange::Set(tags(&[malformed])).check(),
+                Err(MaintenanceError::MalformedTag(_))
+            ));
+        }
+    }
+}
