@@ -42,7 +42,7 @@ impl Vault {
     async fn mirror_locked(&self, first: &Self, stop: &Stop, locks: &[&Lock]) -> Result<Mirrored, MaintenanceError> {
         let mut surplus = Vec::new();
         for prefix in ["snapshots/", "index/", "data/"] {
-            let (extra, lacking) = self.compare(first, prefix).await?;
+            let (extra, lacking) = self.surplus(first, prefix).await?;
             if lacking > 0 {
                 return Err(MaintenanceError::Behind(lacking));
             }
@@ -64,7 +64,7 @@ impl Vault {
     }
 
     /// What is here and not there, and how much is there and not here.
-    async fn compare(&self, first: &Self, prefix: &str) -> Result<(Vec<(String, u64)>, u64), StoreError> {
+    async fn surplus(&self, first: &Self, prefix: &str) -> Result<(Vec<(String, u64)>, u64), StoreError> {
         let here = access::list(&*self.core.store, prefix).await?;
         let there: HashSet<String> = access::list(&*first.core.store, prefix)
             .await?
