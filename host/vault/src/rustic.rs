@@ -171,12 +171,11 @@ pub(crate) fn open(
 ) -> Result<Repository<OpenStatus>, MaintenanceError> {
     let credentials = credentials(key)?;
     let opened = repository(store, runtime, Some(Arc::clone(guard))).and_then(|repository| repository.open(&credentials));
-    Ok(opened.map_err(told)?)
+    Ok(opened.map_err(|error| told(&error))?)
 }
 
 /// What rustic says of a failure.
-#[expect(clippy::boxed_local, reason = "rustic's errors come in boxes")]
-pub(crate) fn told(error: Box<RusticError>) -> RepositoryError {
+pub(crate) fn told(error: &RusticError) -> RepositoryError {
     RepositoryError(error.display_log())
 }
 
@@ -195,5 +194,5 @@ pub(crate) fn create_config(store: SharedStore, runtime: Handle, key: &MasterKey
     repository(store, runtime, None)
         .and_then(|repository| repository.init(&credentials, &KeyOptions::default(), &options))
         .map(drop)
-        .map_err(told)
+        .map_err(|error| told(&error))
 }

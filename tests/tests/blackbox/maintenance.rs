@@ -43,8 +43,19 @@ fn files(folder: &Path, of: &str) -> BTreeSet<std::path::PathBuf> {
 fn a_retention_is_planned_first_and_carried_out_on_request() {
     let world = with_snapshots(3, KEEP_TWO);
     let before = ids(&world);
-    let outcome = world.run(&["forget", "good", "--dry-run"]);
-    assert_told!(outcome);
+    let plan = world.succeed(&["forget", "good", "--dry-run"]);
+    let fates: Vec<&str> = plan.lines().filter_map(|line| line.split("  ").last()).map(str::trim).collect();
+    assert_eq!(
+        fates,
+        [
+            "HOST",
+            "forgotten",
+            "kept: last",
+            "kept: last",
+            "vault main: 1 snapshot forgotten, 2 kept"
+        ],
+        "{plan}"
+    );
     let refused = world.run(&["forget", "good"]);
     assert_eq!(refused.code, Some(2), "{}{}", refused.stdout, refused.stderr);
     assert!(refused.stderr.contains("--yes"), "{}", refused.stderr);

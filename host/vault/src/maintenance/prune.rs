@@ -5,7 +5,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use rustic_core::{LimitOption, PruneOptions as RusticOptions, PrunePlan as RusticPlan};
+use rustic_core::{LimitOption, PruneOptions as RusticOptions, PrunePlan as RusticPlan, RusticError};
 use tokio::{runtime::Handle, task::JoinError};
 
 use crate::{
@@ -216,7 +216,7 @@ fn work(vault: &Vault, options: PruneOptions, act: Act, runtime: Handle, guard: 
     let core = &vault.core;
     let repository = rustic::open(Arc::clone(&core.store), runtime, &core.key, guard)?;
     let options = rustic_options(options)?;
-    let failed = |error| MaintenanceError::Repository(rustic::told(error));
+    let failed = |error: Box<RusticError>| MaintenanceError::Repository(rustic::told(&error));
     let rustic_plan = repository.prune_plan(&options).map_err(failed)?;
     let plan = summary(&rustic_plan);
     match act {
