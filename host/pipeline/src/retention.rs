@@ -1,8 +1,7 @@
 //! Which snapshots a `retention` keeps, and why: restic's rules, on the snapshots of one pipeline.
 //!
-//! Each rule that counts keeps the newest snapshot of so many of its periods, in which there is one; where a rule's count isn't used up, it keeps the oldest
-//! snapshot, too, so that history grows from the first day. `within` counts back from the newest snapshot, not from now: when backups fail for a month, what
-//! there is stays. The newest snapshot always stays.
+//! Each rule that counts keeps the newest snapshot of so many of its periods, in which there is one. `within` counts back from the newest snapshot, not from
+//! now: when backups fail for a month, what there is stays. The newest snapshot always stays.
 
 use bulkhead_config::Retention;
 use bulkhead_model::Timestamp;
@@ -61,7 +60,7 @@ pub(crate) fn apply(retention: &Retention, times: &[Timestamp], zone: &TimeZone,
         let local = zoned(time, zone);
         for rule in rules.iter_mut().filter(|rule| rule.left > 0) {
             let period = (rule.period)(&local, position);
-            if rule.last != Some(period) || position + 1 == order.len() {
+            if rule.last != Some(period) {
                 rule.last = Some(period);
                 rule.left -= 1;
                 reasons.push(rule.name);

@@ -5,7 +5,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests")]
 
-#[expect(dead_code, reason = "made for all tests of the vault; this one needs a part of it")]
+#[expect(dead_code, unused_imports, reason = "made for all tests of the vault; this one needs a part of it")]
 #[path = "../vault/support.rs"]
 mod support;
 
