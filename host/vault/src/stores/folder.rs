@@ -171,9 +171,15 @@ fn collect(root: &Path, folder: &Path, found: &mut Vec<ObjectInfo>) -> io::Resul
         if entry.file_type()?.is_dir() {
             collect(root, &entry.path(), found)?;
         } else if let Ok(key) = entry.path().strip_prefix(root) {
+            let size = match entry.metadata() {
+                Ok(metadata) => metadata.len(),
+                // Removed since it was found, as locks are all the time.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
             found.push(ObjectInfo {
                 key: key.to_string_lossy().into_owned(),
-                size: entry.metadata()?.len(),
+                size,
             });
         }
     }
