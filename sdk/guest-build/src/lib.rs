@@ -4,6 +4,7 @@
 //! which bring the compiler's library as source; [`Toolchain`] finds what is there and says which it is. The callers are build scripts (the embedded
 //! plugins), `cargo xtask` and tests, so the environment that an outer cargo sets is kept from the inner one.
 
+mod c;
 mod environment;
 mod toolchain;
 
@@ -14,6 +15,7 @@ use std::{
     process::{Command, ExitStatus},
 };
 
+pub use c::CCompiler;
 pub use toolchain::{MissingToolchain, Remedy, Toolchain};
 
 /// The compilation target of every plugin.
@@ -84,6 +86,14 @@ pub enum BuildError {
     },
 }
 
+/// What compiles plugins here: the Rust toolchain, and the compiler for the C in some of them.
+///
+/// # Errors
+/// [`MissingToolchain`] with the commands that install what there is none of.
+pub fn find() -> Result<(Toolchain, CCompiler), MissingToolchain> {
+    Ok((Toolchain::find()?, CCompiler::find().ok_or_else(MissingToolchain::c)?))
+}
+
 impl GuestBuild {
     /// A build of `packages` in the workspace at `workspace`, into its `target/guest`.
     #[must_use]
@@ -117,8 +127,9 @@ impl GuestBuild {
     /// # Errors
     /// [`BuildError`].
     pub fn build(&self) -> Result<Built, BuildError> {
-        let toolchain = Toolchain::find()?;
+        let (toolchain, c) = find()?;
         let mut command = self.command(&toolchain);
+        c.prepare(&mut command);
         let status = command.status().map_err(|source| BuildError::Start {
             program: command.get_program().into(),
             source,

@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use crate::{TARGET, path_with};
+use crate::{TARGET, c, path_with};
 
 /// Where Debian's `cargo-web` and `rustc-web` are.
 const DEBIAN_BIN: &str = "/usr/bin";
@@ -14,8 +14,8 @@ const DEBIAN_BIN: &str = "/usr/bin";
 const DEBIAN_LIBRARY: &str = "/usr/lib/rustlib/src/rust/library";
 /// Where Debian's `wasi-libc` is.
 const DEBIAN_LIBC: &str = "/usr/lib/wasm32-wasi";
-/// Debian's packages that make components, in the order in which `apt-get` is told them.
-const DEBIAN_PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", "wasi-libc"];
+/// Debian's packages that bring Rust for components, in the order in which `apt-get` is told them.
+const DEBIAN_PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 
 /// On for every plugin: memchr at 1.21 of native speed instead of 0.07 (measured).
 const SIMD: &str = "-Ctarget-feature=+simd128";
@@ -53,16 +53,18 @@ impl fmt::Display for Remedy {
     }
 }
 
-/// No toolchain makes components here. Any one of the remedies changes that, the first being the best.
+/// Something that makes components is not here. Any one of the remedies changes that, the first being the best.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingToolchain {
+    /// What there is none of: "Rust toolchain", "C compiler".
+    pub what: &'static str,
     /// What to run.
     pub remedies: Vec<Remedy>,
 }
 
 impl fmt::Display for MissingToolchain {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "no Rust toolchain here compiles plugins for {TARGET}; run one of")?;
+        write!(formatter, "no {} here compiles plugins for {TARGET}; run one of", self.what)?;
         self.remedies.iter().try_for_each(|remedy| write!(formatter, "\n    {remedy}"))
     }
 }
@@ -87,7 +89,7 @@ impl Toolchain {
         let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
         let sysroot = sysroot(Path::new(&rustc));
         let find = |sysroot: &PathBuf| Self::in_sysroot(sysroot).or_else(|| Self::debian(sysroot, Path::new("/")));
-        sysroot.as_ref().and_then(find).ok_or_else(MissingToolchain::new)
+        sysroot.as_ref().and_then(find).ok_or_else(MissingToolchain::rust)
     }
 
     /// The target's standard library in `sysroot`.
@@ -167,22 +169,33 @@ impl Toolchain {
 }
 
 impl MissingToolchain {
-    fn new() -> Self {
-        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    fn rust() -> Self {
         let rustup = Remedy {
             command: words(&["rustup", "target", "add", TARGET]),
             needs_root: false,
         };
-        let apt = [&["apt-get", "install", "--yes", "--no-install-recommends"], &DEBIAN_PACKAGES[..]].concat();
         Self {
-            remedies: vec![
-                rustup,
-                Remedy {
-                    command: words(&apt),
-                    needs_root: true,
-                },
-            ],
+            what: "Rust toolchain",
+            remedies: vec![rustup, install(&[&DEBIAN_PACKAGES[..], &c::DEBIAN_PACKAGES].concat())],
         }
+    }
+
+    pub(crate) fn c() -> Self {
+        Self {
+            what: "C compiler",
+            remedies: vec![install(&c::DEBIAN_PACKAGES)],
+        }
+    }
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+fn install(packages: &[&str]) -> Remedy {
+    Remedy {
+        command: words(&[&["apt-get", "install", "--yes", "--no-install-recommends"], packages].concat()),
+        needs_root: true,
     }
 }
 
@@ -243,7 +256,10 @@ mod tests {
     fn a_missing_toolchain_says_what_to_run() {
         let expected = "no Rust toolchain here compiles plugins for wasm32-wasip2; run one of\n    \
                         rustup target add wasm32-wasip2\n    \
-                        apt-get install --yes --no-install-recommends rustc-web cargo-web rust-web-src wasi-libc   (as root)";
-        assert_eq!(MissingToolchain::new().to_string(), expected);
+                        apt-get install --yes --no-install-recommends rustc-web cargo-web rust-web-src clang-22 wasi-libc   (as root)";
+        assert_eq!(MissingToolchain::rust().to_string(), expected);
+        let expected = "no C compiler here compiles plugins for wasm32-wasip2; run one of\n    \
+                        apt-get install --yes --no-install-recommends clang-22 wasi-libc   (as root)";
+        assert_eq!(MissingToolchain::c().to_string(), expected);
     }
 }

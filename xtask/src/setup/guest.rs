@@ -1,34 +1,41 @@
-//! A toolchain that compiles plugins to WebAssembly: rustup's target, or Debian's packages where that cannot be had.
+//! What compiles plugins to WebAssembly: rustup's target, or Debian's packages where that cannot be had; and a compiler for C.
 
 use std::process::Command;
 
-use bulkhead_guest_build::{MissingToolchain, Remedy, Toolchain};
+use bulkhead_guest_build::{CCompiler, MissingToolchain, Remedy, Toolchain};
 
 use super::debian;
 use crate::console::Console;
 use crate::error::{Error, Result};
 use crate::process;
 
-/// The toolchain that is there, or what would bring one.
-pub(super) fn find() -> std::result::Result<Toolchain, MissingToolchain> {
-    Toolchain::find()
+/// What is there, or what would bring it.
+pub(super) fn find() -> std::result::Result<(Toolchain, CCompiler), MissingToolchain> {
+    bulkhead_guest_build::find()
 }
 
-/// Installs one when none is there, by the first way that works.
+/// Installs what is not there, by the first way that works.
 pub(super) fn ensure(console: &Console) -> Result<()> {
-    let Err(missing) = find() else { return Ok(()) };
-    console.note("A toolchain for plugins (wasm32-wasip2) is missing.");
-    for remedy in &missing.remedies {
-        match carry_out(console, remedy) {
-            Ok(()) if find().is_ok() => return Ok(()),
-            Ok(()) => console.note("That did not bring one."),
-            Err(error) => console.note(&format!("That did not work: {error}")),
+    while let Err(missing) = find() {
+        console.note(&format!("A {} for plugins (wasm32-wasip2) is missing.", missing.what));
+        if !missing.remedies.iter().any(|remedy| is_cured(console, &missing, remedy)) {
+            return Err(Error::Missing {
+                what: format!("a {} for plugins", missing.what),
+                remedy: missing.to_string(),
+            });
         }
     }
-    Err(Error::Missing {
-        what: "a toolchain for plugins".to_owned(),
-        remedy: missing.to_string(),
-    })
+    Ok(())
+}
+
+/// Whether `remedy` brings what is missing.
+fn is_cured(console: &Console, missing: &MissingToolchain, remedy: &Remedy) -> bool {
+    match carry_out(console, remedy) {
+        Ok(()) if find().err().is_none_or(|still| still.what != missing.what) => return true,
+        Ok(()) => console.note("That did not bring one."),
+        Err(error) => console.note(&format!("That did not work: {error}")),
+    }
+    false
 }
 
 fn carry_out(console: &Console, remedy: &Remedy) -> Result<()> {
