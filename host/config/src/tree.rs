@@ -194,8 +194,9 @@ impl Table {
         self
     }
 
-    /// Where the setting with the dotted path `path` stands, or the nearest part of the way there.
+    /// Where the setting with the dotted path `path` (`exclude[1]`, `exclude.1`) stands, or the nearest part of the way there.
     pub(crate) fn locate(&self, path: &str) -> Option<Located> {
+        let path = path.replace('[', ".").replace(']', "");
         let mut segments = path.split('.');
         let first = self.get(segments.next()?)?;
         let mut found = Located {

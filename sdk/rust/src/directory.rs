@@ -225,10 +225,10 @@ impl File {
         self.inner.unlock_range(offset, length)
     }
 
-    /// Whether the range could be locked now.
+    /// Whether the range could be locked now, by somebody who may write to the file if need be.
     ///
     /// # Errors
-    /// As [`File::lock_range`].
+    /// `Unsupported`, `Io`.
     pub fn test_range(&self, offset: u64, length: u64, kind: LockKind) -> Result<bool> {
         self.inner.test_range(offset, length, kind)
     }

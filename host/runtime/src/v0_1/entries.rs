@@ -25,7 +25,10 @@ impl State {
     }
 
     fn snapshot(&self) -> Result<Snapshot, Fault> {
-        let missing = || Fault::new(FaultKind::Unsupported, "there is no snapshot in this operation");
+        let missing = || match &self.host.entries {
+            Some(_) => Fault::new(FaultKind::NotFound, "this run continues no snapshot"),
+            None => Fault::new(FaultKind::Unsupported, "there is no snapshot in this operation"),
+        };
         self.host.snapshot.clone().ok_or_else(missing)
     }
 

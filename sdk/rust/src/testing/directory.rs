@@ -69,6 +69,8 @@ struct Faults {
 /// A call on a directory that a test can let fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
+    /// `Folder::open_file`
+    OpenFile,
     /// `Folder::stat`
     Stat,
     /// `Folder::create_hard_link`
@@ -287,6 +289,7 @@ fn set_attributes(file: &fs::File, attributes: &Attributes) -> io::Result<()> {
 
 impl host::Folder for Directory {
     fn open_file(&self, path: &[u8], mode: OpenMode) -> Result<Box<dyn host::File>> {
+        self.faults.call(Call::OpenFile)?;
         let at_path = if mode == OpenMode::Read {
             self.resolve(path)?
         } else {

@@ -168,12 +168,11 @@ impl File {
         self.call(unlock).await
     }
 
-    /// Whether a range could be locked now.
+    /// Whether a range could be locked now, by somebody who may write to the file if need be.
     ///
     /// # Errors
-    /// As [`File::lock_range`].
+    /// `unsupported`, `io`.
     pub async fn test_range(&self, offset: u64, length: u64, kind: LockKind) -> Result<bool, Fault> {
-        self.check_lockable(kind)?;
         let test =
             move |inner: &Inner| lock::test(&inner.file, offset, length, kind).map_err(|error| inner.fault("test a lock of", &error));
         self.call(test).await
