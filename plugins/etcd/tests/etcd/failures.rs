@@ -95,7 +95,9 @@ fn a_cluster_that_comes_back_in_a_moment_is_waited_for() {
     assert_eq!((error.kind, error.retryable), (ErrorKind::Unreachable, true));
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            std::thread::sleep(std::time::Duration::from_millis(500));
+            while !harness.logs().iter().any(|record| record.message.contains("trying again")) {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
             cluster.start_member(0).unwrap();
         });
         harness.backup::<Etcd>(r#"{"attempts":5}"#).unwrap();
