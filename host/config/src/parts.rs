@@ -9,6 +9,7 @@ use serde_json::{Map, Value as Json};
 use crate::{
     diagnostic::Diagnostic,
     grants::{self, Grants},
+    hooks::Hooks,
     limits::{Limits, positive},
     policy::{Expectations, Objectives, Retention, Schedule},
     reader::{Fields, FromNode, Reader, is_kebab_case, reference, wrong_type},
@@ -105,6 +106,8 @@ pub struct Pipeline {
     pub objectives: Option<Objectives>,
     /// What a snapshot must be like.
     pub expect: Expectations,
+    /// What is run before and after.
+    pub hooks: Hooks,
     /// Limits of its plugin, `[limits]` included.
     pub limits: Limits,
     /// Where it can be restored to through its plugin.
@@ -307,6 +310,7 @@ pub(crate) fn pipeline(instance: Instance, limits: &Limits, reader: &mut Reader<
     let retention = Retention::read("retention", &mut fields, reader);
     let objectives = Objectives::read(&mut fields, reader);
     let expect = Expectations::read(&mut fields, reader);
+    let hooks = Hooks::read(&mut fields, reader);
     let limits = Limits::read_for_writing(&mut fields, limits, reader);
     let targets = fields
         .named("target", reader)
@@ -327,6 +331,7 @@ pub(crate) fn pipeline(instance: Instance, limits: &Limits, reader: &mut Reader<
         retention,
         objectives,
         expect,
+        hooks,
         limits,
         targets,
         origin: Origin {

@@ -12,6 +12,7 @@ use crate::{
     blot::is_of_a_secret,
     endpoint::{Auth, Destination, Endpoint},
     grants::{Access, Grants},
+    hooks::Hooks,
     limits::Limits,
     parts::{Sink, Target, Vault},
     policy::{Expectations, Objectives, Retention, Schedule},
@@ -40,6 +41,9 @@ pub struct Plan {
     /// What is promised.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub objectives: Option<Objectives>,
+    /// What is run before and after.
+    #[serde(skip_serializing_if = "Hooks::is_empty")]
+    pub hooks: Hooks,
 }
 
 /// What is planned.
@@ -174,6 +178,7 @@ impl Plan {
             schedule: pipeline.schedule.clone(),
             retention: pipeline.retention.clone(),
             objectives: pipeline.objectives.clone(),
+            hooks: pipeline.hooks.clone(),
         })
     }
 }
@@ -264,6 +269,11 @@ impl Plan {
             expect.min_bytes,
             expect.max_shrink
         )?;
+        for (word, command) in [("before ", &self.hooks.before), ("after  ", &self.hooks.after)] {
+            if !command.is_empty() {
+                writeln!(formatter, "  {word}   {}", command.join(" "))?;
+            }
+        }
         if let Some(schedule) = &self.schedule {
             let jitter = schedule.jitter.map(|jitter| format!(", up to {jitter} later")).unwrap_or_default();
             writeln!(

@@ -26,6 +26,7 @@ pub enum SecretSource {
 
 /// How to write a secret, for messages.
 pub(crate) const SECRET_EXAMPLE: &str = "{ file = \"/etc/bulkhead/…\" }";
+const COMMAND_EXAMPLE: &str = "command = [\"pass\", \"show\", \"bulkhead\"]";
 const FORMS: &str = "write where it comes from: `{ file = \"/path\" }`, `{ env = \"NAME\" }`, `{ command = [\"program\", \"argument\"] }` or `{ credential = \"name\" }`";
 
 impl std::fmt::Display for SecretSource {
@@ -89,17 +90,16 @@ pub(crate) fn read_source(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> O
         "file" => fields.optional("file", reader).map(SecretSource::File),
         "env" => fields.optional("env", reader).map(SecretSource::Env),
         "credential" => fields.optional("credential", reader).map(SecretSource::Credential),
-        _ => command(fields, reader).map(SecretSource::Command),
+        _ => words("command", COMMAND_EXAMPLE, fields, reader).map(SecretSource::Command),
     }
 }
 
-fn command(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> Option<Vec<String>> {
-    let words: Vec<String> = fields.optional("command", reader)?;
+/// A command: words, the first of which is the program.
+pub(crate) fn words(key: &'static str, example: &str, fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> Option<Vec<String>> {
+    let words: Vec<String> = fields.optional(key, reader)?;
     if words.is_empty() {
-        let diagnostic = Diagnostic::error(format!("`{}` has no words", fields.path_of("command")), fields.place());
-        reader
-            .report
-            .push(diagnostic.help("the first word is the program: `command = [\"pass\", \"show\", \"bulkhead\"]`"));
+        let diagnostic = Diagnostic::error(format!("`{}` has no words", fields.path_of(key)), fields.place());
+        reader.report.push(diagnostic.help(format!("the first word is the program: `{example}`")));
         return None;
     }
     Some(words)

@@ -21,6 +21,7 @@ mod failure;
 mod find;
 mod folder;
 mod forget;
+mod hooks;
 mod host;
 mod init;
 mod items;
@@ -57,6 +58,7 @@ pub use find::{
 };
 pub use folder::{Changes, FolderError, IdMapping, IdMappingError, Owners, Surplus, SurplusItem};
 pub use forget::{ForgetBy, ForgetPlan, ForgetReport, Forgetting, PlannedSnapshot, plan_forget};
+pub use hooks::HookError;
 pub use host::{BuildError, BuiltinPlugin, Host, pipeline_site, sink_site, target_site};
 pub use init::{InitReport, InitVaultError, init};
 pub use items::{BrowseError, BrowseOptions, BrowsedItem, Browsing, browse};

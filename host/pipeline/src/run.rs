@@ -22,6 +22,7 @@ use crate::{
     clock,
     entries::{RecordTemplate, VaultEntries, is_committed},
     failure::{Explain, Failure, FailureClass, Site},
+    hooks::{self, HookError},
     host::{BuildError, pipeline_site},
     journal::Journal,
     operation::{Ending, Interrupted, Operation},
@@ -83,6 +84,12 @@ pub struct RunReport {
 }
 
 impl RunReport {
+    /// Whether something went wrong after the commit that somebody must put in order: the command `hooks.after` failed.
+    #[must_use]
+    pub fn is_in_order(&self) -> bool {
+        self.findings.iter().all(|finding| finding.severity != Severity::Error)
+    }
+
     /// Whether all sinks have the snapshot.
     #[must_use]
     pub fn is_everywhere(&self) -> bool {
@@ -118,6 +125,9 @@ pub enum RunError {
     /// The source's plugin can't be used.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// The operator's command before the run failed.
+    #[error(transparent)]
+    Hook(#[from] HookError),
     /// The last snapshot can't be read.
     #[error("cannot read the last snapshot")]
     Parent {
@@ -172,6 +182,7 @@ impl Explain for RunError {
         match self {
             Self::Access(error) => error.explain(),
             Self::Build(error) => error.explain(),
+            Self::Hook(error) => error.explain(),
             Self::Parent { site, source } => Failure::of_vault(class_of_read(source), self, source.hint()).at(site),
             Self::Source { site, source } => Failure::of_plugin(source).at(site),
             Self::Write { site, source } => Failure::of_vault(class_of_write(source), self, source.hint()).at(site),
@@ -267,8 +278,13 @@ pub async fn run(operation: &Operation, pipeline: &Pipeline, options: RunOptions
     let ending = operation
         .watch(Some(limit), take_snapshot(operation, pipeline, options, &journal))
         .await;
+    // Whatever came of the run, and even if the first command failed in the middle of what it does.
+    let put_in_order = hooks::after(pipeline).await;
     let error = match ending {
-        Ending::Done(Ok(report)) | Ending::Interrupted(_, Some(Ok(report))) => return Ok(report),
+        Ending::Done(Ok(mut report)) | Ending::Interrupted(_, Some(Ok(mut report))) => {
+            report.findings.extend(put_in_order.err().map(|error| not_in_order(&error)));
+            return Ok(report);
+        }
         Ending::Done(Err(error)) => error,
         Ending::Interrupted(Interrupted::Cancelled, _) => RunError::Interrupted(Interrupted::Cancelled),
         Ending::Interrupted(Interrupted::WallClock(limit), _) => RunError::WallClock {
@@ -276,6 +292,9 @@ pub async fn run(operation: &Operation, pipeline: &Pipeline, options: RunOptions
             limit,
         },
     };
+    if let Err(error) = put_in_order {
+        tracing::error!("{error}");
+    }
     Err(FailedRun {
         error,
         committed: journal.committed(),
@@ -283,10 +302,22 @@ pub async fn run(operation: &Operation, pipeline: &Pipeline, options: RunOptions
     })
 }
 
+fn not_in_order(error: &HookError) -> Finding {
+    Finding {
+        severity: Severity::Error,
+        code: "after-hook-failed".to_owned(),
+        message: format!("the snapshot is committed, but {error}"),
+        hint: error.explain().hint,
+        setting: Some("hooks.after".to_owned()),
+    }
+}
+
 #[tracing::instrument(name = "run", skip_all, fields(pipeline = pipeline.name, plugin = pipeline.plugin))]
 async fn take_snapshot(operation: &Operation, pipeline: &Pipeline, options: RunOptions, journal: &Journal) -> Result<RunReport, RunError> {
     let clock = Instant::now();
     let started = clock::now();
+    operation.progress.phase("preparing", None);
+    hooks::before(pipeline).await?;
     operation.progress.phase("opening", None);
     let vault_config = operation.vault_named(&pipeline.vault)?;
     let (source, plugin) = operation.host.source(&operation.config, pipeline).await?;

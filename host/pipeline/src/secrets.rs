@@ -18,7 +18,7 @@ use bulkhead_config::SecretSource;
 use bulkhead_model::{Fault, FaultKind};
 use bulkhead_runtime::{SecretBytes, SecretProvider};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::process::Child;
+use tokio::process::{Child, ChildStderr};
 use zeroize::Zeroizing;
 
 /// Largest secret: keys and service-account files are a few KiB; more is a wrong path.
@@ -260,26 +260,33 @@ async fn run_command(words: &[String]) -> Result<Zeroizing<Vec<u8>>, SecretError
     if status.success() || secret.len() as u64 > MAX_SECRET {
         return Ok(secret);
     }
-    let complaint = String::from_utf8_lossy(&complaint);
     Err(SecretError::CommandFailed {
         program,
         status,
-        stderr: complaint.trim().lines().last().unwrap_or_default().to_owned(),
+        stderr: last_line(&complaint),
     })
+}
+
+/// The beginning of what a command complains about; it can go on complaining.
+pub(crate) async fn complaint(mut stderr: ChildStderr) -> io::Result<Vec<u8>> {
+    let mut beginning = Vec::new();
+    (&mut stderr).take(MAX_COMPLAINT).read_to_end(&mut beginning).await?;
+    tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await?;
+    Ok(beginning)
+}
+
+/// The last line of it, for a message.
+pub(crate) fn last_line(complaint: &[u8]) -> String {
+    let complaint = String::from_utf8_lossy(complaint);
+    complaint.trim().lines().last().unwrap_or_default().to_owned()
 }
 
 /// What a command prints, the beginning of what it complains about, and how it ended.
 async fn finish(child: &mut Child) -> io::Result<(Zeroizing<Vec<u8>>, Vec<u8>, ExitStatus)> {
-    let (Some(stdout), Some(mut stderr)) = (child.stdout.take(), child.stderr.take()) else {
+    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(io::ErrorKind::BrokenPipe.into());
     };
-    let complaint = async {
-        let mut beginning = Vec::new();
-        (&mut stderr).take(MAX_COMPLAINT).read_to_end(&mut beginning).await?;
-        tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await?;
-        Ok(beginning)
-    };
-    let (secret, complaint) = tokio::try_join!(read_secret(stdout), complaint)?;
+    let (secret, complaint) = tokio::try_join!(read_secret(stdout), complaint(stderr))?;
     Ok((secret, complaint, child.wait().await?))
 }
 

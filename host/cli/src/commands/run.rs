@@ -63,6 +63,7 @@ pub(crate) async fn run(arguments: &RunArguments, session: &Session) -> Result<E
         match run_one(&operation.child(), pipeline, options, session).await {
             Ok(report) => {
                 exit = exit.and(if report.is_everywhere() { Exit::Ok } else { Exit::Replica });
+                exit = exit.and(if report.is_in_order() { Exit::Ok } else { Exit::Findings });
                 documents.push(serde_json::to_value(&report).unwrap_or_default());
                 if !session.output.is_json() {
                     print(&report, &config, pipeline, &session.output);
