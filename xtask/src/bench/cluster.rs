@@ -41,10 +41,14 @@ pub(super) fn filled(console: &Console, bytes: u64) -> Result<Cluster> {
     Ok(cluster)
 }
 
-/// Updates 1 % of the rows in place, in runs of 1,000 (about 250 kB) scattered evenly; each `round` another 1 %.
-pub(super) fn change_one_percent(cluster: &Cluster, round: u32) -> Result<()> {
+/// Updates 1 % of the rows in place, in one range or in runs of 1,000 (about 250 kB) scattered evenly; each `round` another 1 %.
+pub(super) fn change_one_percent(cluster: &Cluster, round: u32, one_range: bool) -> Result<()> {
+    let chosen = match one_range {
+        true => format!("id * 100 / (SELECT max(id) + 1 FROM ledger_0) = {round}"),
+        false => format!("(id / 1000) % 100 = {round}"),
+    };
     for table in 0..TABLES {
-        let sql = format!("UPDATE ledger_{table} SET amount = amount + 1 WHERE (id / 1000) % 100 = {round}; CHECKPOINT");
+        let sql = format!("UPDATE ledger_{table} SET amount = amount + 1 WHERE {chosen}; CHECKPOINT");
         cluster.execute("postgres", &sql)?;
     }
     Ok(())

@@ -5,8 +5,10 @@
 
 mod cluster;
 mod etcd;
+mod files;
 mod measure;
 mod peer;
+mod pgbackrest;
 mod postgres;
 mod redis;
 mod report;
@@ -42,6 +44,7 @@ pub(crate) struct Arguments {
 #[derive(clap::Subcommand)]
 enum Benchmark {
     Etcd(etcd::Arguments),
+    Files(files::Arguments),
     Postgres(postgres::Arguments),
     Redis(redis::Arguments),
     SandboxTax(sandbox_tax::Arguments),
@@ -58,7 +61,7 @@ struct Context {
 /// Builds with optimizations, measures, reports.
 pub(crate) fn run(console: &Console, arguments: &Arguments) -> Result<()> {
     let narrator = if arguments.json { Console::beside_data() } else { Console::new() };
-    setup::ensure(&narrator, Need::Tests)?;
+    setup::ensure(&narrator, Need::Benchmarks)?;
     let binary = binary::find(&narrator, arguments.binary.as_deref(), true)?;
     let context = Context {
         console: narrator,
@@ -67,6 +70,7 @@ pub(crate) fn run(console: &Console, arguments: &Arguments) -> Result<()> {
     };
     let report = match &arguments.benchmark {
         Benchmark::Etcd(arguments) => etcd::run(&context, arguments)?,
+        Benchmark::Files(arguments) => files::run(&context, arguments)?,
         Benchmark::Postgres(arguments) => postgres::run(&context, arguments)?,
         Benchmark::Redis(arguments) => redis::run(&context, arguments)?,
         Benchmark::SandboxTax(arguments) => sandbox_tax::run(&context, arguments)?,

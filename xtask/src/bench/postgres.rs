@@ -1,28 +1,32 @@
-//! `cargo xtask bench postgres`: a whole cluster into a vault and back, beside `pg_basebackup | restic`.
+//! `cargo xtask bench postgres`: a whole cluster into a vault and back, beside `pg_basebackup | restic` and pgBackRest.
 
 use bulkhead_test_support::postgres::Cluster;
 use bulkhead_test_support::{Tool, run as run_tool};
 
 use super::measure::Cost;
 use super::peer::ResticSide;
+use super::pgbackrest::PgBackRestSide;
 use super::report::{Report, Samples, machine};
 use super::vault::VaultSide;
 use super::{Context, cluster};
 use crate::console::size;
 use crate::error::{Error, Result};
 
-/// Full backup, second backup after a change, and restore of a PostgreSQL cluster, beside `pg_basebackup | restic`.
+/// Full backup, second backup after a change, and restore of a PostgreSQL cluster, beside `pg_basebackup | restic` and pgBackRest.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Size of the cluster in MiB.
     #[arg(long, default_value_t = 2048, value_parser = clap::value_parser!(u64).range(32..=65_536))]
     size: u64,
+    /// Change the rows in one stretch, instead of in runs that are scattered over the tables.
+    #[arg(long)]
+    one_range: bool,
 }
 
 /// Somebody who can back a cluster up and restore it.
 trait Side {
     fn back_up(&self, cluster: &Cluster) -> Result<Cost>;
-    fn restore(&self) -> Result<Cost>;
+    fn restore(&self, cluster: &Cluster) -> Result<Cost>;
     fn stored_bytes(&self) -> Result<u64>;
 }
 
@@ -36,10 +40,10 @@ struct Rounds {
     restored: Vec<Cost>,
 }
 
-/// Each round gives both sides an empty repository; they take turns in going first, because the first one warms the page cache for the other.
+/// Each round gives all sides an empty repository; they take turns in going first, because the first one warms the page cache for the others.
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Report> {
     let cluster = cluster::filled(&context.console, arguments.size << 20)?;
-    let mut rounds = [Rounds::default(), Rounds::default()];
+    let mut rounds = [Rounds::default(), Rounds::default(), Rounds::default()];
     for round in 0..context.repetitions {
         context.console.note(&format!("Round {} of {}…", round + 1, context.repetitions));
         let ours = VaultSide::new(context, &pipeline(&cluster))?;
@@ -47,23 +51,25 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Report> {
         // Compiles the plugin where that has not been done, and finds out what would fail.
         ours.run(&["check"])?;
         let theirs = ResticSide::new()?;
-        let sides: [&dyn Side; 2] = [&ours, &theirs];
-        let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
+        let rest = PgBackRestSide::new(&cluster)?;
+        let sides: [&dyn Side; 3] = [&ours, &theirs, &rest];
+        let mut order = [0, 1, 2];
+        order.rotate_left(round as usize % 3);
         for side in order {
             rounds[side].full.push(sides[side].back_up(&cluster)?);
             rounds[side].full_stored.push(sides[side].stored_bytes()?);
         }
-        cluster::change_one_percent(&cluster, round)?;
+        cluster::change_one_percent(&cluster, round, arguments.one_range)?;
         for side in order {
             let before = sides[side].stored_bytes()?;
             rounds[side].second.push(sides[side].back_up(&cluster)?);
             rounds[side].second_stored.push(sides[side].stored_bytes()? - before);
         }
         for side in order {
-            rounds[side].restored.push(sides[side].restore()?);
+            rounds[side].restored.push(sides[side].restore(&cluster)?);
         }
     }
-    report(context, &cluster, rounds)
+    report(context, arguments, &cluster, rounds)
 }
 
 fn pipeline(cluster: &Cluster) -> String {
@@ -76,9 +82,9 @@ fn pipeline(cluster: &Cluster) -> String {
     )
 }
 
-fn report(context: &Context, cluster: &Cluster, rounds: [Rounds; 2]) -> Result<Report> {
-    let [ours, theirs] = rounds;
-    let (us, them) = ("bulkhead", "pg_basebackup | restic");
+fn report(context: &Context, arguments: &Arguments, cluster: &Cluster, rounds: [Rounds; 3]) -> Result<Report> {
+    let [ours, theirs, rest] = rounds;
+    let (us, them, third) = ("bulkhead", "pg_basebackup | restic", "pgbackrest");
     let databases = cluster.execute("postgres", "SELECT sum(pg_database_size(oid))::bigint FROM pg_database")?;
     let mut circumstances = machine();
     circumstances.extend([
@@ -89,6 +95,10 @@ fn report(context: &Context, cluster: &Cluster, rounds: [Rounds; 2]) -> Result<R
         ),
         ("postgresql", cluster.installation().version()?),
         ("restic", version(&Tool::find("restic", "apt-get install restic")?, "version")?),
+        (
+            "pgbackrest",
+            version(&Tool::find("pgbackrest", "apt-get install pgbackrest")?, "version")?,
+        ),
     ]);
     let samples = |what, who, costs, stored_bytes| Samples {
         what,
@@ -102,14 +112,23 @@ fn report(context: &Context, cluster: &Cluster, rounds: [Rounds; 2]) -> Result<R
         samples: vec![
             samples("full backup", us, ours.full, ours.full_stored),
             samples("full backup", them, theirs.full, theirs.full_stored),
+            samples("full backup", third, rest.full, rest.full_stored),
             samples("second backup, 1 % of rows changed", us, ours.second, ours.second_stored),
             samples("second backup, 1 % of rows changed", them, theirs.second, theirs.second_stored),
+            samples("second backup, 1 % of rows changed", third, rest.second, rest.second_stored),
             samples("restore", us, ours.restored, Vec::new()),
             samples("restore", them, theirs.restored, Vec::new()),
+            samples("restore", third, rest.restored, Vec::new()),
         ],
         remarks: vec![
-            "The changed rows lie in runs of 1,000 (about 250 kB), scattered evenly over the tables.".to_owned(),
-            "CPU and memory are those of the clients on each side; the server, which does the same for both, is left out.".to_owned(),
+            if arguments.one_range {
+                "The changed rows of each table lie in one stretch.".to_owned()
+            } else {
+                "The changed rows lie in runs of 1,000 (about 250 kB), scattered evenly over the tables.".to_owned()
+            },
+            "CPU and memory are those of the clients on each side; the server, which does the same for the first two, is left out.".to_owned(),
+            "pgBackRest reads the server's files itself, encrypts nothing, and leaves the log to an archive that isn't measured; its second backup is incremental, by file."
+                .to_owned(),
             "Bulkhead verifies the manifest's checksum of every file as it passes, and restores entry by entry; the other side stores and restores \
              one tar file that nothing has looked into."
                 .to_owned(),
@@ -127,7 +146,7 @@ impl Side for VaultSide {
         self.run(&["run", "cluster"])
     }
 
-    fn restore(&self) -> Result<Cost> {
+    fn restore(&self, _cluster: &Cluster) -> Result<Cost> {
         let target = self.scratch().folder("restored")?;
         let cost = self.run(&["restore", "cluster", "--target", "elsewhere"])?;
         std::fs::remove_dir_all(&target).map_err(Error::io("cannot remove what was restored"))?;
@@ -144,11 +163,25 @@ impl Side for ResticSide {
         ResticSide::back_up(self, cluster)
     }
 
-    fn restore(&self) -> Result<Cost> {
+    fn restore(&self, _cluster: &Cluster) -> Result<Cost> {
         ResticSide::restore(self)
     }
 
     fn stored_bytes(&self) -> Result<u64> {
         ResticSide::stored_bytes(self)
+    }
+}
+
+impl Side for PgBackRestSide {
+    fn back_up(&self, cluster: &Cluster) -> Result<Cost> {
+        PgBackRestSide::back_up(self, cluster)
+    }
+
+    fn restore(&self, cluster: &Cluster) -> Result<Cost> {
+        PgBackRestSide::restore(self, cluster)
+    }
+
+    fn stored_bytes(&self) -> Result<u64> {
+        PgBackRestSide::stored_bytes(self)
     }
 }

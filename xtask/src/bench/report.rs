@@ -21,7 +21,7 @@ pub(super) struct Report {
     pub(super) name: &'static str,
     /// What it ran on, by which versions, with which parameters.
     pub(super) circumstances: Vec<(&'static str, String)>,
-    /// Pairs of sides stand next to each other: ours, then theirs.
+    /// Of each thing that was measured, ours come before all others.
     pub(super) samples: Vec<Samples>,
     /// What a reader must know to read the figures rightly.
     pub(super) remarks: Vec<String>,
@@ -135,10 +135,11 @@ impl Report {
         format!("{document:#}")
     }
 
-    /// Samples of the same thing by different sides, two by two.
+    /// Our samples of a thing, which come first, with those of each other side.
     fn pairs(&self) -> Vec<(&Samples, &Samples)> {
-        let neighbours = self.samples.iter().zip(self.samples.iter().skip(1));
-        neighbours.filter(|(ours, theirs)| ours.what == theirs.what).collect()
+        let ours = |theirs: &Samples| self.samples.iter().find(|ours| ours.what == theirs.what);
+        let pairs = self.samples.iter().filter_map(|theirs| Some((ours(theirs)?, theirs)));
+        pairs.filter(|(ours, theirs)| ours.who != theirs.who).collect()
     }
 }
 
