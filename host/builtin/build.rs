@@ -7,9 +7,11 @@ use bulkhead_guest_build::GuestBuild;
 /// The first-party plugins: their names in TOML, and their packages.
 const PLUGINS: &[(&str, &str)] = &[
     ("etcd", "bulkhead-plugin-etcd"),
+    ("files", "bulkhead-plugin-files"),
     ("local", "bulkhead-plugin-local"),
     ("postgres", "bulkhead-plugin-postgres"),
     ("redis", "bulkhead-plugin-redis"),
+    ("sqlite", "bulkhead-plugin-sqlite"),
 ];
 
 /// What a plugin is made of, from the root of the workspace. Not `Cargo.toml` itself: a new member changes no plugin.

@@ -1,8 +1,10 @@
-//! `cargo xtask demo`: a PostgreSQL cluster goes into an encrypted vault, is destroyed, and comes back.
+//! `cargo xtask demo`: a PostgreSQL cluster goes into an encrypted vault, is destroyed, and comes back. With `--quick`, files and a SQLite database do (`quick.rs`).
 //!
-//! [`Stage`] holds the scratch folder and the configuration; [`run`] reads as the story.
+//! [`scene::Scene`] holds the scratch folder and the vault, [`Stage`] the cluster's part; [`cluster`] reads as the story.
 
 mod original;
+mod quick;
+mod scene;
 mod stage;
 
 use std::path::PathBuf;
@@ -14,7 +16,8 @@ use crate::console::{Console, size};
 use crate::error::{Error, Result};
 use crate::setup::{self, Need};
 use original::Original;
-use stage::{Backup, Stage};
+use scene::Backup;
+use stage::Stage;
 
 /// Back up a scratch PostgreSQL cluster, destroy it, restore it, and compare.
 ///
@@ -22,6 +25,9 @@ use stage::{Backup, Stage};
 /// behind. Works as root (the server then runs as `postgres`) or not.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
+    /// Show files and a live SQLite database instead: no server, and seconds after the build.
+    #[arg(long)]
+    quick: bool,
     /// Keep the scratch folder (vault, configuration and restored cluster) and say where it is.
     #[arg(long)]
     keep: bool,
@@ -36,13 +42,20 @@ pub(crate) struct Arguments {
 /// Plays the demo from beginning to end.
 pub(crate) fn run(console: &Console, arguments: &Arguments) -> Result<()> {
     console.step("Look for what is needed, and build Bulkhead");
-    setup::ensure(console, Need::Demo)?;
+    setup::ensure(console, if arguments.quick { Need::Quick } else { Need::Demo })?;
     let binary = binary::find(console, arguments.binary.as_deref(), arguments.release)?;
-
     let mut scratch = Scratch::new()?;
     if arguments.keep {
         scratch.keep();
     }
+    if arguments.quick {
+        return quick::run(console, scratch, binary, arguments.keep);
+    }
+    cluster(console, scratch, binary, arguments.keep)
+}
+
+/// The demo with a cluster.
+fn cluster(console: &Console, scratch: Scratch, binary: PathBuf, keep: bool) -> Result<()> {
     console.step("Start a PostgreSQL server and fill it");
     let original = Original::start(console, &scratch)?;
 
@@ -50,25 +63,25 @@ pub(crate) fn run(console: &Console, arguments: &Arguments) -> Result<()> {
     let stage = Stage::prepare(console, scratch, binary, &original)?;
 
     console.step("Make a vault, and look before the first run");
-    stage.bulkhead(&["init", "main"])?;
-    stage.bulkhead(&["check"])?;
+    stage.scene.bulkhead(&["init", "main"])?;
+    stage.scene.bulkhead(&["check"])?;
 
     console.step("Back up");
-    let first = stage.back_up()?;
+    let first = stage.scene.back_up("demo")?;
     console.step("Change some rows, and back up again");
     original.change(console)?;
-    let second = stage.back_up()?;
-    stage.bulkhead(&["snapshots"])?;
+    let second = stage.scene.back_up("demo")?;
+    stage.scene.bulkhead(&["snapshots"])?;
 
     console.step("Write down what the cluster holds, then destroy it");
-    let expected = stage.scratch().join("original.sql");
+    let expected = stage.scene.scratch().join("original.sql");
     original.dump(console, &expected)?;
     let (roles_password, cluster_size) = original.destroy(console)?;
 
     console.step("Restore the cluster from the vault, and start it");
     let restored_in = stage.restore()?;
     let restored = stage.start_restored(&roles_password)?;
-    let found = stage.scratch().join("restored.sql");
+    let found = stage.scene.scratch().join("restored.sql");
     stage.dump(&restored, &found)?;
 
     console.step("Compare");
@@ -77,8 +90,8 @@ pub(crate) fn run(console: &Console, arguments: &Arguments) -> Result<()> {
 
     console.step("Summary");
     console.figures(&summary(&cluster_size, &first, &second, restored_in, &digest));
-    if arguments.keep {
-        stage.explain_what_is_kept();
+    if keep {
+        stage.scene.explain_what_is_kept("demo");
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::process;
 use wheels::Wheel;
 
-/// Find or install what is needed: C and C++ compilers, guest toolchain, PostgreSQL 15, Redis, etcd, restic.
+/// Find or install what is needed: C and C++ compilers, guest toolchain, SQLite, PostgreSQL 15, Redis, etcd, restic.
 ///
 /// Packages come from Debian; root is asked for (through sudo) only when one is missing. No database cluster is created, and one that is
 /// there is left alone.
@@ -31,9 +31,11 @@ pub(crate) struct Arguments {
 /// What something is needed for; each includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Need {
+    Quick,
     Demo,
     Tests,
     Fuzzing,
+    Benchmarks,
 }
 
 /// Something that must be there.
@@ -45,14 +47,24 @@ struct Requirement {
     present: fn() -> bool,
 }
 
+/// The version of rustic that benchmarks measure.
+const RUSTIC: &str = "0.11.4";
+
 /// What Debian packages provide.
-const REQUIREMENTS: [Requirement; 9] = [
+const REQUIREMENTS: [Requirement; 11] = [
     Requirement {
         what: "C compiler",
         purpose: "zstd, ring and mimalloc",
-        need: Need::Demo,
+        need: Need::Quick,
         packages: &["gcc", "libc6-dev"],
         present: || in_path("cc"),
+    },
+    Requirement {
+        what: "SQLite's shell",
+        purpose: "writing to live databases, and a witness",
+        need: Need::Quick,
+        packages: &["sqlite3"],
+        present: || in_path("sqlite3"),
     },
     Requirement {
         what: "PostgreSQL 15",
@@ -107,6 +119,13 @@ const REQUIREMENTS: [Requirement; 9] = [
         present: || Path::new("/usr/lib/x86_64-linux-gnu/libgomp.so.1").exists(),
     },
     Requirement {
+        what: "borg and pgBackRest",
+        purpose: "being measured beside",
+        need: Need::Benchmarks,
+        packages: &["borgbackup", "pgbackrest"],
+        present: || in_path("borg") && in_path("pgbackrest"),
+    },
+    Requirement {
         what: "C++ compiler",
         purpose: "the fuzzer",
         need: Need::Fuzzing,
@@ -124,7 +143,7 @@ pub(crate) fn run(console: &Console, arguments: &Arguments) -> Result<()> {
     for requirement in &REQUIREMENTS {
         console.success(&format!("{} ({})", requirement.what, requirement.purpose));
     }
-    if let Ok(toolchain) = guest::find() {
+    if let Ok((toolchain, _)) = guest::find() {
         console.success(&format!("toolchain for plugins: {toolchain}"));
     }
     if arguments.tools {
@@ -159,6 +178,12 @@ pub(crate) fn ensure(console: &Console, need: Need) -> Result<()> {
     for wheel in wheels::WHEELS.iter().filter(wanted) {
         console.note(&format!("{} is missing (for the tests).", wheel.what));
         wheel.install(console)?;
+    }
+    if need >= Need::Benchmarks && !in_path("rustic") {
+        console.note("rustic is missing (for being measured beside).");
+        let mut install = process::cargo(["install", "rustic-rs", "--version", RUSTIC, "--locked", "--no-default-features"]);
+        console.command(&process::line(&install));
+        process::run(&mut install)?;
     }
     guest::ensure(console)
 }

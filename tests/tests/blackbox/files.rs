@@ -1,0 +1,157 @@
+//! Trees of files into a vault and back, through the sandbox; plain restic and `diff` are the witnesses.
+
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use bulkhead_test_support::{Bulkhead, Outcome, Tree, restic::Restic, run};
+
+/// An installation with a vault, and a pipeline `home` of the tree `home`.
+struct Desk(Bulkhead);
+
+impl Desk {
+    fn open(config: &str) -> Self {
+        let desk = Self(Bulkhead::new().unwrap());
+        desk.configure(config);
+        fill(&desk.0.scratch().folder("home").unwrap());
+        desk.succeed(&["init", "main"]);
+        desk
+    }
+
+    fn configure(&self, config: &str) {
+        let text = format!(
+            "[pipeline.home]\nplugin = \"files\"\nvault = \"main\"\nconfig = {config}\ndirectory.home = {{ path = \"home\", access = \"read-only\" }}\n"
+        );
+        self.0.configure(&text).unwrap();
+    }
+
+    fn run(&self, arguments: &[&str]) -> Outcome {
+        self.0.run(arguments).unwrap()
+    }
+
+    fn succeed(&self, arguments: &[&str]) -> String {
+        let outcome = self.run(arguments);
+        assert_eq!(outcome.code, Some(0), "{arguments:?}\n{}{}", outcome.stdout, outcome.stderr);
+        outcome.stdout
+    }
+
+    fn path(&self, path: &str) -> std::path::PathBuf {
+        self.0.scratch().join(path)
+    }
+}
+
+fn fill(root: &Path) {
+    for folder in 0..20 {
+        let folder = root.join(format!("folder {folder}"));
+        std::fs::create_dir(&folder).unwrap();
+        for file in 0..50_usize {
+            std::fs::write(folder.join(format!("file-{file}")), format!("content {file} ").repeat(file * 20)).unwrap();
+        }
+    }
+    std::fs::write(root.join("large"), (0..9_u32 << 20).map(|byte| (byte.wrapping_mul(2_654_435_761) >> 24) as u8).collect::<Vec<_>>()).unwrap();
+    std::fs::hard_link(root.join("large"), root.join("second name")).unwrap();
+    symlink("folder 1/file-1", root.join("link")).unwrap();
+    std::fs::set_permissions(root.join("folder 3"), std::fs::Permissions::from_mode(0o2750)).unwrap();
+}
+
+#[test]
+fn a_tree_comes_back_the_same_by_us_and_by_restic() {
+    let desk = Desk::open("{}");
+    desk.succeed(&["check"]);
+    desk.succeed(&["run", "home"]);
+    desk.succeed(&["verify", "--read-data"]);
+    let before = Tree::of(&desk.path("home")).unwrap();
+
+    desk.succeed(&["restore", "home", "--into", &desk.path("ours").display().to_string()]);
+    assert_eq!(Tree::of(&desk.path("ours/home")).unwrap(), before);
+    run(Command::new("diff").arg("--recursive").arg(desk.path("home")).arg(desk.path("ours/home"))).unwrap();
+    let inode = |path: &str| std::fs::metadata(desk.path(path)).unwrap().ino();
+    assert_eq!(inode("ours/home/large"), inode("ours/home/second name"));
+
+    let restic = Restic::new(desk.0.vault(), desk.0.vault_password_file()).unwrap();
+    restic.restore("latest", &desk.path("theirs")).unwrap();
+    assert_eq!(Tree::of(&desk.path("theirs/home")).unwrap(), before);
+}
+
+#[test]
+fn what_has_not_changed_costs_nothing_and_what_is_gone_is_gone() {
+    let desk = Desk::open(r#"{ exclude = ["file-4?"] }"#);
+    desk.succeed(&["run", "home"]);
+    std::fs::write(desk.path("home/folder 7/file-7"), "another content").unwrap();
+    std::fs::remove_dir_all(desk.path("home/folder 8")).unwrap();
+    let report = desk.succeed(&["run", "home", "--json"]);
+    let fact = |name: &str, value: &str| {
+        let told = report.split_whitespace().collect::<String>().contains(&format!(r#""name":"{name}","value":"{value}""#));
+        assert!(told, "{name} is not {value} in {report}");
+    };
+    // 20 folders of 40 files and two names of a large one, without a folder; one file was written anew.
+    fact("files", "762");
+    fact("unchanged-files", "761");
+    fact("bytes-read", "15");
+    desk.succeed(&["verify", "--read-data"]);
+    desk.succeed(&["restore", "home", "--into", &desk.path("ours").display().to_string()]);
+    let expected = Tree::of(&desk.path("home")).unwrap();
+    let restored = Tree::of(&desk.path("ours/home")).unwrap();
+    assert_eq!(restored.0.len(), 2 + 1 + 19 * 41);
+    assert!(restored.0.iter().all(|(path, node)| expected.0.get(path) == Some(node)));
+}
+
+#[test]
+fn a_pattern_that_is_none_is_shown_where_it_stands() {
+    let desk = Desk::open("{}");
+    desk.configure(r#"{ exclude = ["*.tmp", "[a"] }"#);
+    let refused = desk.run(&["run", "home"]);
+    assert_eq!(refused.code, Some(3), "{}", refused.stderr);
+    assert!(refused.stderr.contains("`[a` is not a pattern") && refused.stderr.contains("^^^^") && !refused.stderr.contains("not set"), "{}", refused.stderr);
+}
+
+/// A pipeline of `frozen`, which a command makes of `live` before the run, and another one removes after it.
+fn frozen(desk: &Desk, before: &str, after: &str) {
+    let live = desk.path("live");
+    std::fs::create_dir_all(&live).unwrap();
+    std::fs::write(live.join("file"), "as it was").unwrap();
+    std::fs::create_dir_all(desk.path("frozen")).unwrap();
+    let (live, frozen) = (live.display(), desk.path("frozen").display().to_string());
+    let shell = |script: &str| format!(r#"["/bin/sh", "-c", "{}"]"#, script.replace("LIVE", &live.to_string()).replace("FROZEN", &frozen));
+    desk.0
+        .configure(&format!(
+            "[pipeline.home]\nplugin = \"files\"\nvault = \"main\"\nhooks = {{ before = {}, after = {} }}\n\
+             directory.home = {{ path = \"frozen\", access = \"read-only\" }}\n",
+            shell(before),
+            shell(after)
+        ))
+        .unwrap();
+}
+
+#[test]
+fn a_file_system_is_frozen_for_the_run_and_thawed_after_it() {
+    let desk = Desk::open("{}");
+    frozen(&desk, "cp -a LIVE/. FROZEN && echo $BULKHEAD_PIPELINE > FROZEN/name", "rm FROZEN/*");
+    desk.succeed(&["run", "home"]);
+    assert_eq!(std::fs::read_dir(desk.path("frozen")).unwrap().count(), 0, "the second command ran");
+    assert_eq!(desk.succeed(&["dump", "home", "home/file"]), "as it was");
+    assert_eq!(desk.succeed(&["dump", "home", "home/name"]), "home\n");
+    assert!(desk.succeed(&["plan"]).contains("/bin/sh -c cp -a"));
+}
+
+#[test]
+fn a_command_that_fails_before_the_run_fails_it_and_one_after_it_is_told() {
+    let desk = Desk::open("{}");
+    frozen(&desk, "echo no room for a snapshot >&2; exit 7", "touch FROZEN/cleaned");
+    let refused = desk.run(&["run", "home"]);
+    assert_eq!(refused.code, Some(6), "{}", refused.stderr);
+    assert!(refused.stderr.contains("no room for a snapshot") && refused.stderr.contains("hooks.before"), "{}", refused.stderr);
+    assert!(desk.path("frozen/cleaned").exists(), "what failed in the middle is put in order too");
+
+    frozen(&desk, "true", "echo still mounted >&2; exit 1");
+    let told = desk.run(&["run", "home"]);
+    assert_eq!(told.code, Some(14), "{}", told.stderr);
+    assert!(told.stderr.contains("still mounted") && told.stdout.contains("snapshot"), "{}{}", told.stdout, told.stderr);
+
+    desk.0
+        .configure("[pipeline.home]\nplugin = \"files\"\nvault = \"main\"\nhooks = { before = [\"lvcreate\"] }\ndirectory.home = { path = \"frozen\", access = \"read-only\" }\n")
+        .unwrap();
+    let refused = desk.run(&["plan"]);
+    assert_eq!(refused.code, Some(3), "{}", refused.stderr);
+    assert!(refused.stderr.contains("without its whole path"), "{}", refused.stderr);
+}
