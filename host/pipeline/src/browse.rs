@@ -172,8 +172,10 @@ async fn list_snapshots(operation: &Operation, name: &str, pipelines: &[String])
             .collect(),
         ..SnapshotList::default()
     };
-    for info in infos.into_iter().filter(|info| is_of(info, pipelines)) {
-        let (proof, error) = match proof_of(&vault, &info).await {
+    let infos: Vec<SnapshotInfo> = infos.into_iter().filter(|info| is_of(info, pipelines)).collect();
+    for reader in vault.read_listed(infos).await? {
+        let info = reader.info().clone();
+        let (proof, error) = match proof_of(&vault, &reader).await {
             Ok(proof) => (proof, None),
             Err(ReadError::NoSuchSnapshot(_)) => continue,
             Err(error) if concerns_one_snapshot(&error) => (None, Some(SnapshotError::from(error).explain().to_string())),
@@ -199,9 +201,13 @@ pub(crate) fn is_of(info: &SnapshotInfo, pipelines: &[String]) -> bool {
     pipelines.is_empty() || info.pipeline.as_ref().is_some_and(|pipeline| pipelines.contains(pipeline))
 }
 
-async fn proof_of(vault: &Vault, info: &SnapshotInfo) -> Result<Option<Proof>, ReadError> {
-    let record = vault.read(info.id).await?.record().await?;
-    Ok(record.map(|record| record.proof))
+async fn proof_of(vault: &Vault, reader: &vault::SnapshotReader) -> Result<Option<Proof>, ReadError> {
+    let proof = |record: Option<vault::SnapshotRecord>| record.map(|record| record.proof);
+    match reader.record().await {
+        // It may have been forgotten, and what it had pruned, since it was listed: asking for it once more tells.
+        Err(error) if concerns_one_snapshot(&error) => Ok(vault.read(reader.info().id).await?.record().await.map(proof)?),
+        record => record.map(proof),
+    }
 }
 
 /// What the snapshot files say, oldest first, and why some can't be read.

@@ -41,6 +41,7 @@ mod setup;
 mod stats;
 mod store;
 mod stored;
+mod subset;
 mod tag;
 mod unlock;
 mod verify;
@@ -80,9 +81,10 @@ pub use run::{FailedRun, RunError, RunOptions, RunReport, UnbelievableSnapshot, 
 pub use secrets::{SecretError, Secrets};
 pub use setup::default_limits;
 pub use stats::{PipelineStats, SnapshotGrowth, StoredObjects, VaultStats, stats};
+pub use subset::{ReadContent, SubsetError};
 pub use tag::{TagReport, TaggedSnapshot, tag};
 pub use unlock::{UnlockReport, unlock};
-pub use verify::{Damage, SnapshotVerification, VaultVerification, VerifyError, verify_snapshot, verify_vault};
+pub use verify::{Damage, SnapshotVerification, SnapshotVerifier, VaultVerification, VerifyError, verify_vault};
 
 /// What maintenance is asked for, in the vault's own words.
 pub use bulkhead_vault::{PruneLimit, PruneOptions, TagChange};

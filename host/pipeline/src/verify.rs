@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bulkhead_config::Pipeline;
 use bulkhead_model::{Finding, Severity};
-use bulkhead_runtime::PluginError;
+use bulkhead_runtime::{Plugin, PluginError, Source};
 use bulkhead_vault::{Hint as _, ReadError, SnapshotInfo, Vault, VerifyOptions, VerifyPhase, VerifyProgress};
 use serde::Serialize;
 
@@ -16,7 +16,9 @@ use crate::{
     host::{BuildError, pipeline_site},
     operation::{Interrupted, Operation},
     progress::Progress,
+    store::SinkStore,
     stored::VaultSnapshot,
+    subset::ReadContent,
 };
 
 /// Damage in a vault.
@@ -42,6 +44,8 @@ pub struct VaultVerification {
     pub sink: String,
     /// Whether every pack was read.
     pub read_data: bool,
+    /// What of the packs was read, as it was asked for, where it wasn't all of them.
+    pub subset: Option<String>,
     /// Damage; nothing is good.
     pub damage: Vec<Damage>,
     /// Further damage, left out because there is so much.
@@ -50,6 +54,10 @@ pub struct VaultVerification {
     pub snapshots: u64,
     /// Packs that the index names.
     pub packs: u64,
+    /// Bytes in these packs.
+    pub pack_bytes: u64,
+    /// Packs read.
+    pub packs_read: u64,
     /// Bytes of packs read.
     pub bytes_read: u64,
     /// Packs that no index names, left by runs that did not finish. Harmless.
@@ -139,28 +147,30 @@ impl VerifyProgress for Watched {
     }
 }
 
-/// Checks the vault called `name`; with `read_data` every byte of it. Of several sinks the one that the operation reads from: they are replicas, and each
+/// Checks the vault called `name`, and `content` of its packs. Of several sinks the one that the operation reads from: they are replicas, and each
 /// can be damaged for itself.
 ///
 /// # Errors
 /// When the check could not be made; damage is in the report.
-pub async fn verify_vault(operation: &Operation, name: &str, read_data: bool) -> Result<VaultVerification, VerifyError> {
-    operation.until_interrupted(None, check_vault(operation, name, read_data)).await?
+pub async fn verify_vault(operation: &Operation, name: &str, content: &ReadContent) -> Result<VaultVerification, VerifyError> {
+    operation.until_interrupted(None, check_vault(operation, name, content)).await?
 }
 
 #[tracing::instrument(name = "verify", skip(operation))]
-async fn check_vault(operation: &Operation, name: &str, read_data: bool) -> Result<VaultVerification, VerifyError> {
+async fn check_vault(operation: &Operation, name: &str, content: &ReadContent) -> Result<VaultVerification, VerifyError> {
     let config = operation.vault_named(name)?;
     let store = operation.sink_to_read(config).await?;
     let vault = operation.open_on(config, &store).await?;
     let progress = Arc::new(Watched(operation.progress.clone()));
-    let report = vault
-        .verify(VerifyOptions { read_data }, progress)
-        .await
-        .map_err(|source| VerifyError::Vault {
-            site: vault_site(config),
-            source: Box::new(source),
-        })?;
+    let checked = match content {
+        ReadContent::None => vault.verify(VerifyOptions { read_data: false }, progress).await,
+        ReadContent::All => vault.verify(VerifyOptions { read_data: true }, progress).await,
+        ReadContent::Subset(subset) => vault.verify_subset(subset.packs, progress).await,
+    };
+    let report = checked.map_err(|source| VerifyError::Vault {
+        site: vault_site(config),
+        source: Box::new(source),
+    })?;
     let damage = report.problems.into_iter().map(|problem| Damage {
         object: problem.object,
         damage: problem.damage,
@@ -170,55 +180,98 @@ async fn check_vault(operation: &Operation, name: &str, read_data: bool) -> Resu
     Ok(VaultVerification {
         vault: name.to_owned(),
         sink: store.name().to_owned(),
-        read_data,
+        read_data: matches!(content, ReadContent::All),
+        subset: content.subset(),
         damage: damage.collect(),
         further_damage: report.further_problems,
         snapshots: report.snapshots,
         packs: report.packs,
+        pack_bytes: report.pack_bytes,
+        packs_read: report.packs_read,
         bytes_read: report.bytes_read,
         unreferenced_packs: report.unreferenced_packs.len() as u64,
     })
 }
 
-/// Lets the plugin of `pipeline` look at the snapshot that `selector` names, as it is on the sink that the operation reads from.
-///
-/// # Errors
-/// When that could not be done; what the plugin found is in the report.
-pub async fn verify_snapshot(operation: &Operation, pipeline: &Pipeline, selector: &str) -> Result<SnapshotVerification, VerifyError> {
-    operation
-        .until_interrupted(None, check_snapshot(operation, pipeline, selector))
-        .await?
+/// A pipeline whose plugin is to look at its snapshots, as they are on the sink that the operation reads from: plugin and vault are opened once for all.
+pub struct SnapshotVerifier {
+    pipeline: Pipeline,
+    source: Source,
+    plugin: Plugin,
+    vault: Vault,
+    store: Arc<SinkStore>,
 }
 
-#[tracing::instrument(name = "verify", skip_all, fields(pipeline = pipeline.name, plugin = pipeline.plugin))]
-async fn check_snapshot(operation: &Operation, pipeline: &Pipeline, selector: &str) -> Result<SnapshotVerification, VerifyError> {
-    let (source, plugin) = operation.host.source(&operation.config, pipeline).await?;
-    let vault = operation.open_named(&pipeline.vault).await?;
-    let info = browse::resolve(&vault, selector, Some(&pipeline.name)).await?;
-    let findings = if plugin.description().operations.contains(bulkhead_runtime::Operation::Verify) {
-        operation.progress.phase(&format!("verifying {}", &info.id.to_string()[..8]), None);
-        let snapshot = Arc::new(open(&vault, &info).await?);
-        let failed = |source| VerifyError::Plugin {
-            site: pipeline_site(pipeline),
-            source: Box::new(source),
+impl SnapshotVerifier {
+    /// Opens plugin and vault of `pipeline`.
+    ///
+    /// # Errors
+    /// See [`VerifyError`].
+    pub async fn open(operation: &Operation, pipeline: &Pipeline) -> Result<Self, VerifyError> {
+        let open = async {
+            let (source, plugin) = operation.host.source(&operation.config, pipeline).await?;
+            let config = operation.vault_named(&pipeline.vault)?;
+            let store = operation.sink_to_read(config).await?;
+            let vault = operation.open_on(config, &store).await?;
+            Ok(Self {
+                pipeline: pipeline.clone(),
+                source,
+                plugin,
+                vault,
+                store,
+            })
         };
-        source.verify(&operation.context(), snapshot).await.map_err(failed)?
-    } else {
-        let message = format!("the plugin `{}` has no verification of its own", plugin.description().name);
-        vec![Finding {
-            severity: Severity::Info,
-            code: "no-verification".into(),
-            message,
-            hint: None,
-            setting: None,
-        }]
-    };
-    Ok(SnapshotVerification {
-        pipeline: pipeline.name.clone(),
-        snapshot: info.id.to_string(),
-        time: clock::rfc3339(info.time),
-        findings,
-    })
+        operation.until_interrupted(None, open).await?
+    }
+
+    /// Ids of the pipeline's snapshots, oldest first; without those whose file is damaged, which the vault's verification tells.
+    ///
+    /// # Errors
+    /// See [`VerifyError`].
+    pub async fn snapshots(&self, operation: &Operation) -> Result<Vec<String>, VerifyError> {
+        let listed = operation
+            .until_interrupted(None, browse::snapshot_files(&self.vault, &self.store))
+            .await?;
+        let of_it = |info: &SnapshotInfo| info.pipeline.as_deref() == Some(&self.pipeline.name);
+        Ok(listed?.0.into_iter().filter(of_it).map(|info| info.id.to_string()).collect())
+    }
+
+    /// Lets the plugin look at the snapshot that `selector` names.
+    ///
+    /// # Errors
+    /// When that could not be done; what the plugin found is in the report.
+    pub async fn verify(&self, operation: &Operation, selector: &str) -> Result<SnapshotVerification, VerifyError> {
+        operation.until_interrupted(None, self.check(operation, selector)).await?
+    }
+
+    #[tracing::instrument(name = "verify", skip_all, fields(pipeline = self.pipeline.name, plugin = self.pipeline.plugin))]
+    async fn check(&self, operation: &Operation, selector: &str) -> Result<SnapshotVerification, VerifyError> {
+        let info = browse::resolve(&self.vault, selector, Some(&self.pipeline.name)).await?;
+        let description = self.plugin.description();
+        let findings = if description.operations.contains(bulkhead_runtime::Operation::Verify) {
+            operation.progress.phase(&format!("verifying {}", &info.id.to_string()[..8]), None);
+            let snapshot = Arc::new(open(&self.vault, &info).await?);
+            let failed = |source| VerifyError::Plugin {
+                site: pipeline_site(&self.pipeline),
+                source: Box::new(source),
+            };
+            self.source.verify(&operation.context(), snapshot).await.map_err(failed)?
+        } else {
+            vec![Finding {
+                severity: Severity::Info,
+                code: "no-verification".into(),
+                message: format!("the plugin `{}` has no verification of its own", description.name),
+                hint: None,
+                setting: None,
+            }]
+        };
+        Ok(SnapshotVerification {
+            pipeline: self.pipeline.name.clone(),
+            snapshot: info.id.to_string(),
+            time: clock::rfc3339(info.time),
+            findings,
+        })
+    }
 }
 
 async fn open(vault: &Vault, info: &SnapshotInfo) -> Result<VaultSnapshot, SnapshotError> {

@@ -62,5 +62,5 @@ pub use survey::{
     Amount, Appearances, Blob, Census, Change, Comparison, Difference, Found, Hit, Objects, Search, SearchError, SharedData, SnapshotCost,
 };
 pub use vault::Vault;
-pub use verify::{Problem, VerifyOptions, VerifyPhase, VerifyProgress, VerifyReport};
+pub use verify::{Problem, Subset, VerifyOptions, VerifyPhase, VerifyProgress, VerifyReport};
 pub use writer::{BeginSnapshot, CommittedSnapshot, EntryWriter, RunStats, SnapshotWriter};

@@ -32,6 +32,9 @@ fn documents_of_all_commands() {
     assert_shape(&world, "run", &["run", "good"]);
     assert_shape(&world, "snapshots", &["snapshots"]);
     assert_shape(&world, "ls", &["ls", "good"]);
+    assert_shape(&world, "find", &["find", "0000000*", "--type", "file"]);
+    assert_shape(&world, "diff", &["diff", "good", "latest", "latest"]);
+    assert_shape(&world, "stats", &["stats"]);
     assert_shape(&world, "browse", &["browse", "good", "data/00000000"]);
     assert_shape(&world, "plan", &["plan"]);
     assert_shape(&world, "check", &["check"]);

@@ -1,7 +1,8 @@
-//! `verify` looks at everything that it can: what can't be looked at, or is damaged, does not keep the rest from being looked at.
+//! `verify` and `snapshots` look at everything that they can: what can't be looked at, or is damaged, does not keep the rest from being looked at.
 
 use bulkhead_test_support::Tree;
 
+use crate::history::History;
 use crate::world::{World, assert_told, plugin_section};
 
 /// Two vaults, `main` with a snapshot and `other` without a repository, each with a pipeline.
@@ -80,10 +81,90 @@ fn a_pipeline_without_snapshots_has_nothing_that_could_be_good() {
 fn without_a_pipeline_there_is_nothing_to_say_that_all_is_well_about() {
     let world = World::empty();
     world.write(&world.bulkhead().vault_section());
-    for arguments in [&["run", "--all"][..], &["check"], &["verify"], &["snapshots"]] {
+    for arguments in [&["run", "--all"][..], &["check"], &["verify"], &["snapshots"], &["plan"]] {
         let outcome = world.run(arguments);
         assert_eq!(outcome.code, Some(3), "{arguments:?}: {}{}", outcome.stdout, outcome.stderr);
         assert!(outcome.stderr.contains("the configuration has no pipeline"), "{}", outcome.stderr);
     }
     world.succeed(&["snapshots", "--vault", "main"]);
+}
+
+#[test]
+fn a_vault_that_cannot_be_opened_does_not_hide_the_snapshots_of_others() {
+    let world = with_an_unusable_vault();
+    let listed = world.run(&["snapshots"]);
+    assert_eq!(listed.code, Some(13), "{}", listed.stderr);
+    assert_eq!(
+        listed.stdout.lines().filter(|line| line.contains(" good ")).count(),
+        1,
+        "{}",
+        listed.stdout
+    );
+    assert!(listed.stderr.contains("bulkhead init earlier"), "{}", listed.stderr);
+    let json = world.run(&["snapshots", "--json"]);
+    let document: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(json.code, Some(13));
+    assert_eq!(document["snapshots"].as_array().unwrap().len(), 1, "{document}");
+    assert_eq!(
+        (&document["errors"][0]["vault"], &document["errors"][0]["exit-code"]),
+        (&"earlier".into(), &13.into())
+    );
+    let alone = world.run(&["snapshots", "--vault", "earlier", "--json"]);
+    let document: serde_json::Value = serde_json::from_str(&alone.stdout).unwrap();
+    assert_eq!((alone.code, &document["kind"]), (Some(13), &"error".into()));
+}
+
+#[test]
+fn all_parts_of_a_verification_read_every_pack_once() {
+    let history = History::eventful();
+    let part = |number: u32, code: i32| {
+        let subset = format!("{number}/3");
+        history.json(code, &["verify", "good", "--vault-only", "--subset", &subset])["vaults"][0].clone()
+    };
+    let number = |vault: &serde_json::Value, field: &str| vault[field].as_u64().unwrap();
+    let parts: Vec<_> = (1..=3).map(|number| part(number, 0)).collect();
+    let sum = |field: &str| parts.iter().map(|part| number(part, field)).sum::<u64>();
+    assert_eq!(sum("packs-read"), number(&parts[0], "packs"));
+    assert_eq!(sum("bytes-read"), number(&parts[0], "pack-bytes"));
+    for part in &parts {
+        assert_eq!(part["read-data"], false, "a part is not all");
+        assert!(number(part, "packs-read") < number(part, "packs"), "{part}");
+    }
+    assert_eq!(parts[1]["subset"], "2/3");
+
+    // A byte of content, which nothing but reading it shows.
+    let pack = history.packs().pop().unwrap();
+    let mut content = std::fs::read(&pack).unwrap();
+    content[100_000] ^= 1;
+    let mut permissions = std::fs::metadata(&pack).unwrap().permissions();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o600);
+    std::fs::set_permissions(&pack, permissions).unwrap();
+    std::fs::write(&pack, content).unwrap();
+    history.json(0, &["verify", "good", "--vault-only"]);
+    let run = |number: u32| history.run(&["verify", "good", "--vault-only", "--subset", &format!("{number}/3")]);
+    let codes: Vec<_> = (1..=3).map(|number| run(number).code).collect();
+    assert_eq!(codes.iter().filter(|code| **code == Some(10)).count(), 1, "{codes:?}");
+    assert_eq!(codes.iter().filter(|code| **code == Some(0)).count(), 2, "{codes:?}");
+}
+
+#[test]
+fn a_verification_says_which_share_it_read() {
+    let history = History::eventful();
+    let verify = |subset: &str| history.run(&["verify", "good", "--vault-only", "--subset", subset]);
+    let packs = history.packs().len();
+    for (subset, told) in [
+        ("1 B", format!("1 B read: 1 of {packs} packs, ")),
+        ("100%", format!("100% read: {packs} of {packs} packs, ")),
+        ("rotating/1", format!("1/1 read: {packs} of {packs} packs, ")),
+    ] {
+        let outcome = verify(subset);
+        assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+        assert!(outcome.stdout.contains(&told), "{subset}: {}", outcome.stdout);
+    }
+    for nonsense in ["0/7", "8/7", "0%", "all"] {
+        let outcome = verify(nonsense);
+        assert_eq!(outcome.code, Some(2), "{nonsense}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains("rotating/7"), "{}", outcome.stderr);
+    }
+    assert_eq!(history.run(&["verify", "--subset", "1/2", "--read-data"]).code, Some(2));
 }

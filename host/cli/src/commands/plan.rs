@@ -7,7 +7,7 @@ use clap::Args;
 use crate::{
     error::CommandError,
     exit::Exit,
-    session::{Session, builtin_plugins, selected, unknown},
+    session::{Session, builtin_plugins, selected_some, unknown},
 };
 
 /// Show what would be done, and what each plugin may touch
@@ -29,7 +29,7 @@ pub(crate) struct PlanArguments {
 
 pub(crate) fn plan(arguments: &PlanArguments, session: &Session) -> Result<Exit, CommandError> {
     let config = session.config()?;
-    let pipelines = selected(&config, &arguments.pipelines)?;
+    let pipelines = selected_some(&config, &arguments.pipelines)?;
     let plans: Vec<Plan> = pipelines
         .iter()
         .map(|pipeline| plan_of(&config, pipeline, arguments))

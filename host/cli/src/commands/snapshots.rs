@@ -16,7 +16,7 @@ use crate::{
 
 /// List snapshots, oldest first
 ///
-/// One that is damaged is told, and does not keep the others from being listed.
+/// What can't be read, be it a damaged snapshot or a whole vault, is told, and does not keep the rest from being listed.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  bulkhead snapshots\n  bulkhead snapshots shop\n  bulkhead snapshots --vault databases     everything in it, also what other tools wrote\n  bulkhead snapshots --sink offsite        as the replica there has them"
@@ -52,27 +52,57 @@ pub(crate) async fn snapshots(arguments: &SnapshotsArguments, session: &Session)
     };
     let operation = session.reading(&config, arguments.sink.as_deref(), vaults.iter().copied())?;
     let mut list = SnapshotList::default();
+    let is_only_one = vaults.len() == 1;
+    let (mut exit, mut unopened) = (Exit::Ok, Vec::new());
     for vault in vaults {
         let operation = operation.child();
         let display = ProgressDisplay::start(&session.output, vault, &operation.progress);
         let found = pipeline::snapshots(&operation, vault, &names).await;
         drop(display);
-        let found = found.map_err(|error| CommandError::operation(&error, &config))?;
-        list.snapshots.extend(found.snapshots);
-        list.unreadable.extend(found.unreadable);
+        match found {
+            Ok(found) => {
+                list.snapshots.extend(found.snapshots);
+                list.unreadable.extend(found.unreadable);
+            }
+            Err(error) => {
+                let error = CommandError::operation(&error, &config);
+                if is_only_one || error.exit() == Exit::Cancelled {
+                    return Err(error);
+                }
+                exit = exit.or_worse(error.exit());
+                unopened.push((vault, error));
+            }
+        }
     }
     list.snapshots.sort_by_key(|snapshot| snapshot.seconds);
-    let is_whole = list.unreadable.is_empty() && list.snapshots.iter().all(|snapshot| snapshot.error.is_none());
-    if session.output.is_json() {
-        let document = serde_json::json!({ "snapshots": list.snapshots, "unreadable": list.unreadable });
-        session.output.document("snapshots", &document);
-    } else if list.snapshots.is_empty() && is_whole {
-        session.output.note("no snapshots yet: `bulkhead run` takes one");
-    } else {
-        table(&list.snapshots).print(&session.output);
-        print_damage(&list, &session.output);
+    if !list.unreadable.is_empty() || list.snapshots.iter().any(|snapshot| snapshot.error.is_some()) {
+        exit = exit.or_worse(Exit::Damaged);
     }
-    Ok(if is_whole { Exit::Ok } else { Exit::Damaged })
+    if session.output.is_json() {
+        let document = serde_json::json!({ "snapshots": list.snapshots, "unreadable": list.unreadable, "errors": errors(&unopened) });
+        session.output.document("snapshots", &document);
+        return Ok(exit);
+    }
+    if !list.snapshots.is_empty() {
+        table(&list.snapshots).print(&session.output);
+    } else if exit == Exit::Ok {
+        session.output.note("no snapshots yet: `bulkhead run` takes one");
+    }
+    print_damage(&list, &session.output);
+    for (_, error) in &unopened {
+        session.output.complain(error);
+    }
+    Ok(exit)
+}
+
+/// Why vaults could not be listed, each with its name.
+fn errors(unopened: &[(&str, CommandError)]) -> Vec<serde_json::Value> {
+    let document = |(vault, error): &(&str, CommandError)| {
+        let mut document = error.to_json();
+        document["vault"] = (*vault).into();
+        document
+    };
+    unopened.iter().map(document).collect()
 }
 
 fn print_damage(list: &SnapshotList, output: &Output) {

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use bulkhead_config::{Config, Pipeline};
 use bulkhead_pipeline as pipeline;
-use bulkhead_pipeline::{Explain, Operation, SnapshotError, SnapshotVerification, VaultVerification, VerifyError};
+use bulkhead_pipeline::{Explain, Operation, ReadContent, SnapshotVerification, SnapshotVerifier, VaultVerification, VerifyError};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -12,17 +12,17 @@ use crate::{
     commands::{print_findings, short},
     error::CommandError,
     exit::Exit,
-    output::{Mark, Output, ProgressDisplay, bytes, counted, local_time},
+    output::{Mark, Output, ProgressDisplay, bytes, count, counted, local_time},
     session::{Session, selected_some},
 };
 
 /// Check that what is stored is whole, and makes sense to its plugin
 ///
-/// First each vault: every snapshot's tree, every object that it refers to; with --read-data every byte. Then each pipeline's plugin looks at its latest
+/// First each vault: every snapshot's tree, every object that it refers to; with --read-data every byte, with --subset that of some packs. Then each pipeline's plugin looks at its latest
 /// snapshot: checksums, end markers, counts. What can't be looked at is told, and the rest is looked at all the same; damage decides the exit code.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  bulkhead verify\n  bulkhead verify shop --read-data\n  bulkhead verify shop --snapshot 3f2a91c4\n  bulkhead verify shop --sink offsite --read-data     the replica there\n  bulkhead verify shop --all-snapshots"
+    after_help = "Examples:\n  bulkhead verify\n  bulkhead verify shop --read-data\n  bulkhead verify --subset rotating/7       each day another seventh of the packs\n  bulkhead verify --subset '50 GiB'         packs chosen at random\n  bulkhead verify shop --snapshot 3f2a91c4\n  bulkhead verify shop --sink offsite --read-data     the replica there\n  bulkhead verify shop --all-snapshots"
 )]
 pub(crate) struct VerifyArguments {
     /// Pipelines whose vaults and snapshots to verify; all of them by default
@@ -32,6 +32,10 @@ pub(crate) struct VerifyArguments {
     /// Read every byte of the vaults
     #[arg(long)]
     read_data: bool,
+
+    /// Read some of the packs: a part (2/7), each day the next part (rotating/7), a share (5%) or a size ('2 GiB')
+    #[arg(long, value_name = "SUBSET", conflicts_with = "read_data")]
+    subset: Option<String>,
 
     /// Read from this sink, one of the vault's; the first one by default
     #[arg(long, value_name = "NAME")]
@@ -51,6 +55,7 @@ pub(crate) struct VerifyArguments {
 }
 
 pub(crate) async fn verify(arguments: &VerifyArguments, session: &Session) -> Result<Exit, CommandError> {
+    let content = content(arguments)?;
     let config = session.config()?;
     let pipelines = selected_some(&config, &arguments.pipelines)?;
     let vaults: BTreeSet<&str> = pipelines.iter().map(|pipeline| pipeline.vault.as_str()).collect();
@@ -58,6 +63,7 @@ pub(crate) async fn verify(arguments: &VerifyArguments, session: &Session) -> Re
         operation: session.reading(&config, arguments.sink.as_deref(), vaults.iter().copied())?,
         config: &config,
         arguments,
+        content,
         output: &session.output,
         exit: Exit::Ok,
         unusable: BTreeSet::new(),
@@ -81,11 +87,22 @@ pub(crate) async fn verify(arguments: &VerifyArguments, session: &Session) -> Re
     Ok(verification.exit)
 }
 
+/// How much of the packs to read.
+fn content(arguments: &VerifyArguments) -> Result<ReadContent, CommandError> {
+    match &arguments.subset {
+        _ if arguments.read_data => Ok(ReadContent::All),
+        None => Ok(ReadContent::None),
+        Some(subset) => ReadContent::some(subset)
+            .map_err(|error| CommandError::usage(error.to_string(), "`bulkhead verify --help` has examples of each")),
+    }
+}
+
 /// Goes on after a failure: one vault that can't be opened says nothing about the next.
 struct Verification<'s> {
     operation: Operation,
     config: &'s Arc<Config>,
     arguments: &'s VerifyArguments,
+    content: ReadContent,
     output: &'s Output,
     exit: Exit,
     /// Vaults that could not be checked at all: for each of their snapshots the answer would be the same.
@@ -122,7 +139,7 @@ impl Verification<'_> {
         }
         let operation = self.operation.child();
         let display = ProgressDisplay::start(self.output, name, &operation.progress);
-        let result = pipeline::verify_vault(&operation, name, self.arguments.read_data).await;
+        let result = pipeline::verify_vault(&operation, name, &self.content).await;
         drop(display);
         match result {
             Ok(report) => {
@@ -149,36 +166,38 @@ impl Verification<'_> {
         if let Some(document) = self.skipped("pipeline", name, &format!("no snapshot of `{name}` was verified")) {
             return self.snapshots.push(document);
         }
-        let selectors = match self.chosen(pipeline).await {
-            Ok(selectors) => selectors,
+        let opened = match self.open(pipeline).await {
+            Ok(opened) => opened,
             Err(error) => {
                 let document = self.failed(&error, "pipeline", name);
                 return self.snapshots.push(document);
             }
         };
+        let (verifier, selectors) = opened;
         for selector in selectors {
             if let Some(document) = self.skipped("pipeline", name, &format!("not all snapshots of `{name}` were verified")) {
                 return self.snapshots.push(document);
             }
-            self.snapshot(pipeline, &selector).await;
+            self.snapshot(&verifier, name, &selector).await;
         }
     }
 
-    async fn chosen(&self, pipeline: &Pipeline) -> Result<Vec<String>, SnapshotError> {
-        if !self.arguments.all_snapshots {
-            return Ok(vec![self.arguments.snapshot.clone()]);
+    /// Opens what is needed to verify snapshots of `pipeline`, and says which.
+    async fn open(&self, pipeline: &Pipeline) -> Result<(SnapshotVerifier, Vec<String>), VerifyError> {
+        let verifier = SnapshotVerifier::open(&self.operation.child(), pipeline).await?;
+        let mut selectors = vec![self.arguments.snapshot.clone()];
+        if self.arguments.all_snapshots {
+            let all = verifier.snapshots(&self.operation.child()).await?;
+            // Nothing to look at is a failure, the same as where only the latest is asked for.
+            selectors = if all.is_empty() { vec!["latest".to_owned()] } else { all };
         }
-        let listed = pipeline::snapshots(&self.operation.child(), &pipeline.vault, std::slice::from_ref(&pipeline.name)).await?;
-        // Those that are unreadable altogether are among the vault's damage.
-        let ids: Vec<String> = listed.snapshots.into_iter().map(|snapshot| snapshot.id).collect();
-        // Nothing to look at is a failure, the same as where only the latest is asked for.
-        Ok(if ids.is_empty() { vec!["latest".to_owned()] } else { ids })
+        Ok((verifier, selectors))
     }
 
-    async fn snapshot(&mut self, pipeline: &Pipeline, selector: &str) {
+    async fn snapshot(&mut self, verifier: &SnapshotVerifier, pipeline: &str, selector: &str) {
         let operation = self.operation.child();
-        let display = ProgressDisplay::start(self.output, &pipeline.name, &operation.progress);
-        let result = pipeline::verify_snapshot(&operation, pipeline, selector).await;
+        let display = ProgressDisplay::start(self.output, pipeline, &operation.progress);
+        let result = verifier.verify(&operation, selector).await;
         drop(display);
         match result {
             Ok(report) => {
@@ -191,10 +210,10 @@ impl Verification<'_> {
                 self.snapshots.push(serde_json::to_value(&report).unwrap_or_default());
             }
             Err(error) => {
-                let mut document = self.failed(&error, "pipeline", &pipeline.name);
+                let mut document = self.failed(&error, "pipeline", pipeline);
                 document["snapshot"] = selector.into();
                 if self.arguments.all_snapshots {
-                    let snapshot = format!("  that was the snapshot {} of {}", short(selector), pipeline.name);
+                    let snapshot = format!("  that was the snapshot {} of {pipeline}", short(selector));
                     self.output.warn(&snapshot);
                 }
                 self.snapshots.push(document);
@@ -223,10 +242,16 @@ fn verdict(is_good: bool, output: &Output) -> String {
 }
 
 fn print_vault(report: &VaultVerification, output: &Output) {
-    let read = if report.read_data {
-        format!(", {} read", bytes(report.bytes_read))
-    } else {
-        String::new()
+    let read = match &report.subset {
+        _ if report.read_data => format!(", {} read", bytes(report.bytes_read)),
+        None => String::new(),
+        Some(subset) => format!(
+            ", {subset} read: {} of {} packs, {} of {}",
+            count(report.packs_read),
+            count(report.packs),
+            bytes(report.bytes_read),
+            bytes(report.pack_bytes)
+        ),
     };
     output.line(&format!(
         "{} vault {} on sink {}: {}, {}{read}",

@@ -75,13 +75,26 @@ impl Vault {
         // The snapshot before the index: whoever wrote it had written the index by then.
         let info = self.core.load_snapshot(snapshot).await?;
         self.core.refresh_index().await?;
-        Ok(SnapshotReader {
+        Ok(self.reader(info))
+    }
+
+    /// Opens all of some snapshots that were listed, in their order: the index is brought up to date once.
+    ///
+    /// # Errors
+    /// [`ReadError`]. That a snapshot has gone since it was listed shows when it is read.
+    pub async fn read_listed(&self, snapshots: Vec<SnapshotInfo>) -> Result<Vec<SnapshotReader>, ReadError> {
+        self.core.refresh_index().await?;
+        Ok(snapshots.into_iter().map(|info| self.reader(info)).collect())
+    }
+
+    fn reader(&self, info: SnapshotInfo) -> SnapshotReader {
+        SnapshotReader {
             vault: self.clone(),
             info: Arc::new(info),
             last: Arc::default(),
             buffers: Arc::default(),
             recent: Arc::default(),
-        })
+        }
     }
 }
 

@@ -17,40 +17,31 @@ impl Load {
     }
 }
 
-/// Reads folders ahead, no more at once than the store takes requests.
-pub(super) struct Lookahead {
-    core: Arc<Core>,
-    /// Folders that were begun and not yet taken.
-    begun: usize,
-}
+/// Reads folders ahead: those that are needed next, as many as the store takes requests at once. Who goes down into a folder leaves some behind that were read
+/// and will be needed later, so many at most for each level of depth.
+pub(super) struct Lookahead(Arc<Core>);
 
 impl Lookahead {
     pub(super) fn new(core: Arc<Core>) -> Self {
-        Self { core, begun: 0 }
+        Self(core)
     }
 
     /// Begins to read folders, given in the order in which they will be needed.
-    pub(super) fn fill<'l>(&mut self, next: impl Iterator<Item = &'l mut Load>) {
-        for load in next {
-            if self.begun >= self.core.concurrency() {
-                return;
-            }
-            if load.task.is_none() {
-                let (core, tree) = (Arc::clone(&self.core), load.tree);
-                load.task = Some(Task::start(async move { core.load_tree(&tree).await }));
-                self.begun += 1;
-            }
+    pub(super) fn fill<'l>(&self, next: impl Iterator<Item = &'l mut Load>) {
+        for load in next.take(self.0.concurrency()) {
+            let (core, tree) = (&self.0, load.tree);
+            load.task.get_or_insert_with(|| {
+                let core = Arc::clone(core);
+                Task::start(async move { core.load_tree(&tree).await })
+            });
         }
     }
 
     /// What is in a folder.
-    pub(super) async fn take(&mut self, mut load: Load) -> Result<Vec<Node>, ReadError> {
+    pub(super) async fn take(&self, mut load: Load) -> Result<Vec<Node>, ReadError> {
         match &mut load.task {
-            Some(task) => {
-                self.begun -= 1;
-                task.join().await
-            }
-            None => self.core.load_tree(&load.tree).await,
+            Some(task) => task.join().await,
+            None => self.0.load_tree(&load.tree).await,
         }
     }
 }

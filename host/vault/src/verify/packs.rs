@@ -57,7 +57,8 @@ fn add_doomed(index: &mut WholeIndex, pack: IndexPack) {
     index.packs.insert(pack.id, blobs);
 }
 
-fn expected_size(blobs: &[IndexBlob]) -> u64 {
+/// Bytes of a pack with these blobs.
+pub(super) fn expected_size(blobs: &[IndexBlob]) -> u64 {
     blobs.iter().map(|blob| u64::from(blob.length)).sum::<u64>() + pack::header_size(blobs) as u64
 }
 
@@ -69,14 +70,17 @@ fn consequence(blobs: &[IndexBlob]) -> &'static str {
     }
 }
 
-/// Reads every pack that is there, several at a time within the reader's memory.
+/// Reads those of the packs `chosen` that are there, several at a time within the reader's memory.
 pub(super) async fn check_content(
     vault: &Vault,
     index: &WholeIndex,
+    chosen: &[ObjectId],
     progress: &Arc<dyn VerifyProgress>,
     findings: &mut Findings,
 ) -> Result<(), VerifyError> {
-    let packs: Vec<_> = index.packs.iter().filter(|(id, _)| !findings.packs.contains_key(id)).collect();
+    let there = chosen.iter().filter(|id| !findings.packs.contains_key(id));
+    let packs: Vec<_> = there.filter_map(|id| index.packs.get_key_value(id)).collect();
+    findings.packs_read = packs.len() as u64;
     let total = packs.iter().map(|(_, blobs)| expected_size(blobs)).sum();
     let largest = packs.iter().map(|(_, blobs)| expected_size(blobs)).max().unwrap_or(1).max(1);
     // Two at least, whatever they take: one is read while the other is checked.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::{id::ObjectId, index::BlobKind};
+use crate::{id::ObjectId, index::BlobKind, verify::packs::expected_size};
 
 /// Problems of one report; a vault that lost its whole index would have millions of them.
 const MAX_PROBLEMS: usize = 1_000;
@@ -18,6 +18,10 @@ pub struct VerifyReport {
     pub snapshots: u64,
     /// Packs that the index names.
     pub packs: u64,
+    /// Bytes in these packs.
+    pub pack_bytes: u64,
+    /// Packs read and checked.
+    pub packs_read: u64,
     /// Bytes of packs read.
     pub bytes_read: u64,
     /// Packs that no index names: left by runs that did not finish. Harmless; `prune` removes them.
@@ -50,6 +54,7 @@ pub(super) struct Findings {
     /// Packs of which nothing can be relied on, and single damaged blobs.
     pub(super) packs: HashMap<ObjectId, ProblemNumber>,
     pub(super) blobs: HashMap<(BlobKind, ObjectId), ProblemNumber>,
+    pub(super) packs_read: u64,
     pub(super) bytes_read: u64,
     pub(super) unreferenced: Vec<ObjectId>,
 }
@@ -88,14 +93,16 @@ impl Findings {
     }
 
     /// The report.
-    pub(super) fn into_report(mut self, snapshots: u64, packs: u64) -> VerifyReport {
+    pub(super) fn into_report(mut self, snapshots: u64, index: &WholeIndex) -> VerifyReport {
         self.problems.sort_by_key(|problem| std::cmp::Reverse(problem.snapshots.len()));
         self.unreferenced.sort_unstable();
         VerifyReport {
             problems: self.problems,
             further_problems: self.further,
             snapshots,
-            packs,
+            packs: index.packs.len() as u64,
+            pack_bytes: index.packs.values().map(|blobs| expected_size(blobs)).sum(),
+            packs_read: self.packs_read,
             bytes_read: self.bytes_read,
             unreferenced_packs: self.unreferenced,
         }

@@ -9,6 +9,7 @@ mod guards;
 mod interrupted;
 mod maintenance;
 mod model;
+mod old_formats;
 mod parity;
 mod random_tree;
 mod reading;
