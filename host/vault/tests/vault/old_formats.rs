@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use bulkhead_vault::{Hint as _, ObjectStore as _, ReadError, Vault, WriteError};
+use bulkhead_vault::{Hint as _, ReadError, Vault, WriteError};
 
 use crate::support::{Restic, backup, begin, folder_store, password, random, read, verify};
 
