@@ -1,7 +1,7 @@
 //! Operations: what Bulkhead does with the plugins and vaults of a configuration.
 //!
 //! ```text
-//! Config ─▶ Host (plugins, secrets) ─▶ Operation ─▶ init · check · run · restore · verify · snapshots · find · diff · stats
+//! Config ─▶ Host (plugins, secrets) ─▶ Operation ─▶ init · check · run · restore · mount · verify · snapshots · find · diff · stats
 //!                                         │             forget · prune · tag · repair · unlock
 //!                                         │
 //!         SinkStore: a sink plugin as the vault's object store          (store)
@@ -27,6 +27,7 @@ mod init;
 mod items;
 mod journal;
 mod maintenance;
+mod mount;
 mod operation;
 mod progress;
 mod proof;
@@ -64,6 +65,7 @@ pub use host::{BuildError, BuiltinPlugin, Host, pipeline_site, sink_site, target
 pub use init::{InitReport, InitVaultError, init};
 pub use items::{BrowseError, BrowseOptions, BrowsedItem, Browsing, browse};
 pub use maintenance::{MaintainError, SinkOutcome};
+pub use mount::{MountError, Mounted, mount};
 pub use operation::{Interrupted, Operation};
 pub use progress::{Progress, ProgressView};
 pub use proof::{ProofError, Stored};

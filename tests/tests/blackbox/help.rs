@@ -3,7 +3,7 @@
 use bulkhead_test_support::Bulkhead;
 
 /// Every command.
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 24] = [
     "init",
     "check",
     "plan",
@@ -16,6 +16,7 @@ const COMMANDS: [&str; 23] = [
     "browse",
     "dump",
     "restore",
+    "mount",
     "verify",
     "forget",
     "prune",

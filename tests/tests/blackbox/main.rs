@@ -22,6 +22,7 @@ mod hostile;
 mod interruption;
 mod json;
 mod maintenance;
+mod mounting;
 mod output;
 mod plugins;
 mod postgres;

@@ -51,7 +51,7 @@ struct Requirement {
 const RUSTIC: &str = "0.11.4";
 
 /// What Debian packages provide.
-const REQUIREMENTS: [Requirement; 11] = [
+const REQUIREMENTS: [Requirement; 12] = [
     Requirement {
         what: "C compiler",
         purpose: "zstd, ring and mimalloc",
@@ -81,6 +81,13 @@ const REQUIREMENTS: [Requirement; 11] = [
         need: Need::Tests,
         packages: &["restic"],
         present: || in_path("restic"),
+    },
+    Requirement {
+        what: "FUSE 3",
+        purpose: "vaults that are mounted by others than root",
+        need: Need::Tests,
+        packages: &["fuse3"],
+        present: || in_path("fusermount3"),
     },
     Requirement {
         what: "etcd 3.4",

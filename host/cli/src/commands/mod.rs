@@ -10,6 +10,7 @@ pub(crate) mod forget;
 pub(crate) mod init;
 pub(crate) mod ls;
 pub(crate) mod man;
+pub(crate) mod mount;
 pub(crate) mod plan;
 pub(crate) mod plugin;
 pub(crate) mod prune;
@@ -51,6 +52,7 @@ pub(crate) async fn dispatch(command: Command, session: &Session) -> Result<Exit
         Command::Browse(arguments) => browse::browse(&arguments, session).await,
         Command::Dump(arguments) => dump::dump(&arguments, session).await,
         Command::Restore(arguments) => restore::restore(&arguments, session).await,
+        Command::Mount(arguments) => mount::mount(&arguments, session).await,
         Command::Verify(arguments) => verify::verify(&arguments, session).await,
         Command::Forget(arguments) => forget::forget(&arguments, session).await,
         Command::Prune(arguments) => prune::prune(&arguments, session).await,
