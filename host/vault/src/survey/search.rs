@@ -335,10 +335,10 @@ impl Level {
 
     /// What is to be told and looked into, the first last.
     fn into_steps(self, path: &EntryPath) -> Result<Vec<Step>, ReadError> {
-        let mut steps: Vec<(Box<[u8]>, bool, Option<usize>, Step)> = Vec::new();
+        let mut steps: Vec<(Order, Step)> = Vec::new();
         for ((name, _), hit) in self.hits {
             let first = hit.snapshots.first();
-            steps.push((name, false, first, Step::Tell(Found::Entry(Box::new(hit)))));
+            steps.push(((name, false, first), Step::Tell(Found::Entry(Box::new(hit)))));
         }
         let mut folders: HashMap<Box<[u8]>, Vec<(ObjectId, Appearances)>> = HashMap::new();
         for ((name, tree), appearances) in self.folders {
@@ -353,13 +353,16 @@ impl Level {
                     .map(|(tree, appearances)| (Load::new(tree), appearances))
                     .collect(),
             };
-            steps.push((name, true, None, Step::LookInto(folder)));
+            steps.push(((name, true, None), Step::LookInto(folder)));
         }
-        steps.sort_by(|left, right| (&right.0, right.1, right.2).cmp(&(&left.0, left.1, left.2)));
+        steps.sort_by(|left, right| right.0.cmp(&left.0));
         let told = self.told.into_iter().rev().map(Step::Tell);
-        Ok(steps.into_iter().map(|(_, _, _, step)| step).chain(told).collect())
+        Ok(steps.into_iter().map(|(_, step)| step).chain(told).collect())
     }
 }
+
+/// By name, entries before folders, and entries by the first snapshot that has them.
+type Order = (Box<[u8]>, bool, Option<usize>);
 
 /// Entries of one path for which this is equal are the same to an operator: in kind, content, mode and owner. Not in time, which a source may not know.
 fn sameness(entry: &SnapshotEntry, blobs: &[Blob]) -> ObjectId {

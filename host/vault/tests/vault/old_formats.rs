@@ -230,7 +230,7 @@ async fn a_lost_index_file_costs_what_only_it_names_until_the_index_is_rebuilt()
     let mut walk = reader.walk(&crate::support::path("")).await.unwrap();
     let error = walk.next().await.unwrap_err();
     assert!(matches!(error, ReadError::BlobMissing { .. }), "{error}");
-    assert!(error.hint().unwrap().contains("restic rebuild-index"));
+    assert!(error.hint().unwrap().contains("bulkhead repair index"));
     let report = verify(&vault_without).await;
     assert!(!report.unreferenced_packs.is_empty());
     assert_eq!(report.problems.len(), 1, "{:?}", report.problems);

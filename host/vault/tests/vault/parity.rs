@@ -146,7 +146,8 @@ fn restic_lists(restic: &Restic, id: &str, tree: &Model) {
             (metadata.uid.into(), metadata.gid.into())
         );
         assert_eq!(
-            mode_from_go(node["mode"].as_u64().unwrap().try_into().unwrap()),
+            // Left out where it is 0.
+            mode_from_go(node["mode"].as_u64().unwrap_or_default().try_into().unwrap()),
             metadata.mode,
             "{path}"
         );
