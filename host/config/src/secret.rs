@@ -99,7 +99,9 @@ pub(crate) fn words(key: &'static str, example: &str, fields: &mut Fields<'_>, r
     let words: Vec<String> = fields.optional(key, reader)?;
     if words.is_empty() {
         let diagnostic = Diagnostic::error(format!("`{}` has no words", fields.path_of(key)), fields.place());
-        reader.report.push(diagnostic.help(format!("the first word is the program: `{example}`")));
+        reader
+            .report
+            .push(diagnostic.help(format!("the first word is the program: `{example}`")));
         return None;
     }
     Some(words)

@@ -34,20 +34,28 @@ enum Reason {
     #[error("{program} cannot be started: {source}")]
     Start { program: String, source: io::Error },
     #[error("{program} ended with {status}{}", told(.complaint))]
-    Failed { program: String, status: ExitStatus, complaint: String },
+    Failed {
+        program: String,
+        status: ExitStatus,
+        complaint: String,
+    },
     #[error("{program} took longer than {} min, and was ended", AFTER.as_secs() / 60)]
     TimedOut { program: String },
 }
 
 fn told(complaint: &str) -> String {
-    if complaint.is_empty() { String::new() } else { format!(": {complaint}") }
+    if complaint.is_empty() {
+        String::new()
+    } else {
+        format!(": {complaint}")
+    }
 }
 
 impl Explain for HookError {
     fn explain(&self) -> Failure {
         Failure::new(FailureClass::Plugin, self)
             .at(&self.site)
-            .setting(&format!("hooks.{}", self.key))
+            .setting(format!("hooks.{}", self.key))
             .hint("run the command by hand, as the user that Bulkhead runs as")
     }
 }
@@ -67,7 +75,9 @@ pub(crate) async fn after(pipeline: &Pipeline) -> Result<(), HookError> {
             program: words.first().cloned().unwrap_or_default(),
         },
     };
-    tokio::time::timeout(AFTER, run("after", words, pipeline)).await.map_err(timed_out)?
+    tokio::time::timeout(AFTER, run("after", words, pipeline))
+        .await
+        .map_err(timed_out)?
 }
 
 async fn run(key: &'static str, words: &[String], pipeline: &Pipeline) -> Result<(), HookError> {

@@ -10,16 +10,19 @@ use jiff::{Zoned, tz::TimeZone};
 /// Whether a snapshot stays, and by which rules; no rule at all says that it goes.
 pub(crate) type Reasons = Vec<&'static str>;
 
+/// In which period of a rule a snapshot lies: by its time, or its number.
+type Period = fn(&Zoned, usize) -> i64;
+
 /// A rule that counts, and what it has seen.
 struct Rule {
     name: &'static str,
     left: u32,
-    period: fn(&Zoned, usize) -> i64,
+    period: Period,
     last: Option<i64>,
 }
 
 fn rules(retention: &Retention) -> Vec<Rule> {
-    let rules: [(&'static str, Option<u32>, fn(&Zoned, usize) -> i64); 6] = [
+    let rules: [(&'static str, Option<u32>, Period); 6] = [
         ("last", retention.last, |_, number| i64::try_from(number).unwrap_or(i64::MAX)),
         ("hourly", retention.hourly, |time, _| day(time) * 100 + i64::from(time.hour())),
         ("daily", retention.daily, |time, _| day(time)),

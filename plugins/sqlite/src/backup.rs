@@ -34,7 +34,9 @@ pub(crate) fn backup(config: &Config, wanted: &Wanted) -> Result<BackupResult> {
         for path in &found.paths {
             let entry = [found.grant.as_bytes(), b"/", path].concat();
             let name = String::from_utf8_lossy(&entry).into_owned();
-            let record = run.database(&found.folder, path, &entry, &name).context(|| format!("backing up {name} failed"))?;
+            let record = run
+                .database(&found.folder, path, &entry, &name)
+                .context(|| format!("backing up {name} failed"))?;
             run.inventory.databases.insert(name, record);
         }
     }
@@ -104,9 +106,11 @@ impl Run<'_> {
         let contents = || databases.values().filter_map(|record| record.contents.as_ref());
         let rows: i64 = contents().flat_map(|contents| contents.rows.values()).sum();
         self.proof.fact("databases", databases.len());
-        self.proof.fact("tables", contents().map(|contents| contents.rows.len()).sum::<usize>());
+        self.proof
+            .fact("tables", contents().map(|contents| contents.rows.len()).sum::<usize>());
         self.proof.fact("rows", rows);
-        self.proof.fact("checked", databases.values().filter(|record| record.integrity == "ok").count());
+        self.proof
+            .fact("checked", databases.values().filter(|record| record.integrity == "ok").count());
         self.proof.count(&self.inventory.store()?);
         self.proof.complete = true;
         Ok(BackupResult {

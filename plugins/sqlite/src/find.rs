@@ -66,7 +66,11 @@ fn search(wanted: &Wanted, grant: &str, folder: &Folder) -> Result<Vec<Vec<u8>>>
     while let Some(path) = folders.pop() {
         for listed in folder.list(&path)? {
             let listed = listed?;
-            let below = if path.is_empty() { listed.name } else { [&path, &b"/"[..], &listed.name].concat() };
+            let below = if path.is_empty() {
+                listed.name
+            } else {
+                [&path, &b"/"[..], &listed.name].concat()
+            };
             let entry = [grant.as_bytes(), b"/", &below].concat();
             match listed.file_type {
                 _ if wanted.exclude.matches(&entry) => {}

@@ -12,9 +12,8 @@ use bulkhead_sdk::{
 };
 
 use crate::{
-    index,
+    index, journal,
     locks::{self, Attempt},
-    journal,
     overlay::Overlay,
     pages::{HEADER, Header, Mode, Pages},
     wal::{self, Until},
@@ -126,7 +125,9 @@ impl Image {
                     Attempt::Held(false) => Some(Until::LastCommit),
                 };
                 self.log = Log::Locked { _index: index };
-                let Some(until) = until else { return Ok(Attempt::Busy("a writer commits")) };
+                let Some(until) = until else {
+                    return Ok(Attempt::Busy("a writer commits"));
+                };
                 until
             }
         };

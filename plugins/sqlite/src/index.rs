@@ -26,7 +26,10 @@ pub(crate) fn read(index: &File) -> Result<Option<Until>> {
         return Ok(None);
     }
     if word(first, 0) != VERSION {
-        let message = format!("the index of its write-ahead log has the version {}, which this plugin does not know", word(first, 0));
+        let message = format!(
+            "the index of its write-ahead log has the version {}, which this plugin does not know",
+            word(first, 0)
+        );
         return Err(Error::unsupported(message));
     }
     // Salts are kept as the log has them, which is big-endian.

@@ -64,7 +64,8 @@ impl Inventory {
     pub(crate) fn stored() -> Result<Self> {
         let reader = snapshot::open(INVENTORY)?;
         serde_json::from_reader(reader).map_err(|error| {
-            Error::new(ErrorKind::Corrupt, format!("{INVENTORY} of the snapshot cannot be read: {error}")).with_hint("restore from another snapshot")
+            Error::new(ErrorKind::Corrupt, format!("{INVENTORY} of the snapshot cannot be read: {error}"))
+                .with_hint("restore from another snapshot")
         })
     }
 }

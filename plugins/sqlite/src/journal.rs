@@ -89,7 +89,10 @@ fn valid(record: &[u8], nonce: u32) -> Option<u32> {
 
 /// A journal that ends with the name of another one is part of a transaction over several databases: whether that one is there decides, and it may be anywhere.
 fn refuse_several(journal: &File, size: u64) -> Result<()> {
-    let end = size.checked_sub(MAGIC.len() as u64).map(|offset| journal.read_at(offset, MAGIC.len())).transpose()?;
+    let end = size
+        .checked_sub(MAGIC.len() as u64)
+        .map(|offset| journal.read_at(offset, MAGIC.len()))
+        .transpose()?;
     if size <= 512 || end.flatten().as_deref() != Some(&MAGIC) {
         return Ok(());
     }

@@ -63,12 +63,16 @@ impl Header {
         };
         if !page_size.is_power_of_two() || page_size < 512 {
             let message = format!("it is no SQLite database: its header tells pages of {page_size} bytes");
-            return Err(Error::new(ErrorKind::SourceDamaged, message).with_hint("restore it, or let `sqlite3 … .recover` read what is left of it"));
+            return Err(
+                Error::new(ErrorKind::SourceDamaged, message).with_hint("restore it, or let `sqlite3 … .recover` read what is left of it")
+            );
         }
         match bytes[19] {
             1 => Ok(Mode::Rollback),
             2 => Ok(Mode::Wal),
-            version => Err(Error::unsupported(format!("its format has the read version {version}, which this plugin does not know"))),
+            version => Err(Error::unsupported(format!(
+                "its format has the read version {version}, which this plugin does not know"
+            ))),
         }
         .map(|mode| Self { page_size, mode })
     }
@@ -76,7 +80,9 @@ impl Header {
 
 /// Big-endian, as all of SQLite's files are; the caller has checked that it is there.
 pub(crate) fn number(bytes: &[u8], offset: usize) -> u32 {
-    bytes.get(offset..offset + 4).map_or(0, |bytes| u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+    bytes
+        .get(offset..offset + 4)
+        .map_or(0, |bytes| u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
 }
 
 #[cfg(test)]

@@ -37,7 +37,10 @@ pub(crate) fn restore(request: &RestoreRequest) -> Result<RestoreResult> {
 
 fn place(entry: &Entry, options: &RestoreOptions, result: &mut RestoreResult) -> Result<()> {
     let slash = entry.path.iter().position(|byte| *byte == b'/').unwrap_or(entry.path.len());
-    let (grant, path) = (String::from_utf8_lossy(&entry.path[..slash]), &entry.path[(slash + 1).min(entry.path.len())..]);
+    let (grant, path) = (
+        String::from_utf8_lossy(&entry.path[..slash]),
+        &entry.path[(slash + 1).min(entry.path.len())..],
+    );
     let folder = directory::open(&grant)?;
     let parent = path.iter().rposition(|byte| *byte == b'/').map_or(&path[..0], |end| &path[..end]);
     if !parent.is_empty() {

@@ -37,12 +37,18 @@ fn compare(name: &str, record: &Record) -> Result<Finding> {
         return Ok(Finding::error("proof-differs", message).with_hint(HINT));
     }
     let Some(expected) = &record.contents else {
-        let message = format!("{name} was not checked when it was backed up ({}), and is not now", record.integrity);
+        let message = format!(
+            "{name} was not checked when it was backed up ({}), and is not now",
+            record.integrity
+        );
         return Ok(Finding::info("database-unchecked", message));
     };
     let engine = Engine::open(Rc::new(entry))?;
     if let Verdict::Unknown(reason) = engine.check(Check::Full)? {
-        return Ok(Finding::warning("integrity-unknown", format!("SQLite could not check {name} by itself: {reason}")));
+        return Ok(Finding::warning(
+            "integrity-unknown",
+            format!("SQLite could not check {name} by itself: {reason}"),
+        ));
     }
     let found = engine.contents()?;
     if found != *expected {

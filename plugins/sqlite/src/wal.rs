@@ -75,7 +75,9 @@ struct Checksums {
 impl Checksums {
     /// Begins with a header; `None` where that is none, or another's.
     fn of_header(bytes: &[u8], page_size: u32, until: Until) -> Option<Self> {
-        let magic = (bytes.len() == HEADER).then(|| number(bytes, 0)).filter(|magic| magic & !1 == MAGIC)?;
+        let magic = (bytes.len() == HEADER)
+            .then(|| number(bytes, 0))
+            .filter(|magic| magic & !1 == MAGIC)?;
         let mut this = Self {
             sums: [0; 2],
             salts: [number(bytes, 16), number(bytes, 20)],
@@ -102,7 +104,11 @@ impl Checksums {
     fn add(&mut self, bytes: &[u8]) {
         let word = |bytes: &[u8]| {
             let bytes = [bytes[0], bytes[1], bytes[2], bytes[3]];
-            if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+            if self.big_endian {
+                u32::from_be_bytes(bytes)
+            } else {
+                u32::from_le_bytes(bytes)
+            }
         };
         let [mut first, mut second] = self.sums;
         for pair in bytes.chunks_exact(8) {

@@ -141,7 +141,10 @@ fn images_are_of_one_moment(setup: &str) {
     for _ in 0..12 {
         move_money(&mut writer, 400);
         let result = desk.backup("{}").unwrap();
-        assert_eq!((fact(&result, "rows"), fact(&result, "checked")), ("200".to_owned(), "1".to_owned()));
+        assert_eq!(
+            (fact(&result, "rows"), fact(&result, "checked")),
+            ("200".to_owned(), "1".to_owned())
+        );
         let image = desk.image();
         assert_eq!(shell(&image, "PRAGMA integrity_check"), "ok\n");
         assert_eq!(shell(&image, "SELECT sum(balance) FROM account"), "20000\n");
@@ -174,13 +177,20 @@ fn what_is_only_in_the_log_is_in_the_image() {
     let mut writer = Shell::open(&desk.database());
     writer.ask("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0;");
     writer.ask(ACCOUNTS);
-    assert!(fs::metadata(desk.tree.path().join("main.db")).unwrap().len() < 10_000, "it is in the database already");
+    assert!(
+        fs::metadata(desk.tree.path().join("main.db")).unwrap().len() < 10_000,
+        "it is in the database already"
+    );
     // Not committed, but in the log: a cache that is too small spills.
     writer.ask("PRAGMA cache_size = 2; BEGIN; UPDATE account SET balance = 0, note = hex(randomblob(900));");
     let before = fs::read(desk.tree.path().join("main.db-wal")).unwrap();
     desk.backup("{}").unwrap();
     assert_eq!(shell(&desk.image(), "SELECT count(*), sum(balance) FROM account"), "200|20000\n");
-    assert_eq!(fs::read(desk.tree.path().join("main.db-wal")).unwrap(), before, "a backup changes nothing");
+    assert_eq!(
+        fs::read(desk.tree.path().join("main.db-wal")).unwrap(),
+        before,
+        "a backup changes nothing"
+    );
     writer.ask("COMMIT;");
     desk.backup("{}").unwrap();
     assert_eq!(shell(&desk.image(), "SELECT sum(balance) FROM account"), "0\n");
@@ -214,7 +224,9 @@ fn a_transaction_that_was_cut_short_is_rolled_back_in_the_image_alone() {
     let desk = Desk::new();
     let mut writer = Shell::open(&desk.database());
     writer.ask(ACCOUNTS);
-    writer.ask("PRAGMA cache_size = 2; BEGIN; UPDATE account SET balance = 0, note = hex(randomblob(900)); DELETE FROM account WHERE id > 150;");
+    writer.ask(
+        "PRAGMA cache_size = 2; BEGIN; UPDATE account SET balance = 0, note = hex(randomblob(900)); DELETE FROM account WHERE id > 150;",
+    );
     writer.kill();
     let before = fs::read(desk.database()).unwrap();
     assert!(desk.tree.path().join("main.db-journal").exists());
@@ -262,8 +274,14 @@ fn what_is_no_database_is_named_and_nothing_at_all_is_an_error() {
     assert_eq!(failed("{}").kind, ErrorKind::NotFound);
     fs::write(desk.tree.path().join("thumbs.db"), vec![1; 5000]).unwrap();
     let error = failed("{}");
-    assert!(error.kind == ErrorKind::SourceDamaged && error.to_string().contains("app/thumbs.db"), "{error}");
-    assert_eq!(failed(r#"{ "databases": ["*.db", "[a"] }"#).setting.as_deref(), Some("databases[1]"));
+    assert!(
+        error.kind == ErrorKind::SourceDamaged && error.to_string().contains("app/thumbs.db"),
+        "{error}"
+    );
+    assert_eq!(
+        failed(r#"{ "databases": ["*.db", "[a"] }"#).setting.as_deref(),
+        Some("databases[1]")
+    );
     // An empty file is an empty database, as SQLite has it.
     fs::write(desk.database(), "").unwrap();
     let result = desk.backup(r#"{ "exclude": ["thumbs.*"] }"#).unwrap();
@@ -278,14 +296,21 @@ fn several_are_found_by_patterns_and_counted() {
         fs::create_dir(&folder).unwrap();
         shell(&folder.join("data.store"), ACCOUNTS);
     }
-    shell(&desk.tree.path().join("one/data.store"), "CREATE VIRTUAL TABLE text USING fts5(words); INSERT INTO text VALUES('hello');");
+    shell(
+        &desk.tree.path().join("one/data.store"),
+        "CREATE VIRTUAL TABLE text USING fts5(words); INSERT INTO text VALUES('hello');",
+    );
     let result = desk
         .backup(r#"{ "databases": ["/app/*/data.store"], "exclude": ["/app/left*"] }"#)
         .unwrap();
     assert_eq!(fact(&result, "databases"), "2");
     let inventory: serde_json::Value = serde_json::from_slice(&desk.harness.content("inventory.json").unwrap()).unwrap();
     let one = &inventory["databases"]["app/one/data.store"];
-    assert_eq!((&one["integrity"], &one["contents"]["rows"]["account"]), (&"ok".into(), &200.into()), "{inventory}");
+    assert_eq!(
+        (&one["integrity"], &one["contents"]["rows"]["account"]),
+        (&"ok".into(), &200.into()),
+        "{inventory}"
+    );
     let findings = desk.harness.verify::<Sqlite>("{}").unwrap();
     assert_eq!(findings.len(), 2);
     assert!(findings.iter().all(|finding| finding.severity == Severity::Info), "{findings:?}");
@@ -297,7 +322,9 @@ fn a_restore_puts_them_back_and_replaces_only_what_it_may() {
     shell(&desk.database(), ACCOUNTS);
     desk.backup("{}").unwrap();
     let target = Directory::temporary();
-    let elsewhere = Harness::new().directory("app", target.clone()).snapshot(desk.harness.last().unwrap());
+    let elsewhere = Harness::new()
+        .directory("app", target.clone())
+        .snapshot(desk.harness.last().unwrap());
     let restore = |options: &str| elsewhere.restore::<Sqlite>("{}", options);
     restore("{}").unwrap();
     let restored = target.path().join("main.db");

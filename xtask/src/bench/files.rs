@@ -45,7 +45,9 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Report> {
     let size = arguments.size.unwrap_or(arguments.tree.default_mebibytes()) << 20;
     let mut rounds: Vec<Rounds> = sides::NAMES.iter().map(|_| Rounds::default()).collect();
     for round in 0..context.repetitions {
-        context.console.note(&format!("Round {} of {}: making the tree…", round + 1, context.repetitions));
+        context
+            .console
+            .note(&format!("Round {} of {}: making the tree…", round + 1, context.repetitions));
         let scratch = Scratch::new()?;
         let tree = scratch.folder("tree")?;
         arguments.tree.make(&tree, size)?;

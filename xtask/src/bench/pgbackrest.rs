@@ -50,7 +50,13 @@ impl PgBackRestSide {
 
     /// A full backup where there is none, else an incremental one. The log is not archived here, so pgBackRest must not wait for it.
     pub(super) fn back_up(&self, cluster: &Cluster) -> Result<Cost> {
-        let compress = ["--compress-type=zst", "--compress-level=1", "--start-fast", "--no-archive-check", "--type=incr"];
+        let compress = [
+            "--compress-type=zst",
+            "--compress-level=1",
+            "--start-fast",
+            "--no-archive-check",
+            "--type=incr",
+        ];
         Job::command(self.command(cluster, &[&["backup"][..], &compress].concat())).run()
     }
 
@@ -61,7 +67,11 @@ impl PgBackRestSide {
         let cost = Job::command(self.command(cluster, &["restore", &path])).run()?;
         for entry in std::fs::read_dir(&target).map_err(Error::io("cannot list what was restored"))? {
             let path = entry.map_err(Error::io("cannot list what was restored"))?.path();
-            let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+            let removed = if path.is_dir() {
+                std::fs::remove_dir_all(&path)
+            } else {
+                std::fs::remove_file(&path)
+            };
             removed.map_err(Error::io("cannot remove what was restored"))?;
         }
         Ok(cost)

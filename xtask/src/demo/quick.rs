@@ -66,14 +66,17 @@ pub(super) fn run(console: &Console, scratch: Scratch, binary: PathBuf, keep: bo
     console.step("Lose everything, and restore it");
     let lost = scene.scratch().join("home, as it was");
     std::fs::rename(&home, &lost).map_err(Error::io("cannot rename the tree"))?;
-    scene.bulkhead(&["restore", "home", "--into", "."])?;
+    scene.bulkhead(&["restore", "home", "--into", "back"])?;
     scene.scratch().folder("restored")?;
     scene.bulkhead(&["restore", "ledger", "--target", "elsewhere"])?;
 
     console.step("Compare");
-    compare(console, &lost, &home)?;
+    compare(console, &lost, &scene.scratch().join("back/home"))?;
     let restored = scene.scratch().join("restored/ledger.db");
-    let (verdict, sum) = (query(console, &restored, "PRAGMA integrity_check")?, query(console, &restored, IN_ALL)?);
+    let (verdict, sum) = (
+        query(console, &restored, "PRAGMA integrity_check")?,
+        query(console, &restored, IN_ALL)?,
+    );
     if (verdict.as_str(), sum.as_str()) != ("ok", "100000") {
         return Err(Error::Broken(format!("the restored database says {verdict}, and {sum}")));
     }
@@ -101,7 +104,9 @@ fn fill(home: &Path) -> Result<()> {
     }
     for number in 0..200_u32 {
         write(&home.join(format!("notes/{number}.txt")), &format!("note {number}\n").repeat(200))?;
-        let noise: Vec<u8> = (0..20_000_u32).map(|at| (at.wrapping_mul(number * 2 + 2_654_435_761) >> 13) as u8).collect();
+        let noise: Vec<u8> = (0..20_000_u32)
+            .map(|at| (at.wrapping_mul(number * 2 + 2_654_435_761) >> 13) as u8)
+            .collect();
         std::fs::write(home.join(format!("pictures/{number}.raw")), noise).map_err(failed())?;
     }
     write(&home.join("secret"), "for me alone\n")?;
@@ -141,7 +146,11 @@ struct Writer(Child);
 impl Writer {
     fn start(database: &Path) -> Result<Self> {
         let failed = || Error::io("cannot start sqlite3");
-        let mut child = Command::new("sqlite3").arg(database).stdin(Stdio::piped()).spawn().map_err(failed())?;
+        let mut child = Command::new("sqlite3")
+            .arg(database)
+            .stdin(Stdio::piped())
+            .spawn()
+            .map_err(failed())?;
         let input = child.stdin.take();
         // Ends when the shell does.
         std::thread::spawn(move || {

@@ -44,7 +44,8 @@ impl<'c> Stage<'c> {
         let duration = begin.elapsed();
         self.scene.console.command("pg_verifybackup restored/data");
         self.installation.verify_backup(&self.scene.scratch().join("restored/data"))?;
-        self.scene.console
+        self.scene
+            .console
             .success("every file has the size and checksum that the original server wrote into its manifest");
         Ok(duration)
     }

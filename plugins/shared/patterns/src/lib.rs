@@ -6,8 +6,7 @@
 use bulkhead_sdk::{Error, Result};
 use globset::{Candidate, GlobBuilder, GlobSet, GlobSetBuilder};
 
-const HINT: &str =
-    "patterns are globs: `*.tmp` for names, `/home/*/cache` for paths, whose first part is the directory's name, `**` for any number of folders";
+const HINT: &str = "patterns are globs: `*.tmp` for names, `/home/*/cache` for paths, whose first part is the directory's name, `**` for any number of folders";
 
 /// Patterns, compiled to one machine.
 #[derive(Debug)]

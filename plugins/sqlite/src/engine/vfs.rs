@@ -197,7 +197,9 @@ unsafe extern "C" fn open(
             return ffi::SQLITE_CANTOPEN;
         };
         file.cast::<OpenFile>().write(OpenFile {
-            base: ffi::sqlite3_file { pMethods: &raw const METHODS },
+            base: ffi::sqlite3_file {
+                pMethods: &raw const METHODS,
+            },
             content: Rc::into_raw(content),
         });
         if !out_flags.is_null() {

@@ -169,7 +169,16 @@ impl Side for Peer {
     fn prune(&self) -> Result<Cost> {
         match self.program {
             Program::Restic => self.job(&["forget", "--quiet", "--keep-last", "1", "--prune"]),
-            Program::Rustic => self.job(&["forget", "--log-level", "error", "--no-progress", "--keep-last", "1", "--prune", "--instant-delete"]),
+            Program::Rustic => self.job(&[
+                "forget",
+                "--log-level",
+                "error",
+                "--no-progress",
+                "--keep-last",
+                "1",
+                "--prune",
+                "--instant-delete",
+            ]),
             Program::Borg => Ok(self.job(&["prune", "--keep-last", "1"])?.then(self.job(&["compact"])?)),
         }
     }

@@ -115,7 +115,8 @@ fn large(path: &Path, size: u64, words: &[&str], random: &mut Random) -> Result<
             let begin = random.below(3 << 20) as usize;
             // Numbered, so that no two stretches are the same.
             let mut part = phrases.as_bytes()[begin..begin + (1 << 20)].to_vec();
-            part.chunks_mut(4096).for_each(|page| page[..8].copy_from_slice(&random.below(u64::MAX).to_le_bytes()));
+            part.chunks_mut(4096)
+                .for_each(|page| page[..8].copy_from_slice(&random.below(u64::MAX).to_le_bytes()));
             part
         } else {
             (0..1 << 17).flat_map(|_| random.below(u64::MAX).to_le_bytes()).collect()
