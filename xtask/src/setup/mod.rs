@@ -147,7 +147,7 @@ pub(crate) fn run(console: &Console, arguments: &Arguments) -> Result<()> {
         return check(console);
     }
     ensure(console, Need::Fuzzing)?;
-    for requirement in &REQUIREMENTS {
+    for requirement in REQUIREMENTS.iter().filter(|requirement| requirement.need <= Need::Fuzzing) {
         console.success(&format!("{} ({})", requirement.what, requirement.purpose));
     }
     if let Ok((toolchain, _)) = guest::find() {
