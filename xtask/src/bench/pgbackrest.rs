@@ -28,13 +28,14 @@ impl PgBackRestSide {
     fn command(&self, cluster: &Cluster, arguments: &[&str]) -> Command {
         let mut command = Command::new("pgbackrest");
         let folder = |name: &str| self.scratch.join(name);
+        let socket = cluster.socket();
         command
             .args(arguments)
             .arg("--stanza=bench")
             .env("PGPASSWORD", cluster.password())
             .env("PGBACKREST_CONFIG", "/dev/null")
             .env("PGBACKREST_PG1_PATH", cluster.data_directory())
-            .env("PGBACKREST_PG1_SOCKET_PATH", cluster.socket())
+            .env("PGBACKREST_PG1_SOCKET_PATH", socket.parent().unwrap_or(&socket))
             .env("PGBACKREST_PG1_PORT", cluster.port().to_string())
             .env("PGBACKREST_PG1_USER", "postgres")
             .env("PGBACKREST_REPO1_PATH", folder("repository"))
