@@ -31,8 +31,8 @@ const MAX_RECORD: u64 = 16 << 20;
 pub struct SnapshotReader {
     vault: Vault,
     info: Arc<SnapshotInfo>,
-    /// The folder that was asked for last: sources look up many neighbours.
-    last: Arc<Mutex<Option<Folder>>>,
+    /// The folders on the way to what was asked for last, from the root: sources look up many neighbours.
+    last: Arc<Mutex<Vec<Folder>>>,
     buffers: Arc<ChunkBuffers>,
     recent: Arc<Mutex<Recent>>,
 }
@@ -219,22 +219,29 @@ impl SnapshotReader {
             content: Box::default(),
             subtree: Some(self.info.tree),
         };
-        for name in path.components() {
+        for (depth, name) in path.components().enumerate() {
             let folder = walk::subtree(&node, path)?.ok_or_else(missing)?;
-            let tree = self.tree(folder).await?;
+            let tree = self.tree(depth, folder).await?;
             let found = tree.binary_search_by(|node| (*node.name).cmp(name)).map_err(|_| missing())?;
             node = tree.get(found).cloned().ok_or_else(missing)?;
         }
         Ok(node)
     }
 
-    async fn tree(&self, id: ObjectId) -> Result<Arc<Vec<Node>>, ReadError> {
-        let last = lock(&self.last).clone();
+    /// The folder `id`, which is `depth` levels below the root.
+    async fn tree(&self, depth: usize, id: ObjectId) -> Result<Arc<Vec<Node>>, ReadError> {
+        let last = lock(&self.last).get(depth).cloned();
         if let Some((_, tree)) = last.filter(|(last, _)| *last == id) {
             return Ok(tree);
         }
         let tree = Arc::new(self.core().load_tree(&id).await?);
-        *lock(&self.last) = Some((id, Arc::clone(&tree)));
+        let mut last = lock(&self.last);
+        last.truncate(depth);
+        // Somebody who looks elsewhere at the same time may have left a shorter way.
+        if last.len() == depth {
+            last.push((id, Arc::clone(&tree)));
+        }
+        drop(last);
         Ok(tree)
     }
 }
