@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use bulkhead_config as config;
 use bulkhead_config::Pipeline;
+use bulkhead_model::Timestamp;
 use bulkhead_vault::{ObjectId, ResolveError, SnapshotInfo};
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -43,6 +44,9 @@ pub struct PlannedSnapshot {
     pub id: String,
     /// When it was taken, RFC 3339.
     pub time: String,
+    /// When it was taken, to the nanosecond: what orders snapshots of one second.
+    #[serde(skip)]
+    pub taken: Timestamp,
     /// The pipeline; `None` where another tool made it.
     pub pipeline: Option<String>,
     /// The host that it was taken on.
@@ -201,6 +205,7 @@ fn planned(snapshot: &SnapshotInfo, reasons: Vec<&'static str>) -> PlannedSnapsh
     PlannedSnapshot {
         id: snapshot.id.to_string(),
         time: clock::rfc3339(snapshot.time),
+        taken: snapshot.time,
         pipeline: snapshot.pipeline.clone(),
         host: snapshot.host.clone(),
         reasons,

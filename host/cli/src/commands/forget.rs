@@ -177,7 +177,7 @@ fn print_plan(plan: &ForgetPlan, output: &Output) {
             .iter()
             .map(|snapshot| (snapshot, output.mark(Mark::Warning, "forgotten"))),
     );
-    rows.sort_by(|(one, _), (other, _)| (&one.pipeline, &one.time, &one.id).cmp(&(&other.pipeline, &other.time, &other.id)));
+    rows.sort_by(|(one, _), (other, _)| (&one.pipeline, one.taken, &one.id).cmp(&(&other.pipeline, other.taken, &other.id)));
     for (snapshot, fate) in rows {
         table.row([
             short(&snapshot.id).to_owned(),
