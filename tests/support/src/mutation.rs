@@ -93,6 +93,12 @@ impl Random {
         usize::try_from(self.below(bound as u64)).unwrap_or(0)
     }
 
+    /// Bytes that nothing compresses.
+    pub fn bytes(&mut self, length: usize) -> Vec<u8> {
+        let numbers = std::iter::repeat_with(|| self.next().to_le_bytes());
+        numbers.take(length.div_ceil(8)).flatten().take(length).collect()
+    }
+
     /// One of them; `None` of none.
     pub fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
         let index = self.index(from.len());

@@ -1,5 +1,10 @@
 //! Mistakes in `bulkhead.toml`: all of them at once, each at its place, and nothing is touched.
 
+use std::path::Path;
+
+use bulkhead_test_support::{Bulkhead, Outcome};
+use serde_json::Value;
+
 use crate::world::{World, assert_told};
 
 /// Exit code of every wrong configuration.
@@ -58,4 +63,58 @@ fn a_file_that_is_not_toml_says_where_it_stops_being_it() {
     assert_told!(outcome);
     assert_eq!(outcome.code, WRONG_CONFIGURATION);
     world.assert_nothing_was_lost();
+}
+
+/// An example with every address of a server replaced by one where nobody listens.
+fn without_servers(example: &str) -> String {
+    let is_address = |text: &str| text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let parts = example.split('"').enumerate().map(|(number, part)| match number % 2 {
+        1 if part.starts_with("https://") => "https://127.0.0.1:1",
+        1 if is_address(part) => "127.0.0.1:1",
+        _ => part,
+    });
+    parts.collect::<Vec<_>>().join("\"")
+}
+
+/// The document of a command, whatever it found.
+fn document(outcome: &Outcome) -> Value {
+    serde_json::from_str(&outcome.stdout).unwrap_or_else(|error| panic!("{error}: {}{}", outcome.stdout, outcome.stderr))
+}
+
+#[test]
+fn every_example_is_understood_by_us_and_by_its_plugins() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let mut understood = Vec::new();
+    for example in files.filter(|file| file.extension().is_some_and(|extension| extension == "toml")) {
+        let bulkhead = Bulkhead::new().unwrap();
+        let text = without_servers(&std::fs::read_to_string(&example).unwrap());
+        bulkhead.write_configuration(&text).unwrap();
+        let plan = document(&bulkhead.run(["plan", "--json"]).unwrap());
+        let plugins_to_come = plan["diagnostics"].as_array().unwrap();
+        assert!(!plan["plans"].as_array().unwrap().is_empty(), "{}", example.display());
+        assert!(
+            plugins_to_come
+                .iter()
+                .all(|each| each["message"].as_str().unwrap().contains("plugin")),
+            "{}: {plugins_to_come:?}",
+            example.display()
+        );
+        if !plugins_to_come.is_empty() {
+            continue;
+        }
+        // Its servers and folders are not here, and that is all there may be to complain about.
+        let checked = document(&bulkhead.run(["check", "--json"]).unwrap());
+        for part in checked["parts"].as_array().unwrap() {
+            let is_vault = part["table"].as_str().unwrap().starts_with("vault.");
+            let settings = part["findings"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter(|finding| finding.get("setting").is_some());
+            assert!(is_vault || settings.count() == 0, "{}: {part}", example.display());
+        }
+        understood.push(example);
+    }
+    assert!(understood.len() >= 4, "{understood:?}");
 }

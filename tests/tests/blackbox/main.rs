@@ -4,6 +4,7 @@
 //! assertion that what was there before still restores.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod archive;
 mod commits;
 mod configuration;
 mod crafted;
@@ -12,15 +13,18 @@ mod damage;
 mod demo;
 mod diff;
 mod disk;
+mod durability;
 mod etcd;
 mod etcd_failures;
 mod files;
 mod find;
+mod full;
 mod help;
 mod history;
 mod hostile;
 mod interruption;
 mod json;
+mod killed;
 mod maintenance;
 mod mounting;
 mod output;

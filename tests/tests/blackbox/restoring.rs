@@ -123,11 +123,7 @@ fn grow(source: &Path) {
 }
 
 fn random(length: usize, seed: u64) -> Vec<u8> {
-    let mut random = Random::new(seed);
-    (0..length / 8 + 1)
-        .flat_map(|_| random.below(u64::MAX).to_le_bytes())
-        .take(length)
-        .collect()
+    Random::new(seed).bytes(length)
 }
 
 /// All that a restore has to bring back of one path.

@@ -76,8 +76,13 @@ fn a_sink_that_loops_ends_at_its_limit() {
 }
 
 #[test]
+fn a_sink_that_hangs_ends_at_its_limit() {
+    assert_contained("sink_hangs", 8, "hang", IN_THE_MIDDLE, "limits = { wall-clock = \"2 s\" }");
+}
+
+#[test]
 fn a_disk_that_fills_up_stops_the_run_and_keeps_what_it_has() {
-    let disk = Disk::of_mebibytes(8);
+    let disk = Disk::new("size=8m");
     let bulkhead = Bulkhead::new().unwrap();
     let vault = disk.folder("vault");
     let configure = |entry_size: u32| {

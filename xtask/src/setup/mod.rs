@@ -51,7 +51,7 @@ struct Requirement {
 const RUSTIC: &str = "0.11.4";
 
 /// What Debian packages provide.
-const REQUIREMENTS: [Requirement; 12] = [
+const REQUIREMENTS: [Requirement; 13] = [
     Requirement {
         what: "C compiler",
         purpose: "zstd, ring and mimalloc",
@@ -88,6 +88,13 @@ const REQUIREMENTS: [Requirement; 12] = [
         need: Need::Tests,
         packages: &["fuse3"],
         present: || in_path("fusermount3"),
+    },
+    Requirement {
+        what: "strace",
+        purpose: "system calls that fail, and the order of those that don't",
+        need: Need::Tests,
+        packages: &["strace"],
+        present: || in_path("strace"),
     },
     Requirement {
         what: "etcd 3.4",
