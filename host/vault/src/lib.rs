@@ -21,6 +21,10 @@ mod crypto;
 mod error;
 mod format;
 mod hint;
+#[cfg(test)]
+#[expect(dead_code, reason = "made for all tests of the vault; its own need a part of it")]
+#[path = "../tests/vault/hooked.rs"]
+mod hooked;
 mod id;
 mod index;
 mod keys;

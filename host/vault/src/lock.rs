@@ -363,17 +363,17 @@ fn is_running(pid: u32) -> bool {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
-    use std::{
-        ops::Range,
-        sync::atomic::{AtomicBool, Ordering},
-    };
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use async_trait::async_trait;
-    use bulkhead_model::Fault;
-    use bytes::Bytes;
+    use tokio::sync::Notify;
 
     use super::*;
-    use crate::{InitOptions, ObjectInfo, ObjectStore, StoreTraits, Vault, stores::MemoryStore};
+    use crate::{
+        InitOptions, Vault,
+        hooked::{Call, Hook, Hooked},
+        stores::MemoryStore,
+    };
 
     const QUICK: Timing = Timing {
         refresh: Duration::from_millis(50),
@@ -383,56 +383,33 @@ mod tests {
 
     /// Stops answering when it is told to.
     #[derive(Default)]
-    struct Stalling(MemoryStore, AtomicBool);
+    struct Stalling {
+        stalls: AtomicBool,
+        /// Told when somebody waits for an answer.
+        hangs: Notify,
+    }
 
-    impl Stalling {
-        async fn answer(&self) {
-            if self.1.load(Ordering::SeqCst) {
+    #[async_trait]
+    impl Hook for Stalling {
+        async fn before(&self, call: Call<'_>) {
+            if !matches!(call, Call::List(_)) && self.stalls.load(Ordering::SeqCst) {
+                self.hangs.notify_one();
                 std::future::pending::<()>().await;
             }
         }
     }
 
-    #[async_trait]
-    impl ObjectStore for Stalling {
-        fn location(&self) -> String {
-            self.0.location()
-        }
-
-        async fn traits(&self) -> Result<StoreTraits, Fault> {
-            self.0.traits().await
-        }
-
-        async fn initialize(&self) -> Result<(), Fault> {
-            self.0.initialize().await
-        }
-
-        async fn put(&self, key: &str, body: ObjectBody, if_absent: bool) -> Result<(), Fault> {
-            self.answer().await;
-            self.0.put(key, body, if_absent).await
-        }
-
-        async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Bytes, Fault> {
-            self.0.get(key, range).await
-        }
-
-        async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, Fault> {
-            self.0.list(prefix).await
-        }
-
-        async fn stat(&self, key: &str) -> Result<Option<ObjectInfo>, Fault> {
-            self.0.stat(key).await
-        }
-
-        async fn delete(&self, key: &str) -> Result<(), Fault> {
-            self.answer().await;
-            self.0.delete(key).await
-        }
+    /// A quick lock on a store that may stall, and what is heard when it is lost.
+    struct Quick {
+        memory: Arc<MemoryStore>,
+        store: Arc<Hooked<Stalling>>,
+        lock: Lock,
+        told: oneshot::Receiver<WriteError>,
     }
 
-    /// A quick lock on a store that may stall, and what is heard when it is lost.
-    async fn quick() -> (Arc<Stalling>, Lock, oneshot::Receiver<WriteError>) {
-        let store = Arc::new(Stalling::default());
+    async fn quick() -> Quick {
+        let memory = Arc::new(MemoryStore::new());
+        let store = Hooked::new(Arc::clone(&memory) as _, Stalling::default());
         let vault = Vault::init(Arc::clone(&store) as _, &"x".into(), InitOptions::default())
             .await
             .unwrap();
@@ -444,15 +421,15 @@ mod tests {
                 tell.send(error).unwrap();
             }
         });
-        (store, lock, told)
+        Quick { memory, store, lock, told }
     }
 
     #[tokio::test]
     async fn a_lock_that_cannot_be_refreshed_is_lost_before_it_is_stale() {
-        let (store, lock, told) = quick().await;
+        let Quick { store, lock, told, .. } = quick().await;
         tokio::time::sleep(QUICK.lost * 2).await;
         lock.held().check().await.unwrap();
-        store.1.store(true, Ordering::SeqCst);
+        store.hook.stalls.store(true, Ordering::SeqCst);
         let error = timeout(QUICK.lost * 10, told).await.unwrap().unwrap();
         assert!(matches!(error, WriteError::LockLost { .. }), "{error}");
         assert!(matches!(lock.held().check().await, Err(WriteError::LockLost { .. })));
@@ -461,8 +438,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_lock_that_somebody_removed_is_lost() {
-        let (store, lock, told) = quick().await;
-        store.0.tamper(|objects| objects.retain(|key, _| !key.starts_with("locks/")));
+        let Quick { memory, lock, told, .. } = quick().await;
+        memory.tamper(|objects| objects.retain(|key, _| !key.starts_with("locks/")));
         let error = timeout(QUICK.lost * 10, told).await.unwrap().unwrap();
         assert!(matches!(error, WriteError::LockLost { .. }), "{error}");
         assert!(lock.held().check().await.is_err());
@@ -471,10 +448,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_lock_on_a_store_that_hangs_is_left_at_once() {
-        let (store, lock, _told) = quick().await;
-        store.1.store(true, Ordering::SeqCst);
+        let Quick { store, lock, .. } = quick().await;
+        store.hook.stalls.store(true, Ordering::SeqCst);
         // In the middle of a refresh.
-        tokio::time::sleep(QUICK.refresh * 2).await;
+        store.hook.hangs.notified().await;
         timeout(Duration::from_secs(1), lock.release()).await.unwrap();
     }
 

@@ -10,14 +10,15 @@ use bulkhead_model::{EntryMetadata, NodeType};
 use bulkhead_vault::{Cause, SnapshotWriter, Vault, WriteError, stores::MemoryStore};
 use bytes::Bytes;
 
-use crate::support::{Faulty, begin, file, memory_vault, password, path, random, read, record, small_packs, verify, write};
+use crate::{
+    every_call::nothing_lingers,
+    support::{Faulty, begin, file, memory_vault, password, path, random, read, record, small_packs, verify, write},
+};
 
 /// Within which time a failure must have reached everyone.
 const AT_ONCE: Duration = Duration::from_secs(1);
 /// How often a test may try to be that quick.
 const ATTEMPTS: usize = 5;
-/// After which time something is taken to wait for ever.
-const FOR_EVER: Duration = Duration::from_secs(60);
 
 async fn open(store: &Arc<Faulty>) -> Vault {
     Vault::open(store.clone(), &password()).await.unwrap().with_options(small_packs())
@@ -31,15 +32,6 @@ async fn fill(writer: &SnapshotWriter) -> Result<(), WriteError> {
         write(writer, format!("small/{number}"), &random(1000, number)).await?;
     }
     Ok(())
-}
-
-/// Waits until nothing of a run is left: no thread, no task holds the store.
-async fn nothing_lingers(store: &Arc<Faulty>) {
-    let begun = Instant::now();
-    while Arc::strong_count(store) > 1 {
-        assert!(begun.elapsed() < FOR_EVER, "something still holds the store");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 /// Carries out `scenario`, which returns how long a failure took to reach everyone, until that was at once: as we would have seen it, had no other
@@ -196,7 +188,7 @@ async fn a_store_that_hangs_is_left_by_abort() {
             let writer = writer.clone();
             tokio::spawn(async move { write(&writer, "endless", &random(100 << 20, 1)).await })
         };
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        store.hangs().await;
         assert!(!task.is_finished(), "nothing holds the writer back");
         let begun = Instant::now();
         writer.abort().await;

@@ -235,6 +235,7 @@ impl ObjectStore for Faulty {
             return Err(Fault::new(FaultKind::StorageFull, "the disk is full"));
         }
         if number >= self.hang_from.load(Ordering::SeqCst) {
+            self.hangs.notify_one();
             std::future::pending::<()>().await;
         }
         self.store(key, body, if_absent).await?;

@@ -1,7 +1,6 @@
 //! What a run checks about itself and its callers before it commits.
 
 use std::{
-    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -10,76 +9,49 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bulkhead_model::{EntryMetadata, Fault, NodeType};
-use bulkhead_vault::{
-    Cause, Hint as _, InitError, InitOptions, ObjectBody, ObjectId, ObjectInfo, ObjectStore, ReadError, ResolveError, StoreTraits, Vault,
-    WriteError, stores::MemoryStore,
-};
+use bulkhead_model::{EntryMetadata, NodeType};
+use bulkhead_vault::{Cause, Hint as _, InitError, InitOptions, ObjectId, ReadError, ResolveError, Vault, WriteError, stores::MemoryStore};
 use bytes::Bytes;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
-use crate::support::{backup, begin, file, memory_vault, password, path, random, read, record, small_packs, write};
+use crate::support::{Call, Hook, Hooked, backup, begin, file, memory_vault, password, path, random, read, record, small_packs, write};
 
 /// Panics in the pack that a test chooses, and lets packs through one permit at a time.
 struct Odd {
-    inner: Arc<MemoryStore>,
     packs: AtomicUsize,
+    /// Told of each pack.
+    begun: Notify,
     panic_at: usize,
     gate: Semaphore,
 }
 
 impl Odd {
-    fn new(inner: &Arc<MemoryStore>, panic_at: usize, open: bool) -> Arc<Self> {
-        Arc::new(Self {
-            inner: inner.clone(),
+    fn new(inner: &Arc<MemoryStore>, panic_at: usize, open: bool) -> Arc<Hooked<Self>> {
+        let odd = Self {
             packs: AtomicUsize::new(0),
+            begun: Notify::new(),
             panic_at,
             gate: Semaphore::new(if open { Semaphore::MAX_PERMITS } else { 0 }),
-        })
+        };
+        Hooked::new(inner.clone(), odd)
     }
 }
 
 #[async_trait]
-impl ObjectStore for Odd {
-    fn location(&self) -> String {
-        self.inner.location()
-    }
-
-    async fn traits(&self) -> Result<StoreTraits, Fault> {
-        self.inner.traits().await
-    }
-
-    async fn initialize(&self) -> Result<(), Fault> {
-        self.inner.initialize().await
-    }
-
-    async fn put(&self, key: &str, body: ObjectBody, if_absent: bool) -> Result<(), Fault> {
-        if key.starts_with("data/") {
+impl Hook for Odd {
+    async fn before(&self, call: Call<'_>) {
+        if let Call::Put(key, _) = call
+            && key.starts_with("data/")
+        {
             let number = self.packs.fetch_add(1, Ordering::SeqCst);
+            self.begun.notify_one();
             assert_ne!(number, self.panic_at, "a defect in the store");
             self.gate.acquire().await.unwrap().forget();
         }
-        self.inner.put(key, body, if_absent).await
-    }
-
-    async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Bytes, Fault> {
-        self.inner.get(key, range).await
-    }
-
-    async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, Fault> {
-        self.inner.list(prefix).await
-    }
-
-    async fn stat(&self, key: &str) -> Result<Option<ObjectInfo>, Fault> {
-        self.inner.stat(key).await
-    }
-
-    async fn delete(&self, key: &str) -> Result<(), Fault> {
-        self.inner.delete(key).await
     }
 }
 
-async fn open(store: &Arc<Odd>) -> Vault {
+async fn open(store: &Arc<Hooked<Odd>>) -> Vault {
     Vault::open(store.clone(), &password()).await.unwrap().with_options(small_packs())
 }
 
@@ -93,7 +65,7 @@ async fn a_panic_while_any_pack_is_stored_fails_the_run() {
         let writer = vault.begin(begin(None)).await.unwrap();
         let written = write(&writer, "large", &random(16 << 20, 7)).await;
         let committed = writer.commit(record()).await;
-        if store.packs.load(Ordering::SeqCst) <= panic_at {
+        if store.hook.packs.load(Ordering::SeqCst) <= panic_at {
             committed.unwrap();
             break;
         }
@@ -120,7 +92,7 @@ async fn a_write_that_was_dropped_midway_fails_the_run() {
         };
         assert!(tokio::time::timeout(Duration::from_millis(700), call).await.is_err());
         // The store goes on, and so does a caller that knows no better.
-        store.gate.add_permits(1000);
+        store.hook.gate.add_permits(1000);
         let next = if zeros {
             entry.write_zeros(10).await
         } else {
@@ -149,16 +121,14 @@ async fn entries_that_come_during_or_after_the_commit_are_refused() {
         let writer = writer.clone();
         async move { writer.commit(record()).await }
     });
-    while store.packs.load(Ordering::SeqCst) == 0 {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    store.hook.begun.notified().await;
     let late = [
         writer.create(path("late"), file()).await.map(drop),
         writer.add(path("folder"), EntryMetadata::private(NodeType::Directory)).await,
         writer.keep(path("first")).await.map(drop),
     ];
     assert!(late.iter().all(|late| matches!(late, Err(WriteError::TooLate(_)))), "{late:?}");
-    store.gate.add_permits(1000);
+    store.hook.gate.add_permits(1000);
     let committed = commit.await.unwrap().unwrap();
     assert_eq!((committed.stats.entries, committed.stats.bytes), (1, 1000));
     let reader = vault.read(committed.snapshot.id).await.unwrap();

@@ -3,22 +3,20 @@
 
 use std::{
     collections::BTreeMap,
-    ops::Range,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::Mutex,
     task::{Context, Poll},
 };
 
 use async_trait::async_trait;
-use bulkhead_model::Fault;
-use bulkhead_vault::{ObjectBody, ObjectInfo, ObjectStore, StoreTraits, Vault, stores::MemoryStore};
+use bulkhead_vault::Vault;
 use bytes::Bytes;
 use rand::{Rng, rngs::StdRng};
 
 use crate::{
     every_call::{End, Ground, SMALL, nothing_is_read_wrongly, nothing_lingers, run, run_in},
     random_tree::chance,
-    support::{Faulty, long, password, random, read, small_packs, verify},
+    support::{Call, Faulty, Hook, Hooked, long, password, random, read, small_packs, verify},
 };
 
 /// A future that is given up when it has been polled so often.
@@ -62,76 +60,49 @@ async fn a_run_is_dropped_at_each_of_its_awaits() {
 
 /// What happened to an object.
 enum Event {
-    /// A put began, of this number.
-    Begun(usize, String, Bytes),
-    /// That put has returned.
-    Ended(usize),
+    /// A put began.
+    Begun(String, Bytes),
+    /// It has returned.
+    Ended(String),
     Deleted(String),
 }
 
 /// Notes when writes begin and when they are acknowledged.
+#[derive(Default)]
 struct Recorder {
-    inner: Arc<MemoryStore>,
     events: Mutex<Vec<Event>>,
 }
 
 #[async_trait]
-impl ObjectStore for Recorder {
-    fn location(&self) -> String {
-        self.inner.location()
+impl Hook for Recorder {
+    async fn before(&self, call: Call<'_>) {
+        if let Call::Put(key, body) = call {
+            self.events
+                .lock()
+                .unwrap()
+                .push(Event::Begun(key.to_owned(), body.parts.concat().into()));
+            // Others have time to begin as well: that they do is no condition, because there need not be any.
+            tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+        }
     }
 
-    async fn traits(&self) -> Result<StoreTraits, Fault> {
-        self.inner.traits().await
-    }
-
-    async fn initialize(&self) -> Result<(), Fault> {
-        self.inner.initialize().await
-    }
-
-    async fn put(&self, key: &str, body: ObjectBody, if_absent: bool) -> Result<(), Fault> {
-        let number = {
-            let mut events = self.events.lock().unwrap();
-            let number = events.len();
-            events.push(Event::Begun(number, key.to_owned(), body.parts.concat().into()));
-            number
+    async fn after(&self, call: Call<'_>) {
+        let event = match call {
+            Call::Put(key, _) => Event::Ended(key.to_owned()),
+            Call::Delete(key) => Event::Deleted(key.to_owned()),
+            Call::List(_) => return,
         };
-        // Others have time to begin as well.
-        tokio::time::sleep(std::time::Duration::from_millis(3)).await;
-        self.inner.put(key, body, if_absent).await?;
-        self.events.lock().unwrap().push(Event::Ended(number));
-        Ok(())
-    }
-
-    async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Bytes, Fault> {
-        self.inner.get(key, range).await
-    }
-
-    async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, Fault> {
-        self.inner.list(prefix).await
-    }
-
-    async fn stat(&self, key: &str) -> Result<Option<ObjectInfo>, Fault> {
-        self.inner.stat(key).await
-    }
-
-    async fn delete(&self, key: &str) -> Result<(), Fault> {
-        self.inner.delete(key).await?;
-        self.events.lock().unwrap().push(Event::Deleted(key.to_owned()));
-        Ok(())
+        self.events.lock().unwrap().push(event);
     }
 }
 
 /// A whole run, and what happened in it.
 async fn recorded_run(ground: &Ground) -> (End, Vec<Event>) {
     ground.memory.tamper(|objects| objects.clone_from(&ground.objects));
-    let store = Arc::new(Recorder {
-        inner: ground.memory.clone(),
-        events: Mutex::default(),
-    });
+    let store = Hooked::new(ground.memory.clone(), Recorder::default());
     let vault = Vault::open(store.clone(), &password()).await.unwrap().with_options(small_packs());
     let end = run_in(&vault, &ground.first, SMALL).await;
-    let events = std::mem::take(&mut *store.events.lock().unwrap());
+    let events = std::mem::take(&mut *store.hook.events.lock().unwrap());
     (end, events)
 }
 
@@ -141,19 +112,18 @@ fn after_a_crash(ground: &Ground, events: &[Event], chance: &mut StdRng) -> BTre
     let mut on_their_way = BTreeMap::new();
     for event in events {
         match event {
-            Event::Begun(number, key, content) => {
-                on_their_way.insert(number, (key, content));
+            Event::Begun(key, content) => {
+                on_their_way.insert(key, content);
             }
-            Event::Ended(number) => {
-                let (key, content) = on_their_way.remove(number).unwrap();
-                objects.insert(key.clone(), content.clone());
+            Event::Ended(key) => {
+                objects.insert(key.clone(), on_their_way.remove(key).unwrap().clone());
             }
             Event::Deleted(key) => {
                 objects.remove(key);
             }
         }
     }
-    for (key, content) in on_their_way.into_values() {
+    for (key, content) in on_their_way {
         if chance.random_bool(0.5) {
             objects.insert(key.clone(), content.clone());
         }

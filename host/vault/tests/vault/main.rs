@@ -6,6 +6,7 @@ mod damage;
 mod every_call;
 mod faults;
 mod guards;
+mod index_files;
 mod interrupted;
 mod maintenance;
 mod model;

@@ -3,7 +3,6 @@
 use std::{
     fs,
     io::Write as _,
-    ops::Range,
     path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
@@ -11,15 +10,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bulkhead_model::Fault;
-use bulkhead_vault::{
-    MaintenanceError, ObjectBody, ObjectId, ObjectInfo, ObjectStore, PruneLimit, PruneOptions, Stop, StoreTraits, TagChange, Vault,
-    WriteError, stores::FolderStore,
-};
-use bytes::Bytes;
-use tokio::sync::Semaphore;
+use bulkhead_vault::{MaintenanceError, ObjectId, PruneLimit, PruneOptions, Stop, TagChange, Vault, WriteError};
+use tokio::sync::{Notify, Semaphore};
 
-use crate::support::{Bench, backup, password, random, read, small_packs, verify};
+use crate::support::{Bench, Call, Hook, Hooked, backup, folder_store, password, random, read, small_packs, verify};
 
 /// Everything that is unused goes, and packs are rewritten for it.
 fn thorough(grace: Duration) -> PruneOptions {
@@ -191,43 +185,19 @@ async fn what_runs_left_behind_is_marked_and_deleted() {
 }
 
 /// Stops before it lists packs, until it is let go on.
-struct Paused(FolderStore, Semaphore);
+struct Paused {
+    /// Told when it has stopped.
+    stopped: Notify,
+    go_on: Semaphore,
+}
 
 #[async_trait]
-impl ObjectStore for Paused {
-    fn location(&self) -> String {
-        self.0.location()
-    }
-
-    async fn traits(&self) -> Result<StoreTraits, Fault> {
-        self.0.traits().await
-    }
-
-    async fn initialize(&self) -> Result<(), Fault> {
-        self.0.initialize().await
-    }
-
-    async fn put(&self, key: &str, body: ObjectBody, if_absent: bool) -> Result<(), Fault> {
-        self.0.put(key, body, if_absent).await
-    }
-
-    async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Bytes, Fault> {
-        self.0.get(key, range).await
-    }
-
-    async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, Fault> {
-        if prefix == "data/" {
-            drop(self.1.acquire().await.unwrap());
+impl Hook for Paused {
+    async fn before(&self, call: Call<'_>) {
+        if let Call::List("data/") = call {
+            self.stopped.notify_one();
+            drop(self.go_on.acquire().await.unwrap());
         }
-        self.0.list(prefix).await
-    }
-
-    async fn stat(&self, key: &str) -> Result<Option<ObjectInfo>, Fault> {
-        self.0.stat(key).await
-    }
-
-    async fn delete(&self, key: &str) -> Result<(), Fault> {
-        self.0.delete(key).await
     }
 }
 
@@ -244,14 +214,18 @@ async fn paused_prune(
     vault: &Path,
     stop: &Stop,
 ) -> (
-    Arc<Paused>,
+    Arc<Hooked<Paused>>,
     tokio::task::JoinHandle<Result<bulkhead_vault::PrunePlan, MaintenanceError>>,
 ) {
-    let store = Arc::new(Paused(FolderStore::new(vault), Semaphore::new(0)));
+    let hook = Paused {
+        stopped: Notify::new(),
+        go_on: Semaphore::new(0),
+    };
+    let store = Hooked::new(folder_store(vault), hook);
     let paused = Vault::open(Arc::clone(&store) as _, &password()).await.unwrap();
     let stop = stop.clone();
     let task = tokio::spawn(async move { paused.prune(NOW, None, "here", &stop).await });
-    wait_for_lock(vault).await;
+    store.hook.stopped.notified().await;
     (store, task)
 }
 
@@ -276,7 +250,7 @@ async fn nobody_is_at_work_beside_a_prune() {
         matches!(refused, Some(MaintenanceError::Lock(WriteError::Locked { .. }))),
         "{refused:?}"
     );
-    store.1.add_permits(100);
+    store.hook.go_on.add_permits(100);
     task.await.unwrap().unwrap();
     assert_eq!(fs::read_dir(bench.path("vault/locks")).unwrap().count(), 0);
     backup(&bench.vault, &[("b", b"b")]).await;
@@ -293,7 +267,7 @@ async fn a_prune_that_is_stopped_changes_nothing_and_unlocks() {
     let stop = Stop::default();
     let (store, task) = paused_prune(&bench.restic.repository, &stop).await;
     stop.stop();
-    store.1.add_permits(100);
+    store.hook.go_on.add_permits(100);
     let stopped = task.await.unwrap();
     assert!(matches!(stopped, Err(MaintenanceError::Stopped)), "{stopped:?}");
     assert_eq!(packs(&bench), before);

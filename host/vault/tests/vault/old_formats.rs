@@ -8,10 +8,10 @@ use bulkhead_vault::{Hint as _, ReadError, Vault, WriteError};
 use crate::support::{Restic, backup, begin, folder_store, password, random, read, verify};
 
 /// Files and what is in them.
-type Files = BTreeMap<&'static str, Vec<u8>>;
+pub(crate) type Files = BTreeMap<&'static str, Vec<u8>>;
 
 /// What the repositories here hold: content that compresses, content that doesn't, none, and little.
-fn files() -> Files {
+pub(crate) fn files() -> Files {
     Files::from([
         ("text", "a line that is repeated\n".repeat(150_000).into_bytes()),
         ("random", random(5 << 20, 11)),
@@ -22,13 +22,13 @@ fn files() -> Files {
 }
 
 /// A repository and a folder that it is filled from.
-struct Old {
+pub(crate) struct Old {
     folder: tempfile::TempDir,
-    restic: Restic,
+    pub(crate) restic: Restic,
 }
 
 impl Old {
-    fn new(version: &str) -> Self {
+    pub(crate) fn new(version: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let restic = Restic {
             repository: folder.path().join("repository"),
@@ -47,7 +47,7 @@ impl Old {
         Self { folder, restic }
     }
 
-    fn backup(&self, files: &Files, options: &[&str]) {
+    pub(crate) fn backup(&self, files: &Files, options: &[&str]) {
         let source = self.folder.path().join("source");
         for (name, content) in files {
             let path = source.join(name);
@@ -58,12 +58,12 @@ impl Old {
         self.restic.ok(&[&["backup", source], options].concat());
     }
 
-    async fn open(&self) -> Vault {
+    pub(crate) async fn open(&self) -> Vault {
         Vault::open(folder_store(&self.restic.repository), &password()).await.unwrap()
     }
 
     /// Objects of one kind.
-    fn objects(&self, kind: &str) -> Vec<std::path::PathBuf> {
+    pub(crate) fn objects(&self, kind: &str) -> Vec<std::path::PathBuf> {
         let entries = fs::read_dir(self.restic.repository.join(kind)).unwrap();
         let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
         paths.sort();
@@ -71,7 +71,7 @@ impl Old {
     }
 
     /// Every snapshot has these files, and nothing is damaged.
-    async fn assert_whole(&self, vault: &Vault, snapshots: usize, files: &Files) {
+    pub(crate) async fn assert_whole(&self, vault: &Vault, snapshots: usize, files: &Files) {
         let listed = vault.snapshots().await.unwrap();
         assert_eq!(listed.len(), snapshots);
         for info in listed {
@@ -82,7 +82,7 @@ impl Old {
         assert_eq!(report.packs_read, report.packs);
     }
 
-    async fn assert_reads(&self, vault: &Vault, snapshot: &str, files: &Files) {
+    pub(crate) async fn assert_reads(&self, vault: &Vault, snapshot: &str, files: &Files) {
         let info = vault.resolve(snapshot, None).await.unwrap();
         let reader = vault.read(info.id).await.unwrap();
         let base = info.paths[0].trim_start_matches('/');

@@ -8,8 +8,9 @@ use std::{
 
 use bulkhead_model::{EntryMetadata, EntryPath, Fact, NodeType, Proof, Timestamp};
 use bulkhead_vault::{
-    BeginSnapshot, CommittedSnapshot, InitOptions, ObjectId, Password, PluginIdentity, SharedStore, SnapshotReader, SnapshotRecord,
-    SnapshotWriter, Vault, VaultOptions, VerifyOptions, VerifyPhase, VerifyProgress, VerifyReport, WriteError,
+    BeginSnapshot, CommittedSnapshot, InitOptions, ObjectBody, ObjectId, ObjectInfo, ObjectStore, Password, PluginIdentity, SharedStore,
+    SnapshotReader, SnapshotRecord, SnapshotWriter, StoreTraits, Vault, VaultOptions, VerifyOptions, VerifyPhase, VerifyProgress,
+    VerifyReport, WriteError,
     stores::{FolderStore, MemoryStore},
 };
 use bytes::Bytes;
@@ -17,8 +18,11 @@ use rand::{RngCore, SeedableRng, rngs::StdRng};
 
 #[path = "faulty.rs"]
 mod faulty;
+#[path = "hooked.rs"]
+mod hooked;
 
 pub(crate) use faulty::{Faulty, Misdeed, OPERATIONS, Operation};
+pub(crate) use hooked::{Call, Hook, Hooked};
 
 pub(crate) const PASSWORD: &str = "correct horse";
 
