@@ -1,6 +1,6 @@
 //! Real servers and tools for Bulkhead's tests, its demo and its benchmarks.
 //!
-//! Main types: [`postgres::Cluster`], [`redis::Server`] and [`etcd::Cluster`] (servers of one's own), [`restic::Restic`], [`Scratch`] (a folder that goes
+//! Main types: [`postgres::Cluster`], [`redis::Server`], [`etcd::Cluster`] and [`couchdb::Pouch`] (servers of one's own), [`restic::Restic`], [`Scratch`] (a folder that goes
 //! away), and [`Bulkhead`] (the built binary with a configuration). Everything listens on 127.0.0.1 only, lives in scratch folders, and is stopped when its
 //! value is dropped, and also when the test process is killed: see [`guardian`](mod@guardian).
 //!
@@ -8,6 +8,7 @@
 
 mod bulkhead;
 mod command;
+pub mod couchdb;
 mod error;
 pub mod etcd;
 pub mod guardian;

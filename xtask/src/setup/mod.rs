@@ -4,6 +4,7 @@
 
 mod debian;
 mod guest;
+mod node;
 mod wheels;
 
 use std::path::Path;
@@ -14,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::process;
 use wheels::Wheel;
 
-/// Find or install what is needed: C and C++ compilers, guest toolchain, SQLite, PostgreSQL 15, Redis, etcd, restic.
+/// Find or install what is needed: C and C++ compilers, guest toolchain, SQLite, PostgreSQL 15, Redis, etcd, PouchDB's server, restic.
 ///
 /// Packages come from Debian; root is asked for (through sudo) only when one is missing. No database cluster is created, and one that is
 /// there is left alone.
@@ -51,7 +52,7 @@ struct Requirement {
 const RUSTIC: &str = "0.11.4";
 
 /// What Debian packages provide.
-const REQUIREMENTS: [Requirement; 13] = [
+const REQUIREMENTS: [Requirement; 14] = [
     Requirement {
         what: "C compiler",
         purpose: "zstd, ring and mimalloc",
@@ -126,6 +127,13 @@ const REQUIREMENTS: [Requirement; 13] = [
         present: || process::succeeds(Command::new("python3").args(["-m", "pip", "--version"])),
     },
     Requirement {
+        what: "npm",
+        purpose: "a server that speaks CouchDB's protocol",
+        need: Need::Tests,
+        packages: &["nodejs", "npm"],
+        present: || in_path("node") && in_path("npm"),
+    },
+    Requirement {
         what: "OpenMP's library",
         purpose: "a module of Redis that the tests load",
         need: Need::Tests,
@@ -193,6 +201,10 @@ pub(crate) fn ensure(console: &Console, need: Need) -> Result<()> {
         console.note(&format!("{} is missing (for the tests).", wheel.what));
         wheel.install(console)?;
     }
+    if need >= Need::Tests && !node::is_present() {
+        console.note(&format!("{} is missing (for the tests).", node::WHAT));
+        node::install(console)?;
+    }
     if need >= Need::Benchmarks && !in_path("rustic") {
         console.note("rustic is missing (for being measured beside).");
         let mut install = process::cargo(["install", "rustic-rs", "--version", RUSTIC, "--locked", "--no-default-features"]);
@@ -205,6 +217,9 @@ pub(crate) fn ensure(console: &Console, need: Need) -> Result<()> {
 fn check(console: &Console) -> Result<()> {
     let mut absent: Vec<&str> = missing(Need::Fuzzing).iter().map(|requirement| requirement.what).collect();
     absent.extend(wheels::WHEELS.iter().filter(|wheel| !wheel.is_present()).map(|wheel| wheel.what));
+    if !node::is_present() {
+        absent.push(node::WHAT);
+    }
     if guest::find().is_err() {
         absent.push("toolchain for plugins");
     }

@@ -67,6 +67,8 @@ struct State {
     committed: Vec<Snapshot>,
     pending: BTreeMap<Vec<u8>, StoredEntry>,
     open: BTreeSet<Vec<u8>>,
+    /// What came with a folder that was kept: another entry can take its place, once.
+    kept: BTreeSet<Vec<u8>>,
     /// The path of an entry whose writer was dropped.
     aborted: Option<Vec<u8>>,
 }
@@ -79,7 +81,8 @@ impl State {
         if path.is_empty() || path == b".bulkhead" || path.starts_with(b".bulkhead/") {
             return Err(Error::new(ErrorKind::PermissionDenied, format!("the path {shown:?} is reserved")));
         }
-        if self.pending.contains_key(path) || self.open.contains(path) {
+        let is_taken = self.pending.contains_key(path) && !self.kept.contains(path);
+        if is_taken || self.open.contains(path) {
             return Err(Error::new(ErrorKind::AlreadyExists, format!("there is already an entry {shown:?}")));
         }
         Ok(())
@@ -94,6 +97,7 @@ impl State {
         let (entries, bytes) = files.fold((0, 0), |(entries, bytes), entry| (entries + 1, bytes + entry.content.len() as u64));
         check_proof(proof, entries, bytes)?;
         let entries = std::mem::take(&mut self.pending);
+        self.kept.clear();
         self.committed.push(Snapshot {
             entries,
             proof: proof.clone(),
@@ -134,6 +138,7 @@ impl Store {
         let mut state = lock(&self.0);
         state.pending.clear();
         state.open.clear();
+        state.kept.clear();
         state.aborted = None;
     }
 
@@ -148,6 +153,7 @@ impl Store {
         let mut state = lock(&self.0);
         state.reserve(path)?;
         state.open.insert(path.to_vec());
+        state.kept.remove(path);
         let entry = StoredEntry {
             metadata: metadata.clone(),
             content: Vec::new(),
@@ -163,6 +169,7 @@ impl Store {
     pub(super) fn add(&self, path: &[u8], metadata: &Metadata) -> Result<()> {
         let mut state = lock(&self.0);
         state.reserve(path)?;
+        state.kept.remove(path);
         state.pending.insert(
             path.to_vec(),
             StoredEntry {
@@ -192,6 +199,8 @@ impl Store {
             size: kept.size + entry.content.len() as u64,
             digest: None,
         });
+        let within = kept.iter().map(|(at, _)| at.clone()).filter(|at| at != path);
+        state.kept.extend(within);
         state.pending.extend(kept);
         Ok(finished)
     }

@@ -110,6 +110,19 @@ fn a_kept_folder_counts_the_files_below_it() {
 }
 
 #[test]
+fn what_a_kept_folder_has_can_be_replaced_once() {
+    let harness = Harness::new().snapshot(Snapshot::default().file("folder/a", "old").file("folder/b", "kept"));
+    harness.run(|| {
+        entries::keep("folder").unwrap();
+        let mut writer = entries::create("folder/a", &Metadata::file()).unwrap();
+        writer.write_bytes(b"new").unwrap();
+        writer.finish().unwrap();
+        let again = entries::create("folder/a", &Metadata::file()).map(drop);
+        assert_eq!(again.unwrap_err().kind, ErrorKind::AlreadyExists);
+    });
+}
+
+#[test]
 fn reading_no_bytes_is_not_the_end_and_loses_none() {
     let harness = Harness::new().snapshot(Snapshot::default().file("a", "content"));
     harness.run(|| {

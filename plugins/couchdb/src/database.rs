@@ -1,0 +1,421 @@
+//! One database, read: [`read`]. What the last snapshot has is kept, folder by folder, and what has changed since takes its place there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bulkhead_sdk::{
+    Error, ErrorKind, Result,
+    entries::{self, Finished},
+    metadata::Metadata,
+    progress, snapshot,
+    types::{Finding, Proof},
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::{
+    attachments::{self, COMPRESSED, Wanted},
+    changes::{Feed, Row},
+    config::Config,
+    document::Revision,
+    items::Items,
+    names::{self, LOCAL, url},
+    record::{FORMAT, Record, Tally, write},
+    revisions::{self, Document},
+    seen::Seen,
+    server::{Info, Sequence, Server},
+};
+
+/// How often a document is asked for anew whose attachment was replaced and compacted away.
+const ATTEMPTS: u32 = 3;
+/// A database that has outgrown its folders so many times is read anew into more of them.
+const OUTGROWN: u64 = 8;
+
+/// A run.
+pub(crate) struct Run<'r> {
+    pub(crate) server: &'r Server,
+    pub(crate) config: &'r Config,
+    pub(crate) proof: Proof,
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// A database in progress.
+struct Reading<'a, 'r> {
+    run: &'a mut Run<'r>,
+    name: &'a str,
+    folder: String,
+    levels: u8,
+    /// Whether entries of the last snapshot are there to be replaced.
+    continues: bool,
+    tally: Tally,
+    documents: u64,
+    changed_meanwhile: u64,
+}
+
+impl Run<'_> {
+    /// Counts an entry.
+    fn count(&mut self, finished: &Finished) {
+        self.proof.count(finished);
+    }
+
+    /// Forgets an entry of the last snapshot whose place is taken.
+    fn uncount(&mut self, size: u64) {
+        self.proof.entries = self.proof.entries.saturating_sub(1);
+        self.proof.bytes = self.proof.bytes.saturating_sub(size);
+    }
+}
+
+/// Reads the database `name`, of which the server has just said `before`.
+pub(crate) fn read(run: &mut Run<'_>, name: &str, before: Info) -> Result<Record> {
+    let folder = names::folder(name);
+    let identity = run.server.identity(&before);
+    let last = if run.config.read_all { None } else { Record::stored(name)? };
+    let reading = match &last {
+        None if run.config.read_all => "all, as configured".to_owned(),
+        None => "first".to_owned(),
+        Some(last) => why_anew(last, &before, &identity).unwrap_or_else(|| "continued".to_owned()),
+    };
+    let last = last.filter(|_| reading == "continued");
+    let total = before.doc_count + before.doc_del_count.unwrap_or_default();
+    let mut database = Reading {
+        name,
+        levels: last.as_ref().map_or_else(|| names::levels(total), |last| last.levels),
+        continues: last.is_some(),
+        tally: Tally::default(),
+        documents: 0,
+        changed_meanwhile: 0,
+        folder,
+        run,
+    };
+    if let Some(last) = &last {
+        database.keep(&last.stored)?;
+    }
+    database.settings()?;
+    database.changes(last.map_or_else(Sequence::beginning, |last| last.seq))?;
+    if database.run.config.local_documents {
+        database.local_documents()?;
+    }
+    let after = database.run.server.info(name)?;
+    let record = Record {
+        format: FORMAT,
+        name: name.to_owned(),
+        identity,
+        seq: before.update_seq.clone(),
+        levels: database.levels,
+        stored: database.tally,
+        documents_read: database.documents,
+        changed_meanwhile: database.changed_meanwhile,
+        counts: database.compare(&before, &after)?,
+        revs_limit: database.revs_limit()?,
+        reading,
+        before,
+        after,
+    };
+    let finished = record.store()?;
+    database.run.count(&finished);
+    Ok(record)
+}
+
+/// Why a database cannot be continued from `last`.
+fn why_anew(last: &Record, before: &Info, identity: &str) -> Option<String> {
+    let total = before.doc_count + before.doc_del_count.unwrap_or_default();
+    if last.format != FORMAT {
+        Some("the last snapshot has another layout".to_owned())
+    } else if last.identity != identity {
+        Some(format!("it was made anew: it was {}, and is {identity}", last.identity))
+    } else if before.update_seq.number() < last.seq.number() {
+        Some(format!("it was rewound, from {} to {}", last.seq, before.update_seq))
+    } else if before.purge_seq.number() != last.before.purge_seq.number() {
+        Some("documents were purged, which no feed tells".to_owned())
+    } else if names::levels(total / OUTGROWN) > last.levels {
+        Some("it has outgrown its folders".to_owned())
+    } else {
+        None
+    }
+}
+
+impl Reading<'_, '_> {
+    /// Carries everything forward; what has changed takes its place afterwards.
+    fn keep(&mut self, stored: &Tally) -> Result<()> {
+        for part in ["attachments", "design", "documents"] {
+            match entries::keep(format!("{}/{part}", self.folder)) {
+                Ok(kept) => self.run.count(&kept),
+                // There was nothing of that kind.
+                Err(error) if error.kind == ErrorKind::NotFound => {}
+                Err(error) if error.kind == ErrorKind::Corrupt => {
+                    return Err(error
+                        .context(format!("the last snapshot of `{}` is damaged", self.name))
+                        .with_hint("run once with `config.read-all = true`, which reads everything anew"));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.tally = *stored;
+        Ok(())
+    }
+
+    fn settings(&mut self) -> Result<()> {
+        if let Some(security) = self.run.server.setting(self.name, "_security")? {
+            let finished = write(&format!("{}/security.json", self.folder), &security)?;
+            self.run.count(&finished);
+        }
+        Ok(())
+    }
+
+    fn revs_limit(&self) -> Result<Option<u64>> {
+        let answer = self.run.server.setting(self.name, "_revs_limit")?;
+        Ok(answer.and_then(|text| serde_json::from_slice(&text).ok()))
+    }
+
+    fn changes(&mut self, since: Sequence) -> Result<()> {
+        let server = self.run.server;
+        let mut feed = Feed::new(server, self.name, since);
+        let mut seen = Seen::new();
+        while let Some(page) = feed.page()? {
+            let (rows, again): (Vec<Row>, Vec<Row>) = page.into_iter().partition(|row| seen.insert(&row.id));
+            self.changed_meanwhile += again.len() as u64;
+            let mut rest = &rows[..];
+            while !rest.is_empty() {
+                let (batch, others) = rest.split_at(batch(rest));
+                self.documents(batch)?;
+                rest = others;
+            }
+        }
+        Ok(())
+    }
+
+    fn documents(&mut self, rows: &[Row]) -> Result<()> {
+        let (server, name) = (self.run.server, self.name);
+        let max_document = usize::try_from(self.run.config.max_document.0).unwrap_or(usize::MAX);
+        let gone = revisions::read(server, name, rows, max_document, |document| self.store(document, max_document))?;
+        if gone > 0 {
+            let message = format!("{gone} documents of `{name}` were purged before they could be read");
+            self.run.findings.push(Finding::info("documents-purged", message));
+        }
+        progress::report(&format!("reading {name}: {} documents", self.documents), self.run.proof.bytes, None);
+        Ok(())
+    }
+
+    /// A document with its attachments.
+    fn store(&mut self, mut document: Document, max_document: usize) -> Result<()> {
+        let mut folder = Folder::of(self, &document.id)?;
+        let mut attempt = 1;
+        while let Err(error) = folder.fill(self, &document) {
+            if error.kind != ErrorKind::NotFound || attempt == ATTEMPTS {
+                return Err(error.context(format!("the attachments of `{}` cannot be read", document.id)));
+            }
+            attempt += 1;
+            match revisions::current(self.run.server, self.name, &document.id, max_document)? {
+                Some(current) => document = current,
+                None => return Ok(()),
+            }
+        }
+        folder.empty(self)?;
+        self.write(&document)
+    }
+
+    fn write(&mut self, document: &Document) -> Result<()> {
+        let path = names::document(&self.folder, &document.id, self.levels);
+        if self.continues {
+            match snapshot::stat(&path) {
+                Ok(old) => {
+                    self.run.uncount(old.size);
+                    *self.counter(is_tombstone(old.metadata.mode)) -= 1;
+                }
+                Err(error) if error.kind == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let is_deleted = document.leaves.iter().all(|(leaf, _)| leaf.is_deleted);
+        let mode = if is_deleted { 0o400 } else { 0o600 };
+        let mut content = Vec::new();
+        for (_, bytes) in &document.leaves {
+            // Between tokens, a line's end is a space like others; within a text JSON has none.
+            content.extend(bytes.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }));
+            content.push(b'\n');
+        }
+        let mut writer = entries::create(&path, &Metadata::file().with_mode(mode))?;
+        writer.write_bytes(&content)?;
+        let finished = writer.finish()?;
+        self.run.count(&finished);
+        *self.counter(is_deleted) += 1;
+        self.documents += 1;
+        Ok(())
+    }
+
+    fn counter(&mut self, is_deleted: bool) -> &mut u64 {
+        match is_deleted {
+            true => &mut self.tally.deleted,
+            false => &mut self.tally.documents,
+        }
+    }
+
+    fn local_documents(&mut self) -> Result<()> {
+        #[derive(Deserialize)]
+        struct Local<'a> {
+            id: String,
+            #[serde(borrow)]
+            doc: Option<&'a RawValue>,
+        }
+        let response = match self.run.server.get(&format!("/{}/_local_docs?include_docs=true", url(self.name))) {
+            Err(error) if error.kind == ErrorKind::NotFound => {
+                self.run.findings.push(Finding::warning(
+                    "local-documents-unlisted",
+                    format!("this server does not list the local documents of `{}`", self.name),
+                ));
+                return Ok(());
+            }
+            response => response?,
+        };
+        let longest = usize::try_from(self.run.config.max_document.0).unwrap_or(usize::MAX);
+        let mut items = Items::open(response, format!("the local documents of `{}`", self.name), longest)?;
+        while let Some(item) = items.next()? {
+            let local: Local<'_> =
+                serde_json::from_slice(&item).map_err(|error| Error::protocol("a local document cannot be read").with_cause(error))?;
+            let name = local.id.strip_prefix(LOCAL).unwrap_or(&local.id);
+            let Some(document) = local.doc else { continue };
+            let path = format!("{}/local/{}.json", self.folder, names::component(name));
+            let finished = write(&path, document.get().as_bytes())?;
+            self.run.count(&finished);
+        }
+        items.finish::<serde::de::IgnoredAny>().map(drop)
+    }
+
+    /// Holds what is stored against what the server counts.
+    fn compare(&mut self, before: &Info, after: &Info) -> Result<String> {
+        let difference = |stored: u64, counted: Option<u64>| counted.map_or(0, |counted| stored.abs_diff(counted));
+        let differs = difference(self.tally.documents, Some(after.doc_count)).max(difference(self.tally.deleted, after.doc_del_count));
+        if differs == 0 {
+            return Ok("equal".to_owned());
+        }
+        let (Some(first), Some(last)) = (before.update_seq.number(), after.update_seq.number()) else {
+            let message = format!(
+                "the server does not number the changes of `{}`: its counts are not compared",
+                self.name
+            );
+            self.run.findings.push(Finding::warning("counts-not-compared", message));
+            return Ok("not compared".to_owned());
+        };
+        let meanwhile = last.saturating_sub(first);
+        if differs <= meanwhile {
+            return Ok(format!("within the {meanwhile} changes that were made meanwhile"));
+        }
+        let message = format!(
+            "`{}` has {} documents and {} deleted ones by its own account; {} and {} were stored, and only {meanwhile} changes were made meanwhile",
+            self.name,
+            after.doc_count,
+            after.doc_del_count.map_or_else(|| "unknown".to_owned(), |count| count.to_string()),
+            self.tally.documents,
+            self.tally.deleted
+        );
+        Err(Error::new(ErrorKind::Conflict, message)
+            .with_hint("run it again; if that does not help, once with `config.read-all = true`, which reads everything anew"))
+    }
+}
+
+/// How many of the rows are asked for at once.
+fn batch(rows: &[Row]) -> usize {
+    let mut leaves = 0;
+    let fits = rows.iter().take(revisions::DOCUMENTS).take_while(|row| {
+        leaves += row.leaves().len();
+        leaves <= revisions::LEAVES
+    });
+    fits.count().max(1)
+}
+
+/// Whether an entry of this mode is a document that is deleted.
+pub(crate) fn is_tombstone(mode: u32) -> bool {
+    mode & 0o200 == 0
+}
+
+/// The attachments of a document: those that the last snapshot has, and those that it needs.
+struct Folder {
+    path: String,
+    /// Names of entries that are kept, with their bytes, until it is known that they are needed.
+    old: BTreeMap<String, u64>,
+    /// Without what follows the name of a compressed one.
+    done: BTreeSet<String>,
+}
+
+impl Folder {
+    fn of(database: &Reading<'_, '_>, id: &str) -> Result<Self> {
+        let path = names::attachments(&database.folder, id, database.levels);
+        let mut old = BTreeMap::new();
+        if database.continues && database.tally.attachments > 0 {
+            let prefix = format!("{path}/");
+            match snapshot::walk(&path) {
+                Err(error) if error.kind == ErrorKind::NotFound => {}
+                walk => {
+                    for entry in walk? {
+                        let entry = entry?;
+                        let name = String::from_utf8_lossy(&entry.path).into_owned();
+                        old.extend(name.strip_prefix(&prefix).map(|name| (name.to_owned(), entry.size)));
+                    }
+                }
+            }
+        }
+        Ok(Self {
+            path,
+            old,
+            done: BTreeSet::new(),
+        })
+    }
+
+    /// Sees that all attachments of all leaf revisions are there.
+    fn fill(&mut self, database: &mut Reading<'_, '_>, document: &Document) -> Result<()> {
+        for (leaf, _) in &document.leaves {
+            self.fill_leaf(database, leaf)?;
+        }
+        Ok(())
+    }
+
+    fn fill_leaf(&mut self, database: &mut Reading<'_, '_>, leaf: &Revision) -> Result<()> {
+        for (name, stub) in &leaf.attachments {
+            let entry = attachments::entry_name(stub);
+            if self.done.contains(&entry) || self.has(&entry, stub.length) {
+                continue;
+            }
+            let wanted = Wanted {
+                database: database.name,
+                id: &leaf.id,
+                rev: &leaf.rev,
+                name,
+                stub,
+            };
+            let (response, name) = attachments::open(database.run.server, &wanted)?;
+            if let Some(emptied) = self.old.remove(&name) {
+                database.run.uncount(emptied);
+            }
+            let finished = attachments::store(response, &format!("{}/{name}", self.path), &wanted)?;
+            database.run.count(&finished);
+            database.tally.attachments += u64::from(finished.size > 0);
+            database.tally.attachment_bytes += finished.size;
+            self.done.insert(entry);
+        }
+        Ok(())
+    }
+
+    /// Whether it was kept of the last snapshot; it is needed then.
+    fn has(&mut self, entry: &str, length: u64) -> bool {
+        let compressed = format!("{entry}{COMPRESSED}");
+        for name in [entry, &compressed] {
+            if self.old.get(name).is_some_and(|size| *size > 0 || length == 0) {
+                self.old.remove(name);
+                self.done.insert(entry.to_owned());
+                return true;
+            }
+        }
+        false
+    }
+
+    /// What the document no longer has takes no more room: an entry that was kept cannot be taken back, but be empty.
+    fn empty(self, database: &mut Reading<'_, '_>) -> Result<()> {
+        for (name, size) in self.old.into_iter().filter(|(_, size)| *size > 0) {
+            database.run.uncount(size);
+            let finished = write(&format!("{}/{name}", self.path), &[])?;
+            database.run.count(&finished);
+            database.tally.attachments = database.tally.attachments.saturating_sub(1);
+            database.tally.attachment_bytes = database.tally.attachment_bytes.saturating_sub(size);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,124 @@
+//! One database: [`restore`] makes it, fills it, and sees that it counts what the snapshot has.
+
+use std::io::BufRead as _;
+
+use bulkhead_sdk::{Error, ErrorKind, Result, metadata::NodeType, snapshot, snapshot::EntryReader, source::RestoreRequest};
+
+use super::{Plan, State, Sums, writer::Writer};
+use crate::{
+    config::RestoreOptions,
+    document::Revision,
+    names::{self, url},
+    server::Server,
+};
+
+/// Restores what is asked for of a database.
+pub(super) fn restore(server: &Server, plan: &Plan<'_>, request: &RestoreRequest, options: &RestoreOptions, sums: &mut Sums) -> Result<()> {
+    let folder = names::folder(&plan.record.name);
+    if plan.state == State::Absent {
+        create(server, plan)?;
+    }
+    let mut writer = Writer::new(server, plan, &folder, sums);
+    // Design documents last: their validation functions judge what is written after them.
+    for part in ["documents", "design"] {
+        documents(&format!("{folder}/{part}"), request, &mut writer)?;
+        writer.flush()?;
+    }
+    security(server, plan, &folder, request, options, sums)?;
+    if plan.state != State::Filled && request.selects(folder.as_bytes()) {
+        compare(server, plan)?;
+    }
+    Ok(())
+}
+
+fn create(server: &Server, plan: &Plan<'_>) -> Result<()> {
+    let info = &plan.record.after;
+    let mut query = Vec::new();
+    if let Some(shards) = info.cluster.get("q").and_then(serde_json::Value::as_u64) {
+        query.push(format!("q={shards}"));
+    }
+    if info.props.get("partitioned").and_then(serde_json::Value::as_bool) == Some(true) {
+        query.push("partitioned=true".to_owned());
+    }
+    let path = format!("/{}?{}", url(&plan.target), query.join("&"));
+    match server.put(path.trim_end_matches('?'), b"") {
+        // By an attempt whose answer was lost.
+        Err(error) if error.kind == ErrorKind::Conflict => {}
+        made => drop(made?),
+    }
+    // Shorter than what is stored, it would cut histories off.
+    if let Some(limit) = plan.record.revs_limit {
+        server.put(&format!("/{}/_revs_limit", url(&plan.target)), limit.to_string().as_bytes())?;
+    }
+    Ok(())
+}
+
+fn documents(part: &str, request: &RestoreRequest, writer: &mut Writer<'_>) -> Result<()> {
+    let walk = match snapshot::walk(part) {
+        Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
+        walk => walk?,
+    };
+    for entry in walk {
+        let entry = entry?;
+        if entry.metadata.node_type == NodeType::File && request.selects(&entry.path) {
+            document(snapshot::open(&entry.path)?, writer)?;
+        }
+    }
+    Ok(())
+}
+
+fn document(reader: EntryReader, writer: &mut Writer<'_>) -> Result<()> {
+    writer.begin_document(reader.size());
+    for line in reader.split(b'\n') {
+        let line = line?;
+        let revision = Revision::read(&line).map_err(|error| Error {
+            kind: ErrorKind::Corrupt,
+            ..error
+        })?;
+        writer.write(revision, line)?;
+    }
+    Ok(())
+}
+
+fn security(
+    server: &Server,
+    plan: &Plan<'_>,
+    folder: &str,
+    request: &RestoreRequest,
+    options: &RestoreOptions,
+    sums: &mut Sums,
+) -> Result<()> {
+    let path = format!("{folder}/security.json");
+    if !options.security || !request.selects(path.as_bytes()) {
+        return Ok(());
+    }
+    let mut reader = match snapshot::open(&path) {
+        Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
+        reader => reader?,
+    };
+    let mut object = Vec::new();
+    std::io::Read::read_to_end(&mut reader, &mut object)?;
+    server.put(&format!("/{}/_security", url(&plan.target)), &object)?;
+    sums.entries += 1;
+    sums.bytes += object.len() as u64;
+    Ok(())
+}
+
+/// A database that was empty has to count what was stored.
+fn compare(server: &Server, plan: &Plan<'_>) -> Result<()> {
+    let info = server.info(&plan.target)?;
+    let stored = plan.record.stored;
+    let same_deleted = info.doc_del_count.is_none_or(|deleted| deleted == stored.deleted);
+    if info.doc_count == stored.documents && same_deleted {
+        return Ok(());
+    }
+    let deleted = info.doc_del_count.map_or_else(|| "unknown".to_owned(), |count| count.to_string());
+    Err(Error::new(
+        ErrorKind::Conflict,
+        format!(
+            "it has {} documents and {deleted} deleted ones now, the snapshot has {} and {}",
+            info.doc_count, stored.documents, stored.deleted
+        ),
+    )
+    .with_hint("did somebody write to it meanwhile?"))
+}

@@ -1,0 +1,244 @@
+//! Speaking with a server: [`Server`]. Requests that have not changed anything are tried again, up to the first byte of their answer.
+
+use bulkhead_sdk::{
+    Error, ErrorKind, Result, ResultExt,
+    http::{Request, Response},
+    retry::Attempts,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{names::url, session::Session};
+
+/// The granted endpoint.
+pub(crate) const ENDPOINT: &str = "server";
+/// The most that an answer about the server or a database may have: lists of databases are the longest.
+const ANSWER: usize = 16 << 20;
+
+/// A server that has answered.
+pub(crate) struct Server {
+    attempts: Attempts,
+    session: Option<Session>,
+    pub(crate) welcome: Welcome,
+}
+
+/// What a server says about itself.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Welcome {
+    /// "Welcome": CouchDB itself, and what takes care to be like it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    couchdb: Option<String>,
+    #[serde(default)]
+    pub(crate) version: String,
+    /// Of the server; a cluster's nodes have the same.
+    #[serde(default)]
+    pub(crate) uuid: Option<String>,
+    #[serde(default)]
+    pub(crate) vendor: Value,
+    #[serde(default)]
+    features: Value,
+}
+
+/// A sequence of a changes feed: opaque, a number or a text.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Sequence(Value);
+
+impl Sequence {
+    /// Before the first change.
+    pub(crate) fn beginning() -> Self {
+        Self(Value::from(0))
+    }
+
+    /// As a value in a query.
+    fn query(&self) -> String {
+        match &self.0 {
+            Value::String(text) => url(text),
+            other => url(&other.to_string()),
+        }
+    }
+
+    /// How many changes there were, as far as that is told: the number that it is, or begins with.
+    pub(crate) fn number(&self) -> Option<u64> {
+        match &self.0 {
+            Value::String(text) => text.split('-').next()?.parse().ok(),
+            other => other.as_u64(),
+        }
+    }
+}
+
+impl std::fmt::Display for Sequence {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.0 {
+            Value::String(text) => formatter.write_str(text),
+            other => other.fmt(formatter),
+        }
+    }
+}
+
+/// What a server says about a database.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Info {
+    pub(crate) doc_count: u64,
+    /// CouchDB tells it, others may not.
+    #[serde(default)]
+    pub(crate) doc_del_count: Option<u64>,
+    #[serde(default)]
+    pub(crate) update_seq: Sequence,
+    #[serde(default)]
+    pub(crate) purge_seq: Sequence,
+    /// When it was made, since CouchDB 3; "0" before.
+    #[serde(default)]
+    instance_start_time: Value,
+    #[serde(default)]
+    pub(crate) props: Value,
+    #[serde(default)]
+    pub(crate) cluster: Value,
+    #[serde(default)]
+    pub(crate) sizes: Value,
+}
+
+impl Server {
+    /// Asks who is there. With a user, by a session of its own; without, with the credentials that the host adds.
+    pub(crate) fn connect(attempts: Attempts, user: Option<&str>) -> Result<Self> {
+        let mut server = Self {
+            attempts,
+            session: user.map(Session::of),
+            welcome: Welcome::default(),
+        };
+        let answer = server.get("/").context(|| "the server does not welcome us")?;
+        server.welcome = answer.into_json(ANSWER).map_err(|error| {
+            error.with_hint(
+                "does `endpoint.server.url` lead to a CouchDB? The path of a proxy belongs to it, the name of a database does not",
+            )
+        })?;
+        Ok(server)
+    }
+
+    /// A request with this server's credentials, as far as they are not the host's.
+    pub(crate) fn request(&self, method: &str, path: &str) -> Result<Request> {
+        let request = Request::new(method, ENDPOINT, path).header("accept", "application/json");
+        match &self.session {
+            Some(session) => Ok(request.header("cookie", session.cookie()?)),
+            None => Ok(request),
+        }
+    }
+
+    /// Whether it takes attachments as they are, and sends them as it keeps them: CouchDB does.
+    pub(crate) fn is_couchdb(&self) -> bool {
+        self.welcome.couchdb.is_some()
+    }
+
+    /// GET, an answer of success.
+    pub(crate) fn get(&self, path: &str) -> Result<Response> {
+        self.send(|| self.request("GET", path), &[])
+    }
+
+    /// GET of an attachment, compressed where the server keeps it so.
+    pub(crate) fn get_as_kept(&self, path: &str) -> Result<Response> {
+        let request = || {
+            let request = self.request("GET", path)?;
+            // Others compress on the way what they do not keep compressed.
+            Ok(if self.is_couchdb() {
+                request.header("accept-encoding", "gzip")
+            } else {
+                request
+            })
+        };
+        self.send(request, &[])
+    }
+
+    /// POST of JSON, an answer of success. For what may be repeated.
+    pub(crate) fn post(&self, path: &str, json: &[u8]) -> Result<Response> {
+        self.send_json("POST", path, json)
+    }
+
+    /// PUT of JSON, an answer of success. For what may be repeated.
+    pub(crate) fn put(&self, path: &str, json: &[u8]) -> Result<Response> {
+        self.send_json("PUT", path, json)
+    }
+
+    fn send_json(&self, method: &str, path: &str, json: &[u8]) -> Result<Response> {
+        self.send(|| Ok(self.request(method, path)?.header("content-type", "application/json")), json)
+    }
+
+    fn send(&self, request: impl Fn() -> Result<Request>, body: &[u8]) -> Result<Response> {
+        self.repeat(|| request()?.send_bytes(body)?.success())
+    }
+
+    /// Does what may be repeated, as often as is configured; and once more where the session has ended, as sessions do in the middle of a long run.
+    pub(crate) fn repeat<T>(&self, mut exchange: impl FnMut() -> Result<T>) -> Result<T> {
+        let outcome = match (self.attempts.run(&mut exchange), &self.session) {
+            (Err(error), Some(session)) if error.kind == ErrorKind::Unauthenticated && session.has_ended() => self.attempts.run(exchange),
+            (outcome, _) => outcome,
+        };
+        outcome.map_err(explain)
+    }
+
+    /// The names of all databases, in order.
+    pub(crate) fn databases(&self) -> Result<Vec<String>> {
+        let mut names: Vec<String> = self
+            .get("/_all_dbs")
+            .context(|| "the databases cannot be listed")?
+            .into_json(ANSWER)?;
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// What it says about a database.
+    pub(crate) fn info(&self, database: &str) -> Result<Info> {
+        self.get(&format!("/{}", url(database)))?.into_json(ANSWER)
+    }
+
+    /// A small answer about a database, as it came; `None` where the server does not know what was asked for.
+    pub(crate) fn setting(&self, database: &str, name: &str) -> Result<Option<Vec<u8>>> {
+        match self.get(&format!("/{}/{name}", url(database))) {
+            Ok(answer) => answer.into_bytes(ANSWER).map(Some),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The path of a page of the changes feed.
+    pub(crate) fn changes(database: &str, since: &Sequence, limit: usize) -> String {
+        // Without the interval, CouchDB packs a sequence for each row, which costs it more than the row.
+        format!(
+            "/{}/_changes?style=all_docs&limit={limit}&seq_interval={limit}&since={}",
+            url(database),
+            since.query()
+        )
+    }
+
+    /// What tells a database from another one of its name: it is of the same server, and was made at the same time.
+    pub(crate) fn identity(&self, info: &Info) -> String {
+        let made = match &info.instance_start_time {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        format!("{}/{made}", self.welcome.uuid.as_deref().unwrap_or("unknown"))
+    }
+}
+
+/// Adds what to do about it.
+fn explain(error: Error) -> Error {
+    match error.kind {
+        ErrorKind::Unauthenticated => error.with_hint(
+            "give an admin's credentials: `endpoint.server.auth = { basic = { user = \"…\", password = { file = \"…\" } } }`, `{ bearer = { file = \"…\" } }` \
+             with a JSON Web Token that outlives the run, or `config.user` and `secret.password` for a session",
+        ),
+        ErrorKind::PermissionDenied => error.with_hint("the user must be a server admin: databases, security objects and design documents are an admin's"),
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequences_are_opaque_but_for_their_number() {
+        let text = Sequence(Value::from("12-g1AAA_x"));
+        assert_eq!((text.number(), text.query()), (Some(12), "12-g1AAA_x".to_owned()));
+        assert_eq!((Sequence(Value::from(7)).number(), Sequence(Value::Null).number()), (Some(7), None));
+    }
+}

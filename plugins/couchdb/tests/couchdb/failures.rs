@@ -1,0 +1,229 @@
+//! What goes wrong never becomes a snapshot, and is told.
+
+use bulkhead_plugin_couchdb::CouchDb;
+use bulkhead_sdk::{Error, ErrorKind, types::Severity};
+use bulkhead_test_support::couchdb::{Answer, Request, State};
+use serde_json::json;
+
+use crate::setup::Desk;
+
+/// What a backup fails with when `meddler` has its way.
+fn fails(meddler: impl FnMut(&Request, &mut State) -> Option<Answer> + Send + 'static) -> Error {
+    let desk = Desk::filled();
+    desk.server.meddle(meddler);
+    let error = desk.backup().unwrap_err();
+    assert_eq!(desk.harness.snapshots(), []);
+    assert!(
+        error.hint.is_some() || error.kind == ErrorKind::Protocol || error.retryable,
+        "what to do? {error:?}"
+    );
+    error
+}
+
+fn asks(request: &Request, part: &str) -> bool {
+    request.path.contains(part)
+}
+
+#[test]
+fn a_login_that_is_refused_or_expires_is_told_with_the_line_to_change() {
+    for part in ["/_all_dbs", "/ledger/_changes", "/ledger/_bulk_get", "/ledger/att/"] {
+        let error = fails(move |request, _| asks(request, part).then(|| Answer::failure(401, "unauthorized", "Authentication required.")));
+        assert_eq!(error.kind, ErrorKind::Unauthenticated, "{part}");
+        assert!(error.hint.unwrap().contains("endpoint.server.auth"), "{part}");
+    }
+    let desk = Desk::filled();
+    desk.server
+        .meddle(|request, _| asks(request, "/ledger/_security").then(|| Answer::failure(403, "forbidden", "You are not a db admin.")));
+    let findings = desk.harness.check::<CouchDb>("{}").unwrap();
+    let errors: Vec<_> = findings.iter().filter(|finding| finding.severity == Severity::Error).collect();
+    assert_eq!(errors.len(), 1);
+    assert!(errors[0].message.starts_with("`ledger` cannot be read"), "{}", errors[0].message);
+}
+
+#[test]
+fn a_session_that_ends_in_the_middle_is_begun_anew() {
+    const CONFIG: &str = r#"{ "user": "admin", "attempts": 1 }"#;
+    let desk = Desk::guarded("s3same");
+    for number in 0..3_000 {
+        desk.server.state().database("ledger").put(&format!("doc{number}"), json!({}));
+    }
+    desk.server.meddle({
+        let (server, mut answers) = (desk.server.clone(), 0);
+        move |_, _| {
+            answers += 1;
+            if answers % 5 == 0 {
+                server.expire();
+            }
+            None
+        }
+    });
+    desk.backup_with(CONFIG).unwrap();
+    let logins = desk.server.requests().iter().filter(|request| request.contains("_session")).count();
+    assert!(logins > 2, "{logins} logins");
+
+    let stranger = Desk::guarded("wrong");
+    let error = stranger.backup_with(CONFIG).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unauthenticated);
+    assert!(error.to_string().contains("Name or password is incorrect"), "{error}");
+    assert!(!format!("{error:?}").contains("wrong"), "{error:?}");
+}
+
+#[test]
+fn a_shard_that_fails_is_the_servers_error_and_may_pass() {
+    for part in ["/ledger/_changes", "/ledger/_bulk_get", "/ledger/att/"] {
+        let error = fails(move |request, _| {
+            asks(request, part).then(|| Answer::failure(500, "internal_server_error", "No DB shards could be opened."))
+        });
+        assert_eq!((error.kind, error.retryable), (ErrorKind::Server, true), "{part}");
+        assert!(error.to_string().contains("No DB shards could be opened"), "{error}");
+    }
+    // Once only: it is asked again.
+    let desk = Desk::filled();
+    let mut failures = 0;
+    desk.server.meddle(move |request, _| {
+        failures += u32::from(asks(request, "_bulk_get"));
+        (asks(request, "_bulk_get") && failures == 1).then(|| Answer::failure(500, "internal_server_error", "timeout"))
+    });
+    desk.backup_with("{ \"attempts\": 2 }").unwrap();
+}
+
+#[test]
+fn answers_that_end_early_are_noticed_wherever_they_end() {
+    for part in ["/ledger/_changes", "/ledger/_bulk_get", "/ledger/att/"] {
+        for share in [0, 1, 50, 99] {
+            let desk = Desk::filled();
+            let whole = desk.server.clone();
+            let mut nested = false;
+            // As if the server had stopped talking, and as if it thought that this was all.
+            for is_broken in [true, false] {
+                let whole = whole.clone();
+                nested |= is_broken;
+                let cut = Desk::filled();
+                let original = whole.clone();
+                cut.server.meddle(move |request, _| {
+                    if !asks(request, part) {
+                        return None;
+                    }
+                    let mut answer = original.answer(request);
+                    let length = answer.body.len() * share / 100;
+                    if is_broken {
+                        answer.break_after = Some(length);
+                    } else {
+                        answer.body.truncate(length);
+                    }
+                    Some(answer)
+                });
+                let error = cut.backup().unwrap_err();
+                let expected = matches!(error.kind, ErrorKind::ConnectionLost | ErrorKind::SourceDamaged);
+                assert!(expected, "{part} at {share} %: {error:?}");
+                assert_eq!(cut.harness.snapshots(), []);
+            }
+            assert!(nested);
+        }
+    }
+}
+
+#[test]
+fn a_feed_that_stops_or_repeats_itself_is_not_believed() {
+    let stops = fails(|request, _| {
+        asks(request, "/ledger/_changes").then(|| Answer::json(200, json!({ "results": [], "last_seq": "3-x", "pending": 20 })))
+    });
+    assert_eq!(stops.kind, ErrorKind::Protocol);
+    let short = fails(|request, _| {
+        let row = json!({ "seq": "1-x", "id": "doc1", "changes": [] });
+        asks(request, "/ledger/_changes").then(|| Answer::json(200, json!({ "results": [row], "last_seq": "30-x", "pending": 0 })))
+    });
+    assert!(matches!(short.kind, ErrorKind::Protocol | ErrorKind::Conflict), "{short:?}");
+    let fewer = fails(|request, _| {
+        asks(request, "/ledger/_changes").then(|| Answer::json(200, json!({ "results": [], "last_seq": "30-x", "pending": 0 })))
+    });
+    assert_eq!(fewer.kind, ErrorKind::Conflict);
+    assert!(
+        fewer
+            .to_string()
+            .contains("24 documents and 1 deleted ones by its own account; 0 and 0 were stored"),
+        "{fewer}"
+    );
+}
+
+#[test]
+fn documents_that_are_left_out_or_exchanged_are_not_believed() {
+    for wrong in [
+        json!({ "results": [] }),
+        json!({ "results": [{ "id": "doc1", "docs": [{ "ok": { "_id": "doc2", "_rev": "1-x", "_revisions": { "start": 1, "ids": ["x"] } } }] }] }),
+        json!({ "results": [{ "id": "stranger", "docs": [{ "error": {} }] }] }),
+        json!({ "results": [{ "id": "doc1", "docs": [{ "ok": { "_id": "doc1", "_rev": "9-x", "_revisions": { "start": 9, "ids": ["x"] } } }] }] }),
+        json!({ "results": [{ "id": "doc1", "docs": [{ "ok": { "_id": "doc1", "_rev": "1-x" } }] }] }),
+    ] {
+        let shown = wrong.to_string();
+        let error = fails(move |request, _| asks(request, "/ledger/_bulk_get").then(|| Answer::json(200, &wrong)));
+        assert_eq!(error.kind, ErrorKind::Protocol, "{shown}: {error:?}");
+    }
+}
+
+#[test]
+fn an_attachment_that_is_not_what_its_digest_says_is_the_servers_damage() {
+    let error = fails(|request, _| {
+        asks(request, "%C3%BC%20b%2F%C3%B6.bin").then(|| Answer {
+            status: 200,
+            headers: Vec::new(),
+            body: vec![0, 1, 2, 254],
+            break_after: None,
+        })
+    });
+    assert_eq!(error.kind, ErrorKind::SourceDamaged);
+}
+
+#[test]
+fn a_database_that_is_deleted_meanwhile_fails_the_run_and_before_it_does_not() {
+    let error = fails(|request, state| {
+        if asks(request, "/ledger/_bulk_get") {
+            state.delete("ledger");
+        }
+        None
+    });
+    assert_eq!(error.kind, ErrorKind::NotFound);
+    assert!(error.to_string().contains("backing up `ledger` failed"), "{error}");
+    let desk = Desk::filled();
+    desk.server.meddle(|request, state| {
+        if request.path == "/empty" {
+            state.delete("ledger");
+        }
+        None
+    });
+    let result = desk.backup().unwrap();
+    assert_eq!(result.findings[0].code, "database-deleted");
+}
+
+#[test]
+fn what_is_too_large_is_told_by_the_setting_and_what_is_deep_is_stored() {
+    let desk = Desk::filled();
+    desk.server
+        .state()
+        .database("ledger")
+        .put("large", json!({ "text": "x".repeat(8 << 20) }));
+    let mut deep = json!({});
+    for _ in 0..50 {
+        deep = json!({ "deeper": [deep] });
+    }
+    desk.server.state().database("ledger").put("deep", deep);
+    let error = desk.backup_with(r#"{ "max-document": "1 MiB" }"#).unwrap_err();
+    assert_eq!((error.kind, error.setting.as_deref()), (ErrorKind::Limit, Some("max-document")));
+    desk.backup().unwrap();
+    let target = desk.elsewhere();
+    target.restore("{}").unwrap();
+    assert_eq!(
+        target.server.state().database("ledger").content(),
+        desk.server.state().database("ledger").content()
+    );
+}
+
+#[test]
+fn what_is_no_couchdb_is_told_by_its_url() {
+    let error = fails(|request, _| (request.path == "/").then(|| Answer::json(200, "<html>It works!</html>")));
+    assert_eq!(error.kind, ErrorKind::Protocol);
+    assert!(error.hint.unwrap().contains("endpoint.server.url"));
+    let desk = Desk::filled();
+    let error = desk.backup_with(r#"{ "databases": ["nothing*"] }"#).unwrap_err();
+    assert_eq!(error.setting.as_deref(), Some("databases"));
+}

@@ -1,0 +1,9 @@
+//! The plugin's logic against a server that answers as CouchDB does.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod failures;
+mod incremental;
+mod pouch;
+mod restore;
+mod round_trip;
+mod setup;

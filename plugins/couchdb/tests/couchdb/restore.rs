@@ -1,0 +1,112 @@
+//! Into other names, beside what is there, in part, and again.
+
+use bulkhead_plugin_couchdb::CouchDb;
+use bulkhead_sdk::ErrorKind;
+use bulkhead_test_support::couchdb::Answer;
+use serde_json::json;
+
+use crate::setup::Desk;
+
+#[test]
+fn a_database_goes_into_another_name_and_one_that_is_there_is_refused_first() {
+    let desk = Desk::filled();
+    desk.backup().unwrap();
+    let before = desk.server.state().database("ledger").content();
+    desk.server.requests();
+    let refused = desk.restore("{}").unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::Conflict);
+    assert!(refused.hint.unwrap().contains("merge"));
+    assert!(desk.server.requests().iter().all(|request| request.starts_with("GET")));
+
+    desk.restore(r#"{ "databases": ["ledger"], "rename": { "ledger": "ledger-restored" } }"#)
+        .unwrap();
+    assert_eq!(desk.server.state().database("ledger-restored").content(), before);
+    let wrong = desk.restore(r#"{ "rename": { "nothing": "x" } }"#).unwrap_err();
+    assert_eq!(wrong.setting.as_deref(), Some("rename.nothing"));
+    let clash = desk.elsewhere().restore(r#"{ "rename": { "ledger": "empty" } }"#).unwrap_err();
+    assert_eq!(clash.kind, ErrorKind::Config);
+}
+
+#[test]
+fn what_is_there_is_merged_with_and_not_sent_again() {
+    let desk = Desk::filled();
+    desk.backup().unwrap();
+    let saved = desk.server.state().database("ledger").content();
+    {
+        let mut state = desk.server.state();
+        state.database("ledger").purge("doc9");
+        state.database("ledger").put("later", json!({}));
+    }
+    let restored = desk.restore(r#"{ "existing": "merge" }"#).unwrap();
+    let fact = |name: &str| restored.facts.iter().find(|fact| fact.name == name).unwrap().value.clone();
+    assert_eq!((fact("revisions"), fact("revisions-present")), ("1".to_owned(), "26".to_owned()));
+    let mut merged = desk.server.state().database("ledger").content();
+    assert!(merged.remove("later").is_some());
+    assert_eq!(merged, saved);
+}
+
+#[test]
+fn an_interrupted_restore_is_resumed() {
+    let desk = Desk::filled();
+    desk.backup().unwrap();
+    let target = desk.elsewhere();
+    target.server.meddle(|request, _| {
+        let is_design = String::from_utf8_lossy(&request.body).contains("_design/app");
+        (request.method == "PUT" && is_design).then(|| Answer::failure(500, "internal_server_error", "No DB shards could be opened."))
+    });
+    let failed = target.restore(r#"{ "attempts": 1 }"#).unwrap_err();
+    assert_eq!((failed.kind, failed.retryable), (ErrorKind::Server, true));
+    assert!(failed.hint.unwrap().contains("merge"));
+    target.server.behave();
+    target.restore(r#"{ "existing": "merge" }"#).unwrap();
+    assert_eq!(
+        target.server.state().database("ledger").content(),
+        desk.server.state().database("ledger").content()
+    );
+}
+
+#[test]
+fn one_document_comes_back_alone() {
+    let desk = Desk::filled();
+    desk.backup().unwrap();
+    let target = desk.elsewhere();
+    let restored = target
+        .harness
+        .restore_paths::<CouchDb>("{}", "{}", &["databases/ledger/documents/att.json"])
+        .unwrap();
+    assert_eq!(restored.facts.iter().find(|fact| fact.name == "documents").unwrap().value, "1");
+    let content = target.server.state().database("ledger").content();
+    assert_eq!(content.keys().collect::<Vec<_>>(), ["att"]);
+    assert_eq!(content["att"], desk.server.state().database("ledger").content()["att"]);
+}
+
+#[test]
+fn replications_begin_only_where_that_is_asked_for() {
+    let desk = Desk::filled();
+    desk.server
+        .state()
+        .database("_replicator")
+        .put("job", json!({ "source": "a", "target": "b" }));
+    desk.backup().unwrap();
+    let target = desk.elsewhere();
+    let restored = target.restore("{}").unwrap();
+    assert_eq!(restored.findings[0].code, "replicator-left-out");
+    assert_eq!(target.server.state().database("_replicator").counts(), (0, 0));
+    let target = desk.elsewhere();
+    assert_eq!(target.restore(r#"{ "replicator": true }"#).unwrap().findings, []);
+    assert_eq!(target.server.state().database("_replicator").counts(), (1, 0));
+}
+
+#[test]
+fn revisions_that_are_refused_fail_the_restore() {
+    let desk = Desk::filled();
+    desk.backup().unwrap();
+    let target = desk.elsewhere();
+    target.server.meddle(|request, _| {
+        let refused = json!([{ "id": "doc1", "rev": "1-x", "error": "forbidden", "reason": "not today" }]);
+        request.path.contains("/ledger/_bulk_docs").then(|| Answer::json(201, refused))
+    });
+    let error = target.restore("{}").unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Server);
+    assert!(error.to_string().contains("`doc1` (forbidden: not today)"), "{error}");
+}
