@@ -1,7 +1,7 @@
 //! `bulkhead snapshots`, `ls` and `dump`: looking at what is stored.
 
 use bulkhead_config::Pipeline;
-use bulkhead_model::{EntryPath, NodeType, Proof};
+use bulkhead_model::{EntryPath, Finding, NodeType, Proof, Severity};
 use bulkhead_vault::{
     self as vault, EntryReader, Hint as _, ObjectId, ObjectStore as _, ReadError, ResolveError, SnapshotEntry, SnapshotInfo, StoreError,
     Vault,
@@ -230,7 +230,7 @@ pub(crate) async fn snapshot_files(
             Err(error) => return Err(error.into()),
         }
     }
-    infos.sort_by_key(|info| (info.time, info.id));
+    infos.sort_by_key(SnapshotInfo::order);
     Ok((infos, unreadable))
 }
 
@@ -282,6 +282,21 @@ impl OpenSnapshot {
     #[must_use]
     pub fn id(&self) -> String {
         self.reader.info().id.to_string()
+    }
+
+    /// What there is to say of restoring it.
+    pub(crate) fn findings(&self) -> Vec<Finding> {
+        let finding = Finding {
+            severity: Severity::Warning,
+            code: "repaired-snapshot".to_owned(),
+            message: format!("the snapshot {} is what remained of one that was damaged", self.id()),
+            hint: Some(
+                "what ends in `.repaired` has lost a part, and folders may be missing: compare with another snapshot (`bulkhead diff`)"
+                    .to_owned(),
+            ),
+            setting: None,
+        };
+        self.reader.info().is_repaired().then_some(finding).into_iter().collect()
     }
 
     pub(crate) fn reader(&self) -> &vault::SnapshotReader {

@@ -225,7 +225,7 @@ async fn chosen(vault: &Vault, request: &FindRequest) -> Result<Vec<SnapshotInfo
     for selector in &request.snapshots {
         chosen.push(browse::resolve(vault, selector, pipeline).await?);
     }
-    chosen.sort_by_key(|info| (info.time, info.id));
+    chosen.sort_by_key(SnapshotInfo::order);
     chosen.dedup_by_key(|info| info.id);
     Ok(chosen)
 }

@@ -51,7 +51,7 @@ pub struct PlannedSnapshot {
     pub pipeline: Option<String>,
     /// The host that it was taken on.
     pub host: String,
-    /// The rules that keep it: `last`, `hourly`, …, `within`, `newest`; none of one that is forgotten.
+    /// The rules that keep it: `last`, `hourly`, …, `within`, `newest`, `future`; none of one that is forgotten.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<&'static str>,
 }

@@ -1,4 +1,4 @@
-//! What the operator has run around a pipeline: [`before`] and [`after`].
+//! What the operator has run around the reading of a source: [`Hooks`].
 //!
 //! For a source that must rest, or be frozen, while it is read: a snapshot of the file system that is made before and removed after. The commands are the operator's own, run as
 //! the host runs, without a shell; the plugin knows nothing of them.
@@ -6,6 +6,7 @@
 use std::{
     io,
     process::{ExitStatus, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -14,7 +15,7 @@ use bulkhead_config::Pipeline;
 use crate::{
     failure::{Explain, Failure, FailureClass, Site},
     host::pipeline_site,
-    secrets::{complaint, last_line},
+    secrets::Complaint,
 };
 
 /// How long the command after a run may take: it must not keep the next run from beginning.
@@ -60,29 +61,48 @@ impl Explain for HookError {
     }
 }
 
-/// Runs the command that prepares the source, where there is one. Ends it when dropped.
-pub(crate) async fn before(pipeline: &Pipeline) -> Result<(), HookError> {
-    run("before", &pipeline.hooks.before, pipeline).await
+/// The commands around the reading of one source. The second is due from the moment that the first begins, whatever comes of it, until it has ended.
+pub(crate) struct Hooks<'p> {
+    pipeline: &'p Pipeline,
+    is_due: AtomicBool,
 }
 
-/// Runs the command that puts things in order again, where there is one.
-pub(crate) async fn after(pipeline: &Pipeline) -> Result<(), HookError> {
-    let words = &pipeline.hooks.after;
-    let timed_out = |_| HookError {
-        site: Box::new(pipeline_site(pipeline)),
-        key: "after",
-        reason: Reason::TimedOut {
-            program: words.first().cloned().unwrap_or_default(),
-        },
-    };
-    tokio::time::timeout(AFTER, run("after", words, pipeline))
-        .await
-        .map_err(timed_out)?
+impl<'p> Hooks<'p> {
+    pub(crate) fn of(pipeline: &'p Pipeline) -> Self {
+        let is_due = AtomicBool::new(false);
+        Self { pipeline, is_due }
+    }
+
+    /// Runs the command that prepares the source, where there is one. Ends it when dropped.
+    pub(crate) async fn before(&self) -> Result<(), HookError> {
+        self.is_due.store(true, Ordering::Release);
+        run("before", &self.pipeline.hooks.before, self.pipeline).await
+    }
+
+    /// Runs the command that puts things in order again, where there is one, and it is due.
+    pub(crate) async fn after(&self) -> Result<(), HookError> {
+        if !self.is_due.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let words = &self.pipeline.hooks.after;
+        let timed_out = |_| HookError {
+            site: Box::new(pipeline_site(self.pipeline)),
+            key: "after",
+            reason: Reason::TimedOut {
+                program: words.first().cloned().unwrap_or_default(),
+            },
+        };
+        let ended = tokio::time::timeout(AFTER, run("after", words, self.pipeline))
+            .await
+            .map_err(timed_out);
+        self.is_due.store(false, Ordering::Release);
+        ended?
+    }
 }
 
 async fn run(key: &'static str, words: &[String], pipeline: &Pipeline) -> Result<(), HookError> {
     let [program, arguments @ ..] = words else { return Ok(()) };
-    tracing::info!(command = words.join(" "), "running `hooks.{key}`");
+    tracing::info!(program, "running `hooks.{key}`");
     carry_out(program, arguments, &pipeline.name).await.map_err(|reason| HookError {
         site: Box::new(pipeline_site(pipeline)),
         key,
@@ -104,10 +124,7 @@ async fn carry_out(program: &str, arguments: &[String], pipeline: &str) -> Resul
         .kill_on_drop(true)
         .spawn()
         .map_err(failed)?;
-    let complaint = match child.stderr.take() {
-        Some(stderr) => complaint(stderr).await.map_err(failed)?,
-        None => Vec::new(),
-    };
+    let told = child.stderr.take().map(Complaint::listen);
     let status = child.wait().await.map_err(failed)?;
     if status.success() {
         return Ok(());
@@ -115,6 +132,9 @@ async fn carry_out(program: &str, arguments: &[String], pipeline: &str) -> Resul
     Err(Reason::Failed {
         program: program.to_owned(),
         status,
-        complaint: last_line(&complaint),
+        complaint: match told {
+            Some(told) => told.last_line().await,
+            None => String::new(),
+        },
     })
 }

@@ -1,7 +1,8 @@
 //! Which snapshots a `retention` keeps, and why: restic's rules, on the snapshots of one pipeline.
 //!
 //! Each rule that counts keeps the newest snapshot of so many of its periods, in which there is one. `within` counts back from the newest snapshot, not from
-//! now: when backups fail for a month, what there is stays. The newest snapshot always stays.
+//! now: when backups fail for a month, what there is stays. The newest snapshot always stays. So does one of the future, which a clock that was wrong has left,
+//! and it counts for none of the rules: it would take the place of every snapshot to come.
 
 use bulkhead_config::Retention;
 use bulkhead_model::Timestamp;
@@ -58,8 +59,12 @@ pub(crate) fn apply(retention: &Retention, times: &[Timestamp], zone: &TimeZone,
     let newest = times.iter().filter(|time| **time <= now).max();
     let mut rules = rules(retention);
     let mut kept: Vec<Reasons> = vec![Vec::new(); times.len()];
-    for (position, number) in order.iter().enumerate() {
-        let (time, reasons) = (times[*number], &mut kept[*number]);
+    let is_future = |number: &usize| times[*number] > now;
+    for number in order.iter().filter(|number| is_future(number)) {
+        kept[*number].push("future");
+    }
+    for (position, number) in order.into_iter().filter(|number| !is_future(number)).enumerate() {
+        let (time, reasons) = (times[number], &mut kept[number]);
         let local = zoned(time, zone);
         for rule in rules.iter_mut().filter(|rule| rule.left > 0) {
             let period = (rule.period)(&local, position);

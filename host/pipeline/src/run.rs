@@ -22,7 +22,7 @@ use crate::{
     clock,
     entries::{RecordTemplate, VaultEntries, is_committed},
     failure::{Explain, Failure, FailureClass, Site},
-    hooks::{self, HookError},
+    hooks::{HookError, Hooks},
     host::{BuildError, pipeline_site},
     journal::Journal,
     operation::{Ending, Interrupted, Operation},
@@ -275,11 +275,12 @@ fn is_the_sources(error: &WriteError) -> bool {
 pub async fn run(operation: &Operation, pipeline: &Pipeline, options: RunOptions) -> Result<RunReport, FailedRun> {
     let limit = setup::limits(&pipeline.limits, setup::source_defaults()).wall_clock;
     let journal = Journal::default();
+    let hooks = Hooks::of(pipeline);
     let ending = operation
-        .watch(Some(limit), take_snapshot(operation, pipeline, options, &journal))
+        .watch(Some(limit), take_snapshot(operation, pipeline, options, &journal, &hooks))
         .await;
-    // Whatever came of the run, and even if the first command failed in the middle of what it does.
-    let put_in_order = hooks::after(pipeline).await;
+    // Where the run ended before it came to that.
+    let put_in_order = hooks.after().await;
     let error = match ending {
         Ending::Done(Ok(mut report)) | Ending::Interrupted(_, Some(Ok(mut report))) => {
             report.findings.extend(put_in_order.err().map(|error| not_in_order(&error)));
@@ -313,11 +314,15 @@ fn not_in_order(error: &HookError) -> Finding {
 }
 
 #[tracing::instrument(name = "run", skip_all, fields(pipeline = pipeline.name, plugin = pipeline.plugin))]
-async fn take_snapshot(operation: &Operation, pipeline: &Pipeline, options: RunOptions, journal: &Journal) -> Result<RunReport, RunError> {
+async fn take_snapshot(
+    operation: &Operation,
+    pipeline: &Pipeline,
+    options: RunOptions,
+    journal: &Journal,
+    hooks: &Hooks<'_>,
+) -> Result<RunReport, RunError> {
     let clock = Instant::now();
     let started = clock::now();
-    operation.progress.phase("preparing", None);
-    hooks::before(pipeline).await?;
     operation.progress.phase("opening", None);
     let vault_config = operation.vault_named(&pipeline.vault)?;
     let (source, plugin) = operation.host.source(&operation.config, pipeline).await?;
@@ -341,9 +346,15 @@ async fn take_snapshot(operation: &Operation, pipeline: &Pipeline, options: RunO
         plugin: identity(&plugin),
         journal: journal.clone(),
     };
+    operation.progress.phase("preparing", None);
+    hooks.before().await?;
     let (outcome, committed, stats) = run.backup(&source).await?;
+    // Copying may take hours: the source needn't stay as it is for that.
+    let put_in_order = hooks.after().await;
     let replicas = run.replicate().await;
-    Ok(run.report(clock.elapsed(), outcome, committed, stats, replicas))
+    let mut report = run.report(clock.elapsed(), outcome, committed, stats, replicas);
+    report.findings.extend(put_in_order.err().map(|error| not_in_order(&error)));
+    Ok(report)
 }
 
 /// A snapshot of the same pipeline to continue from.

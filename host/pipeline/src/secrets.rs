@@ -9,7 +9,7 @@ use std::{
     os::unix::ffi::OsStringExt as _,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -19,12 +19,15 @@ use bulkhead_model::{Fault, FaultKind};
 use bulkhead_runtime::{SecretBytes, SecretProvider};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, ChildStderr};
+use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 /// Largest secret: keys and service-account files are a few KiB; more is a wrong path.
 const MAX_SECRET: u64 = 64 * 1024;
 /// So much of what a command complains about is kept, to show its last line.
-const MAX_COMPLAINT: u64 = 4096;
+const MAX_COMPLAINT: usize = 4096;
+/// How long the complaint of a command that has ended may still be on its way: what it left running holds its standard error open.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// A password manager may ask somebody for a touch; more than that hangs a nightly run.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -263,31 +266,52 @@ async fn run_command(words: &[String]) -> Result<Zeroizing<Vec<u8>>, SecretError
     Err(SecretError::CommandFailed {
         program,
         status,
-        stderr: last_line(&complaint),
+        stderr: complaint.last_line().await,
     })
 }
 
-/// The beginning of what a command complains about; it can go on complaining.
-pub(crate) async fn complaint(mut stderr: ChildStderr) -> io::Result<Vec<u8>> {
-    let mut beginning = Vec::new();
-    (&mut stderr).take(MAX_COMPLAINT).read_to_end(&mut beginning).await?;
-    tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await?;
-    Ok(beginning)
+/// What a command complains about, listened to while it works: the beginning is kept, and it can go on complaining.
+pub(crate) struct Complaint {
+    beginning: Arc<Mutex<Vec<u8>>>,
+    listening: JoinHandle<()>,
 }
 
-/// The last line of it, for a message.
-pub(crate) fn last_line(complaint: &[u8]) -> String {
-    let complaint = String::from_utf8_lossy(complaint);
-    complaint.trim().lines().last().unwrap_or_default().to_owned()
+impl Complaint {
+    /// Begins to listen.
+    pub(crate) fn listen(mut stderr: ChildStderr) -> Self {
+        let beginning = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&beginning);
+        let listening = tokio::spawn(async move {
+            let mut part = [0; 4096];
+            while let Ok(read @ 1..) = stderr.read(&mut part).await {
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                let room = MAX_COMPLAINT.saturating_sub(kept.len());
+                kept.extend_from_slice(&part[..read.min(room)]);
+            }
+        });
+        Self { beginning, listening }
+    }
+
+    /// The last line of it, for a message, when the command has ended.
+    pub(crate) async fn last_line(mut self) -> String {
+        if tokio::time::timeout(LAST_WORDS, &mut self.listening).await.is_err() {
+            self.listening.abort();
+        }
+        let beginning = self.beginning.lock().unwrap_or_else(PoisonError::into_inner);
+        let complaint = String::from_utf8_lossy(&beginning);
+        complaint.trim().lines().last().unwrap_or_default().to_owned()
+    }
 }
 
 /// What a command prints, the beginning of what it complains about, and how it ended.
-async fn finish(child: &mut Child) -> io::Result<(Zeroizing<Vec<u8>>, Vec<u8>, ExitStatus)> {
+async fn finish(child: &mut Child) -> io::Result<(Zeroizing<Vec<u8>>, Complaint, ExitStatus)> {
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(io::ErrorKind::BrokenPipe.into());
     };
-    let (secret, complaint) = tokio::try_join!(read_secret(stdout), complaint(stderr))?;
-    Ok((secret, complaint, child.wait().await?))
+    let complaint = Complaint::listen(stderr);
+    let secret = read_secret(stdout).await?;
+    let status = child.wait().await?;
+    Ok((secret, complaint, status))
 }
 
 fn without_newline(secret: &[u8]) -> &[u8] {

@@ -15,6 +15,8 @@ use crate::{
 
 /// The tag on every snapshot of Bulkhead's.
 pub(crate) const OUR_TAG: &str = "bulkhead";
+/// The tag of what remained of a damaged snapshot.
+pub(crate) const REPAIRED_TAG: &str = "repaired";
 /// What the tag with the pipeline's name begins with.
 pub(crate) const PIPELINE_TAG: &str = "pipeline:";
 
@@ -37,6 +39,20 @@ pub struct SnapshotInfo {
     pub parent: Option<ObjectId>,
     /// Its root tree.
     pub tree: ObjectId,
+}
+
+impl SnapshotInfo {
+    /// Whether it is what remained of a snapshot that was damaged.
+    #[must_use]
+    pub fn is_repaired(&self) -> bool {
+        self.tags.iter().any(|tag| tag == REPAIRED_TAG)
+    }
+
+    /// What sorts snapshots, oldest first: of a damaged one and what remained of it, which have one time, the latter is the later one.
+    #[must_use]
+    pub fn order(&self) -> impl Ord + use<> {
+        (self.time, self.is_repaired(), self.id)
+    }
 }
 
 /// What a snapshot file says.
@@ -96,7 +112,7 @@ impl Core {
             .try_collect()
             .await?;
         let mut snapshots: Vec<SnapshotInfo> = loaded.into_iter().flatten().collect();
-        snapshots.sort_by_key(|snapshot| (snapshot.time, snapshot.id));
+        snapshots.sort_by_key(SnapshotInfo::order);
         Ok(snapshots)
     }
 }

@@ -3,34 +3,60 @@
 use std::cmp::Ordering;
 
 use bulkhead_sdk::{
-    ErrorKind, Result,
+    Error, ErrorKind, Result,
     directory::Stat,
     metadata::NodeType,
     snapshot::{self, Entry, Walk},
+    warn,
 };
 
 /// The parent's entries of one tree, from the first on.
 pub(crate) struct Parent {
     walk: Option<Walk>,
     next: Option<Entry>,
+    is_damaged: bool,
 }
 
 impl Parent {
     /// Of the tree `name`; nothing where there is no parent, or no such tree in it.
     pub(crate) fn of(name: &str) -> Result<Self> {
-        let walk = match snapshot::walk(name) {
-            Ok(walk) => Some(walk),
-            Err(error) if error.kind == ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
+        let mut parent = Self {
+            walk: None,
+            next: None,
+            is_damaged: false,
         };
-        let mut parent = Self { walk, next: None };
+        match snapshot::walk(name) {
+            Ok(walk) => parent.walk = Some(walk),
+            Err(error) if error.kind == ErrorKind::NotFound => {}
+            Err(error) => parent.end(error)?,
+        }
         parent.advance()?;
         Ok(parent)
     }
 
     fn advance(&mut self) -> Result<()> {
-        self.next = self.walk.as_mut().and_then(Iterator::next).transpose()?;
+        match self.walk.as_mut().and_then(Iterator::next).transpose() {
+            Ok(next) => {
+                self.next = next;
+                Ok(())
+            }
+            Err(error) => self.end(error),
+        }
+    }
+
+    /// What was lost of an old snapshot keeps no new one from being taken: from here on, all files are read.
+    fn end(&mut self, error: Error) -> Result<()> {
+        if error.kind != ErrorKind::Corrupt {
+            return Err(error);
+        }
+        warn!("{error}");
+        (self.walk, self.next, self.is_damaged) = (None, None, true);
         Ok(())
+    }
+
+    /// Whether some of it could not be read.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.is_damaged
     }
 
     /// Whether it has the file at `path` as `stat` describes it. Paths are asked for in order.

@@ -47,6 +47,8 @@ pub(crate) struct Report {
     pub(crate) unreadable: Paths,
     pub(crate) marked: Paths,
     pub(crate) mounts: Paths,
+    /// Trees that the snapshot before has lost some of.
+    pub(crate) damaged: Paths,
 }
 
 impl Report {
@@ -78,6 +80,12 @@ impl Report {
                 "could not be read, and are not in the snapshot",
                 "`unreadable` in the config allows that; take them out of it where it should not",
                 &self.unreadable,
+            ),
+            warning(
+                "parent-damaged",
+                "are damaged in the snapshot before, so that files were read again that may not have changed",
+                "`bulkhead verify` says what else is damaged",
+                &self.damaged,
             ),
             info("vanished", "were removed before they could be read", &self.vanished),
             info("marked", "have a marker, and are stored without what is in them", &self.marked),

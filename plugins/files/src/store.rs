@@ -1,8 +1,9 @@
-//! What is at a path, read: [`look`]. A file is open by then, so that what cannot be read is known before an entry begins.
+//! Reading and storing a node: a small file as the host has read it, [`read`] and [`whole`]; a large one in parts, [`Opened`], open before its entry begins,
+//! so that what cannot be read is known by then.
 
 use bulkhead_sdk::{
     Error, ErrorKind, Result,
-    directory::{ExtendedAttribute, File, FileType, Folder, OpenMode, Stat},
+    directory::{ExtendedAttribute, File, FileType, Folder, Node, OpenMode, Stat},
     entries::{self, EntryWriter, Finished},
     host::BEST_TRANSFER,
     metadata::{Metadata, NodeType},
@@ -51,28 +52,64 @@ fn content(file: &File, mut writer: EntryWriter, first: Option<Vec<u8>>) -> Resu
     let mut offset = 0;
     while let Some(part) = next {
         offset += part.len() as u64;
-        if part.iter().all(|byte| *byte == 0) {
-            writer.write_zeros(part.len() as u64)?;
-        } else {
-            writer.write_bytes(&part)?;
-        }
+        put(&mut writer, &part)?;
         next = file.read_at(offset, BEST_TRANSFER)?;
     }
     writer.finish()
 }
 
-/// The metadata of a node without content.
-pub(crate) fn metadata(folder: &Folder, path: &[u8], stat: &Stat) -> Result<Metadata> {
-    let node_type = match stat.file_type {
-        FileType::Regular => NodeType::File,
-        FileType::Directory => NodeType::Directory,
-        FileType::Symlink => NodeType::Symlink(folder.read_link(path)?),
-        FileType::Fifo => NodeType::Fifo,
-        FileType::Socket => NodeType::Socket,
-        FileType::CharacterDevice => NodeType::CharacterDevice(stat.raw_device),
-        FileType::BlockDevice => NodeType::BlockDevice(stat.raw_device),
-    };
-    Ok(described(node_type, stat, attributes(folder, path)?))
+fn put(writer: &mut EntryWriter, part: &[u8]) -> Result<()> {
+    if part.iter().all(|byte| *byte == 0) {
+        writer.write_zeros(part.len() as u64)
+    } else {
+        writer.write_bytes(part)
+    }
+}
+
+/// What was read of a node.
+pub(crate) enum Read {
+    /// All of a file.
+    File(Metadata, Vec<u8>),
+    /// A file without its content, which is large or was changing.
+    InPart,
+    /// A folder, which has more to it.
+    Folder,
+    /// Another node, which has no content.
+    Other(Metadata),
+}
+
+/// Sorts what the host has read.
+pub(crate) fn read(node: Node) -> Read {
+    let Node {
+        stat,
+        extended_attributes,
+        target,
+        content,
+    } = node;
+    let other = |node_type| Read::Other(described(node_type, &stat, Vec::new()));
+    match stat.file_type {
+        FileType::Regular => content.map_or(Read::InPart, |content| {
+            Read::File(described(NodeType::File, &stat, extended_attributes), content)
+        }),
+        FileType::Directory => Read::Folder,
+        FileType::Symlink => other(NodeType::Symlink(target.unwrap_or_default())),
+        FileType::Fifo => other(NodeType::Fifo),
+        FileType::Socket => other(NodeType::Socket),
+        FileType::CharacterDevice => other(NodeType::CharacterDevice(stat.raw_device)),
+        FileType::BlockDevice => other(NodeType::BlockDevice(stat.raw_device)),
+    }
+}
+
+/// Stores a file that is in memory.
+pub(crate) fn whole(entry: &[u8], metadata: &Metadata, content: &[u8]) -> Result<Finished> {
+    let mut writer = entries::create(entry, metadata)?;
+    content.chunks(BEST_TRANSFER).try_for_each(|part| put(&mut writer, part))?;
+    writer.finish()
+}
+
+/// The metadata of a folder.
+pub(crate) fn folder(folder: &Folder, path: &[u8], stat: &Stat) -> Result<Metadata> {
+    Ok(described(NodeType::Directory, stat, attributes(folder, path)?))
 }
 
 /// Extended attributes, where the file system has any.

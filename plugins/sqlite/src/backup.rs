@@ -18,7 +18,7 @@ use crate::{
     engine::{Engine, Verdict},
     find::{self, Wanted},
     image::Image,
-    inventory::{Inventory, Record},
+    inventory::{self, Inventory, Record},
     pages::{Mode, Pages},
 };
 
@@ -31,9 +31,10 @@ pub(crate) fn backup(config: &Config, wanted: &Wanted) -> Result<BackupResult> {
         findings: Vec::new(),
     };
     for found in find::find(wanted)? {
+        run.findings.extend(found.link_finding());
         for path in &found.paths {
             let entry = [found.grant.as_bytes(), b"/", path].concat();
-            let name = String::from_utf8_lossy(&entry).into_owned();
+            let name = inventory::name(&entry);
             let record = run
                 .database(&found.folder, path, &entry, &name)
                 .context(|| format!("backing up {name} failed"))?;
@@ -57,6 +58,7 @@ impl Run<'_> {
         let (integrity, contents) = self.judge(&image, name)?;
         image.confirm(folder, path)?;
         Ok(Record {
+            path: std::str::from_utf8(entry).is_err().then(|| entry.to_vec()),
             mode: match image.mode {
                 None => "empty",
                 Some(Mode::Rollback) => "rollback",

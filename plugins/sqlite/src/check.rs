@@ -8,6 +8,7 @@ use crate::{
     config::Config,
     find::{self, Wanted},
     image::Image,
+    inventory,
     pages::{Mode, Pages as _},
 };
 
@@ -18,8 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) fn check(config: &Config, wanted: &Wanted) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for found in find::find(wanted)? {
+        findings.extend(found.link_finding());
         for path in &found.paths {
-            let name = format!("{}/{}", found.grant, String::from_utf8_lossy(path));
+            let name = inventory::name(&[found.grant.as_bytes(), b"/", path].concat());
             findings.push(match Image::hold(&found.folder, path, config.busy_timeout.0.min(PATIENCE)) {
                 Ok(image) => {
                     let mode = match image.mode {

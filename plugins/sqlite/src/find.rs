@@ -4,11 +4,13 @@ use bulkhead_patterns::Patterns;
 use bulkhead_sdk::{
     Error, ErrorKind, Result, ResultExt,
     directory::{self, FileType, Folder},
+    types::Finding,
 };
 
 use crate::{
     config::Config,
     image::{INDEX, JOURNAL, LOG},
+    inventory,
 };
 
 /// What to look for, compiled.
@@ -23,6 +25,22 @@ pub(crate) struct Found {
     pub(crate) folder: Folder,
     /// Below the folder, in order.
     pub(crate) paths: Vec<Vec<u8>>,
+    /// Symbolic links that match: what they lead to is a database of its own, or none that was granted.
+    links: Vec<Vec<u8>>,
+}
+
+impl Found {
+    /// That there are links, where there are any.
+    pub(crate) fn link_finding(&self) -> Option<Finding> {
+        let [first, others @ ..] = &self.links[..] else { return None };
+        let first = inventory::name(&[self.grant.as_bytes(), b"/", first].concat());
+        let message = match others.len() {
+            0 => format!("{first} is a symbolic link, and not backed up"),
+            more => format!("{first} and {more} more are symbolic links, and not backed up"),
+        };
+        let hint = "grant the directory of the database itself, or leave the link out with `exclude`";
+        Some(Finding::warning("database-is-a-link", message).with_hint(hint))
+    }
 }
 
 impl Wanted {
@@ -40,29 +58,25 @@ impl Wanted {
     }
 }
 
-/// Goes through all granted directories. That there is not a single database is an error: an empty backup is none.
+/// Goes through all granted directories. One without a single database is an error: it is empty for want of a mount, as a rule, and an empty backup is none.
 pub(crate) fn find(wanted: &Wanted) -> Result<Vec<Found>> {
     let mut all = Vec::new();
     for grant in directory::grants() {
         let folder = directory::open(&grant.name)?;
-        let paths = search(wanted, &grant.name, &folder).context(|| format!("looking for databases in {} failed", grant.location))?;
-        all.push(Found {
-            grant: grant.name,
-            folder,
-            paths,
-        });
-    }
-    if all.iter().all(|found| found.paths.is_empty()) {
-        let message = "no file in the granted directories matches `databases`";
-        return Err(Error::new(ErrorKind::NotFound, message)
-            .with_setting("databases")
-            .with_hint("name the databases (`databases = [\"*.db\"]`), and see that the directory is mounted"));
+        let found = search(wanted, grant.name, folder).context(|| format!("looking for databases in {} failed", grant.location))?;
+        if found.paths.is_empty() {
+            let message = format!("no file in {} matches `databases`", grant.location);
+            return Err(Error::new(ErrorKind::NotFound, message)
+                .with_setting("databases")
+                .with_hint("name the databases (`databases = [\"*.db\"]`), and see that the directory is mounted"));
+        }
+        all.push(found);
     }
     Ok(all)
 }
 
-fn search(wanted: &Wanted, grant: &str, folder: &Folder) -> Result<Vec<Vec<u8>>> {
-    let (mut found, mut folders) = (Vec::new(), vec![Vec::new()]);
+fn search(wanted: &Wanted, grant: String, folder: Folder) -> Result<Found> {
+    let (mut paths, mut links, mut folders) = (Vec::new(), Vec::new(), vec![Vec::new()]);
     while let Some(path) = folders.pop() {
         for listed in folder.list(&path)? {
             let listed = listed?;
@@ -75,11 +89,18 @@ fn search(wanted: &Wanted, grant: &str, folder: &Folder) -> Result<Vec<Vec<u8>>>
             match listed.file_type {
                 _ if wanted.exclude.matches(&entry) => {}
                 FileType::Directory => folders.push(below),
-                FileType::Regular if wanted.is_database(&entry) => found.push(below),
+                FileType::Regular if wanted.is_database(&entry) => paths.push(below),
+                FileType::Symlink if wanted.is_database(&entry) => links.push(below),
                 _ => {}
             }
         }
     }
-    found.sort();
-    Ok(found)
+    paths.sort();
+    links.sort();
+    Ok(Found {
+        grant,
+        folder,
+        paths,
+        links,
+    })
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// Where it is in a snapshot. No directory has such a name.
 pub(crate) const INVENTORY: &str = "inventory.json";
 
-/// All databases, by their paths in the snapshot.
+/// All databases, by their paths in the snapshot; one that is no UTF-8 with its bytes as Rust writes them (`caf\xe9.db`).
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Inventory {
     pub(crate) databases: BTreeMap<String, Record>,
@@ -23,6 +23,9 @@ pub(crate) struct Inventory {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Record {
+    /// The bytes of a path that is no UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) path: Option<Vec<u8>>,
     /// `rollback`, `wal` or `empty`.
     pub(crate) mode: String,
     /// Bytes of the image.
@@ -46,6 +49,11 @@ pub(crate) struct Contents {
     pub(crate) rows: BTreeMap<String, i64>,
     /// The SQL of everything in the schema, by kind and name.
     pub(crate) schema: Vec<String>,
+}
+
+/// What the inventory, and whoever reads it, calls the database at `path`.
+pub(crate) fn name(path: &[u8]) -> String {
+    std::str::from_utf8(path).map_or_else(|_| path.escape_ascii().to_string(), str::to_owned)
 }
 
 impl Inventory {

@@ -1,4 +1,5 @@
-//! Databases back in their places: [`restore`]. Each is written beside its place, made durable, and renamed: at any moment there is the old one or the new one.
+//! Databases back in their places: [`restore`]. Each is written beside its place, made durable, and renamed: at any moment there
+//! is the old one or the new one. The old one's log goes just before, for it would be played into the new one.
 
 use bulkhead_sdk::{
     Error, ErrorKind, Result, ResultExt,

@@ -30,7 +30,7 @@ pub(crate) fn verify() -> Result<Vec<Finding>> {
 }
 
 fn compare(name: &str, record: &Record) -> Result<Finding> {
-    let entry = snapshot::open(name)?;
+    let entry = snapshot::open(record.path.as_deref().unwrap_or(name.as_bytes()))?;
     let size = entry.size();
     if size != record.bytes {
         let message = format!("{name} has {size} bytes, the inventory says {}", record.bytes);

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
@@ -286,6 +287,35 @@ fn what_is_no_database_is_named_and_nothing_at_all_is_an_error() {
     fs::write(desk.database(), "").unwrap();
     let result = desk.backup(r#"{ "exclude": ["thumbs.*"] }"#).unwrap();
     assert_eq!(fact(&result, "databases"), "1");
+}
+
+#[test]
+fn a_directory_without_a_database_is_not_mounted_rather_than_empty() {
+    let mut desk = Desk::new();
+    shell(&desk.database(), ACCOUNTS);
+    desk.harness = desk.harness.directory("other", Directory::temporary().read_only());
+    let error = desk.backup("{}").unwrap_err();
+    assert!(error.kind == ErrorKind::NotFound && error.hint.unwrap().contains("mounted"));
+}
+
+#[test]
+fn a_name_that_is_no_text_and_a_link_are_told_apart_from_others() {
+    let desk = Desk::new();
+    let odd = |byte: u8| std::ffi::OsString::from_vec(vec![b'c', byte, b'.', b'd', b'b']);
+    shell(&desk.database(), ACCOUNTS);
+    for byte in [0xe8, 0xe9] {
+        fs::copy(desk.database(), desk.tree.path().join(odd(byte))).unwrap();
+    }
+    std::os::unix::fs::symlink("main.db", desk.tree.path().join("second.db")).unwrap();
+    let result = desk.backup("{}").unwrap();
+    assert_eq!(fact(&result, "databases"), "3");
+    assert_eq!(result.findings.len(), 1);
+    assert_eq!(result.findings[0].code, "database-is-a-link");
+    assert!(result.findings[0].message.contains("app/second.db"), "{:?}", result.findings);
+    let findings = desk.harness.verify::<Sqlite>("{}").unwrap();
+    assert_eq!(findings.len(), 3);
+    assert!(findings.iter().all(|finding| finding.code == "database-verified"), "{findings:?}");
+    assert!(findings.iter().any(|finding| finding.message.contains("c\\xe9.db")), "{findings:?}");
 }
 
 #[test]

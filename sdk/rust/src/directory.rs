@@ -60,6 +60,19 @@ pub struct Stat {
     pub raw_device: u64,
 }
 
+/// What is at a name, whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Its attributes.
+    pub stat: Stat,
+    /// Those of a file or folder.
+    pub extended_attributes: Vec<ExtendedAttribute>,
+    /// Of a symbolic link.
+    pub target: Option<Vec<u8>>,
+    /// Of a regular file that is small enough, and did not change while it was read.
+    pub content: Option<Vec<u8>>,
+}
+
 /// One name of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectoryEntry {
@@ -389,6 +402,21 @@ impl Folder {
         self.0.stat(path.as_ref())
     }
 
+    /// [`Folder::stat`] of each of `names` in the folder at `path`, in a call for many where there would be one for each; fails where the folder does.
+    pub fn stat_names(&self, path: impl AsRef<[u8]>, names: &[Vec<u8>]) -> Result<Vec<Result<Stat>>> {
+        let mut answers = Vec::with_capacity(names.len());
+        while answers.len() < names.len() {
+            answers.extend(answered(self.0.stat_names(path.as_ref(), &names[answers.len()..])?)?);
+        }
+        Ok(answers)
+    }
+
+    /// What is at `names` in the folder at `path`: at the first of them, one at least, as many as are read soon and have `max` bytes of content (at most
+    /// 1 MiB) together. A larger file comes without its content.
+    pub fn read_names(&self, path: impl AsRef<[u8]>, names: &[Vec<u8>], max: usize) -> Result<Vec<Result<Node>>> {
+        answered(self.0.read_names(path.as_ref(), names, transfer(max))?)
+    }
+
     /// The target of a symbolic link.
     pub fn read_link(&self, path: impl AsRef<[u8]>) -> Result<Vec<u8>> {
         self.0.read_link(path.as_ref())
@@ -457,6 +485,14 @@ impl Folder {
     /// Room in its file system.
     pub fn space(&self) -> Result<Space> {
         self.0.space()
+    }
+}
+
+/// An answer for one name at least: whoever asks for the rest until there is none must not ask forever.
+fn answered<T>(answers: Vec<T>) -> Result<Vec<T>> {
+    match answers.is_empty() {
+        true => Err(Error::new(ErrorKind::Internal, "the host left all names unanswered")),
+        false => Ok(answers),
     }
 }
 

@@ -13,7 +13,7 @@ use std::any::Any;
 use crate::{
     Result,
     digest::Algorithm,
-    directory::{Attributes, DirectoryEntry, ExtendedAttribute, Grant, LockKind, OpenMode, Space, SpecialFile, Stat},
+    directory::{Attributes, DirectoryEntry, ExtendedAttribute, Grant, LockKind, Node, OpenMode, Space, SpecialFile, Stat},
     endpoint::{Settings, TlsSession},
     entries::Finished,
     http::Head,
@@ -221,6 +221,8 @@ pub trait Folder: Send {
     fn create_folder(&self, path: &[u8], mode: u32) -> Result<()>;
     fn list(&self, path: &[u8]) -> Result<Box<dyn Listing>>;
     fn stat(&self, path: &[u8]) -> Result<Stat>;
+    fn stat_names(&self, path: &[u8], names: &[Vec<u8>]) -> Result<Vec<Result<Stat>>>;
+    fn read_names(&self, path: &[u8], names: &[Vec<u8>], max: u32) -> Result<Vec<Result<Node>>>;
     fn read_link(&self, path: &[u8]) -> Result<Vec<u8>>;
     fn create_symlink(&self, path: &[u8], target: &[u8]) -> Result<()>;
     fn create_hard_link(&self, existing: &[u8], path: &[u8]) -> Result<()>;

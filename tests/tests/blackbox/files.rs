@@ -189,3 +189,64 @@ fn a_command_that_fails_before_the_run_fails_it_and_one_after_it_is_told() {
     assert_eq!(refused.code, Some(3), "{}", refused.stderr);
     assert!(refused.stderr.contains("without its whole path"), "{}", refused.stderr);
 }
+
+#[test]
+fn the_source_is_put_in_order_before_the_copy_to_another_sink() {
+    let desk = Desk::open("{}");
+    std::fs::create_dir(desk.path("second")).unwrap();
+    let second = |text: &str| {
+        let text = text.replace(r#"sinks = ["disk"]"#, r#"sinks = ["disk", "second"]"#);
+        let sink = "\n[sink.second]\nplugin = \"local\"\ndirectory.root = { path = \"second\", access = \"read-write\" }\n";
+        desk.0.write_configuration(&(text + sink)).unwrap();
+    };
+    let after = format!("ls {} > FROZEN/then", desk.path("second").display());
+    frozen(&desk, "cp -a LIVE/. FROZEN", &after);
+    second(&std::fs::read_to_string(desk.path("bulkhead.toml")).unwrap());
+    desk.succeed(&["run", "home"]);
+    assert_eq!(std::fs::read_to_string(desk.path("frozen/then")).unwrap(), "");
+    assert_eq!(std::fs::read_dir(desk.path("second/snapshots")).unwrap().count(), 1);
+}
+
+#[test]
+fn a_command_may_leave_something_running() {
+    let desk = Desk::open("{}");
+    let begun = std::time::Instant::now();
+    frozen(
+        &desk,
+        "cp -a LIVE/. FROZEN; sleep 300 & echo $! > FROZEN/running",
+        "kill $(cat FROZEN/running); rm FROZEN/running",
+    );
+    desk.succeed(&["run", "home"]);
+    frozen(
+        &desk,
+        "sleep 300 & echo $! > FROZEN/running; echo no room for a snapshot >&2; exit 7",
+        "kill $(cat FROZEN/running)",
+    );
+    let refused = desk.run(&["run", "home"]);
+    assert!(refused.stderr.contains("no room for a snapshot"), "{}", refused.stderr);
+    assert!(begun.elapsed().as_secs() < 200, "nobody waits for it");
+}
+
+#[test]
+fn what_the_snapshot_before_has_lost_is_read_again() {
+    let desk = Desk::open("{}");
+    let packs = || -> std::collections::BTreeSet<std::path::PathBuf> {
+        let folders = std::fs::read_dir(desk.path("vault/data")).unwrap();
+        let packs = folders.flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap());
+        packs.map(|pack| pack.unwrap().path()).collect()
+    };
+    desk.succeed(&["run", "home"]);
+    let first = packs();
+    // What is new of the second snapshot has packs of its own, so that all of it is there but the folders that it shares with the first.
+    std::fs::write(desk.path("home/folder 7/file-7"), "another content").unwrap();
+    desk.succeed(&["run", "home"]);
+    // The content has 9 MiB.
+    let lost = first.iter().min_by_key(|pack| std::fs::metadata(pack).unwrap().len()).unwrap();
+    std::fs::remove_file(lost).unwrap();
+    assert_eq!(desk.run(&["repair", "index", "main", "--yes"]).code, Some(0));
+    let run = desk.run(&["run", "home"]);
+    assert_eq!(run.code, Some(0), "{}{}", run.stdout, run.stderr);
+    assert!(run.stdout.contains("parent-damaged"), "{}", run.stdout);
+    desk.succeed(&["restore", "home", "--into", &desk.path("ours").display().to_string()]);
+    assert_eq!(Tree::of(&desk.path("ours/home")).unwrap(), Tree::of(&desk.path("home")).unwrap());
+}

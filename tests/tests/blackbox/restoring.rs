@@ -453,6 +453,44 @@ fn owners_are_kept_mapped_or_left() {
     }
 }
 
+/// `CAP_SETUID`, effective: the value of `security.capability` as capabilities(7) and linux/capability.h have it, version 2.
+const SETUID_CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+#[test]
+fn capabilities_belong_to_the_owner_as_set_user_id_does() {
+    assert!(is_root(), "only root may give a file capabilities");
+    let files = Files::new();
+    let program = files.source.join("program");
+    fs::write(&program, "program").unwrap();
+    rustix::fs::setxattr(&program, "security.capability", &SETUID_CAPABILITY, XattrFlags::empty()).unwrap();
+    files.snapshot();
+    let capabilities = |into: &str| {
+        let mut value = [0; 64];
+        let length = rustix::fs::getxattr(files.path(into).join("program"), "security.capability", &mut value[..]);
+        length.ok().map(|length| value[..length].to_vec())
+    };
+    files.restore("owned", &[]);
+    assert_eq!(capabilities("owned").as_deref(), Some(&SETUID_CAPABILITY[..]));
+    for (into, options) in [("left", &["--no-owner"][..]), ("mapped", &["--map-user", "*:4242"])] {
+        let report = files.restore(into, options);
+        assert!(codes(&report).contains(&"set-id-skipped"), "{report}");
+        assert_eq!(capabilities(into), None, "{into}");
+    }
+    // One that was given away, or was added, is no file that has not changed.
+    rustix::fs::removexattr(files.path("owned/program"), "security.capability").unwrap();
+    files.restore("owned", &["--delta"]);
+    assert_eq!(capabilities("owned").as_deref(), Some(&SETUID_CAPABILITY[..]));
+    rustix::fs::setxattr(
+        files.path("left/program"),
+        "security.capability",
+        &SETUID_CAPABILITY,
+        XattrFlags::empty(),
+    )
+    .unwrap();
+    files.restore("left", &["--delta", "--no-owner"]);
+    assert_eq!(capabilities("left"), None);
+}
+
 /// What a restore has written so far.
 fn progress(folder: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(folder) else { return 0 };

@@ -1,10 +1,11 @@
-//! `cargo xtask bench postgres`: a whole cluster into a vault and back, beside `pg_basebackup | restic` and pgBackRest.
+//! `cargo xtask bench postgres`: a whole cluster into a vault and back, beside `pg_basebackup` into restic and into zstd, and
+//! pgBackRest.
 
 use bulkhead_test_support::postgres::Cluster;
 use bulkhead_test_support::{Tool, run as run_tool};
 
 use super::measure::Cost;
-use super::peer::ResticSide;
+use super::peer::{ResticSide, ZstdSide};
 use super::pgbackrest::PgBackRestSide;
 use super::report::{Report, Samples, machine};
 use super::vault::VaultSide;
@@ -12,7 +13,7 @@ use super::{Context, cluster};
 use crate::console::size;
 use crate::error::{Error, Result};
 
-/// Full backup, second backup after a change, and restore of a PostgreSQL cluster, beside `pg_basebackup | restic` and pgBackRest.
+/// Full backup, second backup after a change, and restore of a PostgreSQL cluster, beside `pg_basebackup` into restic and into zstd, and pgBackRest.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Size of the cluster in MiB.
@@ -25,6 +26,7 @@ pub(crate) struct Arguments {
 
 /// Somebody who can back a cluster up and restore it.
 trait Side {
+    fn name(&self) -> &'static str;
     fn back_up(&self, cluster: &Cluster) -> Result<Cost>;
     fn restore(&self, cluster: &Cluster) -> Result<Cost>;
     fn stored_bytes(&self) -> Result<u64>;
@@ -43,30 +45,33 @@ struct Rounds {
 /// Each round gives all sides an empty repository; they take turns in going first, because the first one warms the page cache for the others.
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Report> {
     let cluster = cluster::filled(&context.console, arguments.size << 20)?;
-    let mut rounds = [Rounds::default(), Rounds::default(), Rounds::default()];
+    let mut rounds: Vec<(&'static str, Rounds)> = Vec::new();
     for round in 0..context.repetitions {
         context.console.note(&format!("Round {} of {}…", round + 1, context.repetitions));
         let ours = VaultSide::new(context, &pipeline(&cluster))?;
         ours.scratch().private_file("postgres-password", "backup")?;
         // Compiles the plugin where that has not been done, and finds out what would fail.
         ours.run(&["check"])?;
-        let theirs = ResticSide::new()?;
-        let rest = PgBackRestSide::new(&cluster)?;
-        let sides: [&dyn Side; 3] = [&ours, &theirs, &rest];
-        let mut order = [0, 1, 2];
-        order.rotate_left(round as usize % 3);
-        for side in order {
-            rounds[side].full.push(sides[side].back_up(&cluster)?);
-            rounds[side].full_stored.push(sides[side].stored_bytes()?);
+        let (restic, zstd, rest) = (ResticSide::new()?, ZstdSide::new()?, PgBackRestSide::new(&cluster)?);
+        let sides: [&dyn Side; 4] = [&ours, &restic, &zstd, &rest];
+        rounds.resize_with(sides.len(), Default::default);
+        let mut order: Vec<usize> = (0..sides.len()).collect();
+        order.rotate_left(round as usize % sides.len());
+        for &side in &order {
+            let (name, done) = &mut rounds[side];
+            *name = sides[side].name();
+            done.full.push(sides[side].back_up(&cluster)?);
+            done.full_stored.push(sides[side].stored_bytes()?);
         }
         cluster::change_one_percent(&cluster, round, arguments.one_range)?;
-        for side in order {
+        for &side in &order {
             let before = sides[side].stored_bytes()?;
-            rounds[side].second.push(sides[side].back_up(&cluster)?);
-            rounds[side].second_stored.push(sides[side].stored_bytes()? - before);
+            let done = &mut rounds[side].1;
+            done.second.push(sides[side].back_up(&cluster)?);
+            done.second_stored.push(sides[side].stored_bytes()? - before);
         }
         for side in order {
-            rounds[side].restored.push(sides[side].restore(&cluster)?);
+            rounds[side].1.restored.push(sides[side].restore(&cluster)?);
         }
     }
     report(context, arguments, &cluster, rounds)
@@ -82,9 +87,7 @@ fn pipeline(cluster: &Cluster) -> String {
     )
 }
 
-fn report(context: &Context, arguments: &Arguments, cluster: &Cluster, rounds: [Rounds; 3]) -> Result<Report> {
-    let [ours, theirs, rest] = rounds;
-    let (us, them, third) = ("bulkhead", "pg_basebackup | restic", "pgbackrest");
+fn report(context: &Context, arguments: &Arguments, cluster: &Cluster, rounds: Vec<(&'static str, Rounds)>) -> Result<Report> {
     let databases = cluster.execute("postgres", "SELECT sum(pg_database_size(oid))::bigint FROM pg_database")?;
     let mut circumstances = machine();
     circumstances.extend([
@@ -95,42 +98,45 @@ fn report(context: &Context, arguments: &Arguments, cluster: &Cluster, rounds: [
         ),
         ("postgresql", cluster.installation().version()?),
         ("restic", version(&Tool::find("restic", "apt-get install restic")?, "version")?),
+        ("zstd", version(&Tool::find("zstd", "apt-get install zstd")?, "--version")?),
         (
             "pgbackrest",
             version(&Tool::find("pgbackrest", "apt-get install pgbackrest")?, "version")?,
         ),
     ]);
-    let samples = |what, who, costs, stored_bytes| Samples {
-        what,
-        who,
-        costs,
-        stored_bytes,
-    };
+    let mut measured = [
+        ("full backup", Vec::new()),
+        ("second backup, 1 % of rows changed", Vec::new()),
+        ("restore", Vec::new()),
+    ];
+    for (who, rounds) in rounds {
+        measured[0].1.push((who, rounds.full, rounds.full_stored));
+        measured[1].1.push((who, rounds.second, rounds.second_stored));
+        measured[2].1.push((who, rounds.restored, Vec::new()));
+    }
+    let samples = measured.into_iter().flat_map(|(what, sides)| {
+        sides.into_iter().map(move |(who, costs, stored_bytes)| Samples {
+            what,
+            who,
+            costs,
+            stored_bytes,
+        })
+    });
     Ok(Report {
         name: "postgres",
         circumstances,
-        samples: vec![
-            samples("full backup", us, ours.full, ours.full_stored),
-            samples("full backup", them, theirs.full, theirs.full_stored),
-            samples("full backup", third, rest.full, rest.full_stored),
-            samples("second backup, 1 % of rows changed", us, ours.second, ours.second_stored),
-            samples("second backup, 1 % of rows changed", them, theirs.second, theirs.second_stored),
-            samples("second backup, 1 % of rows changed", third, rest.second, rest.second_stored),
-            samples("restore", us, ours.restored, Vec::new()),
-            samples("restore", them, theirs.restored, Vec::new()),
-            samples("restore", third, rest.restored, Vec::new()),
-        ],
+        samples: samples.collect(),
         remarks: vec![
             if arguments.one_range {
                 "The changed rows of each table lie in one stretch.".to_owned()
             } else {
                 "The changed rows lie in runs of 1,000 (about 250 kB), scattered evenly over the tables.".to_owned()
             },
-            "CPU and memory are those of the clients on each side; the server, which does the same for the first two, is left out.".to_owned(),
+            "CPU and memory are those of the clients on each side; the server, which does the same for all but pgBackRest, is left out.".to_owned(),
             "pgBackRest reads the server's files itself, encrypts nothing, and leaves the log to an archive that isn't measured; its second backup is incremental, by file."
                 .to_owned(),
-            "Bulkhead verifies the manifest's checksum of every file as it passes, and restores entry by entry; the other side stores and restores \
-             one tar file that nothing has looked into."
+            "Bulkhead verifies the manifest's checksum of every file as it passes, and restores entry by entry; restic and zstd store and restore \
+             one tar file that nothing has looked into, and zstd encrypts and deduplicates nothing: its second backup is another full one."
                 .to_owned(),
         ],
     })
@@ -142,6 +148,10 @@ fn version(tool: &Tool, argument: &str) -> Result<String> {
 }
 
 impl Side for VaultSide {
+    fn name(&self) -> &'static str {
+        "bulkhead"
+    }
+
     fn back_up(&self, _cluster: &Cluster) -> Result<Cost> {
         self.run(&["run", "cluster"])
     }
@@ -159,6 +169,10 @@ impl Side for VaultSide {
 }
 
 impl Side for ResticSide {
+    fn name(&self) -> &'static str {
+        "pg_basebackup | restic"
+    }
+
     fn back_up(&self, cluster: &Cluster) -> Result<Cost> {
         ResticSide::back_up(self, cluster)
     }
@@ -173,6 +187,10 @@ impl Side for ResticSide {
 }
 
 impl Side for PgBackRestSide {
+    fn name(&self) -> &'static str {
+        "pgbackrest"
+    }
+
     fn back_up(&self, cluster: &Cluster) -> Result<Cost> {
         PgBackRestSide::back_up(self, cluster)
     }
@@ -183,5 +201,23 @@ impl Side for PgBackRestSide {
 
     fn stored_bytes(&self) -> Result<u64> {
         PgBackRestSide::stored_bytes(self)
+    }
+}
+
+impl Side for ZstdSide {
+    fn name(&self) -> &'static str {
+        "pg_basebackup | zstd"
+    }
+
+    fn back_up(&self, cluster: &Cluster) -> Result<Cost> {
+        ZstdSide::back_up(self, cluster)
+    }
+
+    fn restore(&self, _cluster: &Cluster) -> Result<Cost> {
+        ZstdSide::restore(self)
+    }
+
+    fn stored_bytes(&self) -> Result<u64> {
+        ZstdSide::stored_bytes(self)
     }
 }

@@ -141,11 +141,11 @@ const REQUIREMENTS: [Requirement; 14] = [
         present: || Path::new("/usr/lib/x86_64-linux-gnu/libgomp.so.1").exists(),
     },
     Requirement {
-        what: "borg and pgBackRest",
+        what: "borg, pgBackRest and zstd",
         purpose: "being measured beside",
         need: Need::Benchmarks,
-        packages: &["borgbackup", "pgbackrest"],
-        present: || in_path("borg") && in_path("pgbackrest"),
+        packages: &["borgbackup", "pgbackrest", "zstd"],
+        present: || ["borg", "pgbackrest", "zstd"].into_iter().all(in_path),
     },
     Requirement {
         what: "C++ compiler",

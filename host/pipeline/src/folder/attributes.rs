@@ -16,7 +16,7 @@ use std::{
 use bulkhead_model::{EntryMetadata, EntryPath, ExtendedAttribute, NodeType, Timestamp};
 use rustix::{
     buffer::spare_capacity,
-    fs::{AtFlags, Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags},
+    fs::{AtFlags, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags},
     io::Errno,
 };
 
@@ -27,6 +27,17 @@ use crate::folder::{
 
 /// Most bytes that the names of an entry's extended attributes, or the value of one, take on Linux.
 const MAX_ATTRIBUTES: usize = 64 << 10;
+
+/// The extended attribute with the capabilities of a program.
+pub(crate) const CAPABILITIES: &[u8] = b"security.capability";
+
+/// Whose an entry is now.
+struct Owned {
+    /// The permission bits that go with that.
+    mode: u32,
+    /// Whether it is the snapshot's owner.
+    is_owner: bool,
+}
 
 /// What was being done when it failed.
 pub(crate) type Failed = (&'static str, Errno);
@@ -49,7 +60,7 @@ impl Attributes {
     pub(crate) fn set(&mut self, file: BorrowedFd<'_>, path: &EntryPath, metadata: &EntryMetadata, existing: bool) -> Result<(), Failed> {
         let stat = rustix::fs::fstat(file).map_err(|error| ("look at", error))?;
         let chown = |uid, gid| rustix::fs::fchown(file, uid, gid);
-        let mode = self.set_owner(path, metadata, &stat, chown)?;
+        let Owned { mode, is_owner } = self.set_owner(path, metadata, &stat, chown)?;
         if existing {
             if stat.st_mode & 0o600 != 0o600 {
                 // It forbids what follows.
@@ -58,7 +69,7 @@ impl Attributes {
             }
             self.remove_others(file, path, metadata)?;
         }
-        for attribute in &metadata.extended_attributes {
+        for attribute in self.settable(path, metadata, is_owner) {
             let set = rustix::fs::fsetxattr(file, OsStr::from_bytes(&attribute.name), &attribute.value, XattrFlags::empty());
             self.allow(set, path)?;
         }
@@ -79,16 +90,14 @@ impl Attributes {
     ) -> Result<(), Failed> {
         let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| ("look at", error))?;
         let chown = |uid, gid| rustix::fs::chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW);
-        let mode = self.set_owner(path, metadata, &stat, chown)?;
+        let Owned { mode, is_owner } = self.set_owner(path, metadata, &stat, chown)?;
         let by_path = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())).join(name);
-        for attribute in &metadata.extended_attributes {
+        for attribute in self.settable(path, metadata, is_owner) {
             let set = rustix::fs::lsetxattr(&by_path, OsStr::from_bytes(&attribute.name), &attribute.value, XattrFlags::empty());
             self.allow(set, path)?;
         }
         if !matches!(metadata.node_type, NodeType::Symlink(_)) {
-            // We made it a moment ago, so it is no link to follow.
-            rustix::fs::chmodat(folder, name, Mode::from_raw_mode(mode), AtFlags::empty())
-                .map_err(|error| ("set the permissions of", error))?;
+            set_mode(folder, name, &stat, mode).map_err(|error| ("set the permissions of", error))?;
         }
         match metadata.modified {
             Some(modified) => rustix::fs::utimensat(folder, name, &timestamps(modified), AtFlags::SYMLINK_NOFOLLOW)
@@ -97,16 +106,16 @@ impl Attributes {
         }
     }
 
-    /// Sets the owner; the permission bits that go with the one that it has now.
+    /// Sets the owner; what goes with the one that it has now.
     fn set_owner(
         &mut self,
         path: &EntryPath,
         metadata: &EntryMetadata,
         stat: &Stat,
         chown: impl Fn(Option<Uid>, Option<Gid>) -> rustix::io::Result<()>,
-    ) -> Result<u32, Failed> {
+    ) -> Result<Owned, Failed> {
         let wanted = self.owners.of(metadata);
-        let mut mode = wanted.mode;
+        let (mut mode, mut is_owner) = (wanted.mode, wanted.is_owner);
         if let Some((uid, gid)) = wanted.ids
             && (stat.st_uid, stat.st_gid) != (uid, gid)
         {
@@ -114,7 +123,7 @@ impl Attributes {
                 Ok(()) => {}
                 Err(Errno::PERM | Errno::OPNOTSUPP | Errno::INVAL) => {
                     self.skipped.add(Shortfall::Owner, path);
-                    mode = without_set_id(mode);
+                    (mode, is_owner) = (without_set_id(mode), false);
                 }
                 Err(error) => return Err(("set the owner of", error)),
             }
@@ -122,7 +131,17 @@ impl Attributes {
         if mode != metadata.mode & 0o7777 {
             self.skipped.add(Shortfall::SetId, path);
         }
-        Ok(mode)
+        Ok(Owned { mode, is_owner })
+    }
+
+    /// The extended attributes to set. Capabilities give whoever runs a program more rights, as set-user-id does, and stay away with it.
+    fn settable<'m>(&mut self, path: &EntryPath, metadata: &'m EntryMetadata, is_owner: bool) -> Vec<&'m ExtendedAttribute> {
+        let all = metadata.extended_attributes.iter();
+        let (settable, refused): (Vec<_>, Vec<_>) = all.partition(|attribute| is_owner || attribute.name != CAPABILITIES);
+        if !refused.is_empty() {
+            self.skipped.add(Shortfall::SetId, path);
+        }
+        settable
     }
 
     /// Extended attributes that the snapshot doesn't have.
@@ -147,7 +166,17 @@ impl Attributes {
     }
 }
 
-/// The extended attributes of an open file or folder that are an operator's own to set: those of users, and access control lists. Labels of the
+/// Sets the permissions of the very node that `stat` was found of: chmod follows links, and whoever may write to the folder may have put one there.
+fn set_mode(folder: BorrowedFd<'_>, name: &OsStr, stat: &Stat, mode: u32) -> rustix::io::Result<()> {
+    let node = rustix::fs::openat(folder, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let now = rustix::fs::fstat(&node)?;
+    if (now.st_dev, now.st_ino) != (stat.st_dev, stat.st_ino) {
+        return Err(Errno::BUSY);
+    }
+    rustix::fs::chmod(format!("/proc/self/fd/{}", node.as_raw_fd()), Mode::from_raw_mode(mode))
+}
+
+/// The extended attributes of an open file or folder that are an operator's own to set: those of users, access control lists, and capabilities. Labels of the
 /// system's security modules are not among them.
 pub(crate) fn extended(file: BorrowedFd<'_>) -> rustix::io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
     let mut found = BTreeMap::new();
@@ -168,7 +197,7 @@ pub(crate) fn extended(file: BorrowedFd<'_>) -> rustix::io::Result<BTreeMap<Vec<
 }
 
 fn is_managed(name: &[u8]) -> bool {
-    name.starts_with(b"user.") || name.starts_with(b"system.posix_acl_")
+    name.starts_with(b"user.") || name.starts_with(b"system.posix_acl_") || name == CAPABILITIES
 }
 
 /// Whether `found` has what is `wanted` of the attributes that [`extended`] lists, and nothing else.

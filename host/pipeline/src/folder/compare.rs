@@ -19,7 +19,8 @@ use rustix::{
 use sha2::{Digest as _, Sha256};
 
 use crate::folder::{
-    PASSAGE, attributes,
+    PASSAGE,
+    attributes::{self, CAPABILITIES},
     decision::{FileId, Shortfall, Skipped},
     name_of,
     owners::{Owners, without_set_id},
@@ -243,8 +244,16 @@ impl Existing {
     }
 
     fn same_extended(&self, file: BorrowedFd<'_>, entry: &SnapshotEntry) -> rustix::io::Result<bool> {
-        let found = attributes::extended(file)?;
-        Ok(attributes::same_extended(&found, &entry.metadata.extended_attributes))
+        let mut found = attributes::extended(file)?;
+        let mut wanted = entry.metadata.extended_attributes.clone();
+        // Only root sets them, and only for the snapshot's owner.
+        if self.user != 0 {
+            found.remove(CAPABILITIES);
+        }
+        if self.user != 0 || !self.owners.of(&entry.metadata).is_owner {
+            wanted.retain(|attribute| attribute.name != CAPABILITIES);
+        }
+        Ok(attributes::same_extended(&found, &wanted))
     }
 }
 

@@ -175,8 +175,8 @@ impl Shortfall {
             ),
             Self::SetId => (
                 "set-id-skipped",
-                "the set-user-id and set-group-id bits",
-                "they belong to the owner in the snapshot: set them with chmod where the new owner is to have them",
+                "the set-user-id and set-group-id bits or capabilities",
+                "they belong to the owner in the snapshot: set them with chmod or setcap where the new owner is to have them",
             ),
             Self::Attributes => ("attributes-skipped", "extended attributes", RIGHTS),
             Self::Nodes => ("nodes-skipped", "the device nodes or sockets", RIGHTS),

@@ -52,6 +52,8 @@ pub(crate) struct Ownership {
     pub(crate) ids: Option<(u32, u32)>,
     /// Permission bits, where the owner is as wanted.
     pub(crate) mode: u32,
+    /// Whether that is the snapshot's owner.
+    pub(crate) is_owner: bool,
 }
 
 impl Owners {
@@ -59,11 +61,12 @@ impl Owners {
     pub(crate) fn of(&self, metadata: &EntryMetadata) -> Ownership {
         let ids = (map(&self.users, metadata.uid), map(&self.groups, metadata.gid));
         let is_known = metadata.uid != u32::MAX && metadata.gid != u32::MAX;
-        let keeps_set_id = !self.skip && ids == (metadata.uid, metadata.gid);
+        let is_owner = !self.skip && ids == (metadata.uid, metadata.gid);
         let mode = metadata.mode & 0o7777;
         Ownership {
             ids: (!self.skip && is_known).then_some(ids),
-            mode: if keeps_set_id { mode } else { without_set_id(mode) },
+            mode: if is_owner { mode } else { without_set_id(mode) },
+            is_owner,
         }
     }
 }
@@ -120,7 +123,14 @@ mod tests {
             skip: true,
             ..Owners::default()
         };
-        assert_eq!(skipped.of(&metadata(0, 0)), Ownership { ids: None, mode: 0o755 });
+        assert_eq!(
+            skipped.of(&metadata(0, 0)),
+            Ownership {
+                ids: None,
+                mode: 0o755,
+                is_owner: false
+            }
+        );
     }
 
     #[test]

@@ -251,7 +251,8 @@ impl Folders {
 
 impl Kept {
     fn get(&mut self, folder: usize) -> Option<Arc<Vec<Item>>> {
-        let at = self.folders.iter().position(|(known, _)| *known == folder)?;
+        // The one that was used last is asked for again and again, and stands last.
+        let at = self.folders.iter().rposition(|(known, _)| *known == folder)?;
         let found = self.folders.remove(at)?;
         let items = Arc::clone(&found.1);
         self.folders.push_back(found);
@@ -260,7 +261,7 @@ impl Kept {
 
     /// The last one stays, however large.
     fn put(&mut self, folder: usize, items: Arc<Vec<Item>>) {
-        if self.folders.iter().any(|(known, _)| *known == folder) {
+        if self.folders.iter().rev().any(|(known, _)| *known == folder) {
             return;
         }
         // An empty folder takes something, too.

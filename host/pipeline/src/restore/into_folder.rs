@@ -97,6 +97,7 @@ async fn to_folder(
     let (compared, skipped) = Arc::into_inner(decider).ok_or(RestoreError::Writer)?.into_inner().into_outcome();
     tally.changes.bytes_compared = compared;
     tally.changes.deleted = plan.surplus.entries();
+    findings.extend(snapshot.findings());
     findings.extend(plan.findings);
     findings.extend(skipped.iter().flat_map(Skipped::findings));
     Ok(RestoreReport {

@@ -58,7 +58,8 @@ async fn to_target(
             site: target_site(pipeline, target),
             source: Box::new(error),
         })?;
-    let mut findings = outcome.findings;
+    let mut findings = opened.findings();
+    findings.extend(outcome.findings);
     if outcome.entries == 0 {
         findings.push(nothing_restored());
     }

@@ -49,6 +49,18 @@ fn days_end_where_the_operator_lives() {
 }
 
 #[test]
+fn a_snapshot_of_the_future_takes_nobodys_place() {
+    let last = Retention {
+        last: Some(1),
+        hourly: Some(1),
+        ..Retention::default()
+    };
+    let times = ["2026-05-01T00:00:00Z", "2026-05-02T00:00:00Z", "2030-01-01T00:00:00Z"];
+    assert_eq!(kept(&last, &times), [false, true, true]);
+    assert_eq!(kept(&Retention::default(), &times), [false, true, true]);
+}
+
+#[test]
 fn within_counts_from_the_newest_snapshot() {
     let week = Retention {
         within: Some(Period::parse("7 d").unwrap()),

@@ -150,6 +150,11 @@ pub(super) fn all<T, U: From<T>>(items: Vec<T>) -> Vec<U> {
     items.into_iter().map(U::from).collect()
 }
 
+/// Converts answers that each have an error of their own.
+pub(super) fn each<T, U: From<T>>(answers: Vec<Result<T, Fault>>) -> Vec<Result<U, types::Error>> {
+    answers.into_iter().map(|answer| Ok(answer?.into())).collect()
+}
+
 /// Takes a path of the plugin's.
 pub(super) fn path(bytes: Vec<u8>) -> Result<EntryPath, Fault> {
     EntryPath::new(bytes).map_err(|error| Fault::new(FaultKind::Internal, "the plugin named an impossible path").caused_by(&error))

@@ -8,7 +8,9 @@ use wasmtime::component::Resource;
 use super::bindings::source_world::bulkhead::plugin::directory::{self as abi, Host, HostFile, HostFolder, HostListing};
 use super::convert::path;
 use super::endpoint::{Answer, answer};
-use crate::capabilities::directory::{Attributes, DirectoryEntry, File, FileType, Folder, Listing, LockKind, OpenMode, SpecialFile, Stat};
+use crate::capabilities::directory::{
+    Attributes, DirectoryEntry, File, FileType, Folder, Listing, LockKind, Node, OpenMode, SpecialFile, Stat,
+};
 use crate::state::State;
 
 impl From<FileType> for abi::FileType {
@@ -70,6 +72,17 @@ impl From<Stat> for abi::Stat {
             inode: stat.inode,
             links: stat.links,
             raw_device: stat.raw_device,
+        }
+    }
+}
+
+impl From<Node> for abi::Node {
+    fn from(node: Node) -> Self {
+        Self {
+            stat: node.stat.into(),
+            extended_attributes: super::convert::all(node.extended_attributes),
+            target: node.target,
+            content: node.content,
         }
     }
 }
@@ -234,6 +247,31 @@ impl HostFolder for State {
     async fn stat(&mut self, folder: Resource<Folder>, name: Vec<u8>) -> Answer<abi::Stat> {
         match self.below(&folder, name)? {
             Ok((folder, path)) => answer(folder.stat(path).await.map(Into::into)),
+            Err(fault) => answer(Err(fault)),
+        }
+    }
+
+    async fn stat_names(
+        &mut self,
+        folder: Resource<Folder>,
+        name: Vec<u8>,
+        names: Vec<Vec<u8>>,
+    ) -> Answer<Vec<Result<abi::Stat, abi::Error>>> {
+        match self.below(&folder, name)? {
+            Ok((folder, path)) => answer(folder.stat_names(path, names).await.map(super::convert::each)),
+            Err(fault) => answer(Err(fault)),
+        }
+    }
+
+    async fn read_names(
+        &mut self,
+        folder: Resource<Folder>,
+        name: Vec<u8>,
+        names: Vec<Vec<u8>>,
+        max: u32,
+    ) -> Answer<Vec<Result<abi::Node, abi::Error>>> {
+        match self.below(&folder, name)? {
+            Ok((folder, path)) => answer(folder.read_names(path, names, max).await.map(super::convert::each)),
             Err(fault) => answer(Err(fault)),
         }
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bulkhead_model::{EntryPath, ExtendedAttribute, Fault, FaultKind, Timestamp};
-use bulkhead_runtime::capabilities::directory::{Attributes, Directories, FileType, Folder, LockKind, OpenMode, SpecialFile};
+use bulkhead_runtime::capabilities::directory::{Attributes, Directories, FileType, Folder, LockKind, Node, OpenMode, SpecialFile};
 use bulkhead_runtime::capabilities::{Budget, Granted};
 use bulkhead_runtime::{Access, DirectoryGrant, Limits, PluginKind};
 use nix::fcntl::{FcntlArg, fcntl};
@@ -91,6 +91,69 @@ async fn nothing_leads_out() {
     }
     assert_eq!(fs::read(top.path().join("outside/secret")).unwrap(), b"secret");
     assert_eq!(fs::read_dir(top.path().join("outside")).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn many_names_are_read_in_one_call_and_lead_nowhere_else() {
+    let (top, folder) = prison().await;
+    let granted = top.path().join("granted");
+    fs::write(granted.join("small"), "small").unwrap();
+    fs::write(granted.join("large"), vec![7; 2000]).unwrap();
+    fs::write(granted.join("medium"), vec![7; 998]).unwrap();
+    fs::write(granted.join("empty"), "").unwrap();
+    let names = |names: &[&str]| names.iter().map(|name| name.as_bytes().to_vec()).collect::<Vec<_>>();
+    let all = names(&["absolute", "empty", "inner", "large", "missing", "relative", "small"]);
+
+    let stats = folder.stat_names(path(""), all.clone()).await.unwrap();
+    assert_eq!(stats.len(), all.len());
+    for (name, stat) in all.iter().zip(stats) {
+        assert_eq!(stat, folder.stat(EntryPath::new(name.clone()).unwrap()).await);
+    }
+
+    let nodes = folder.read_names(path(""), all.clone(), 1000).await.unwrap();
+    let told = |node: &Result<Node, Fault>| match node {
+        Ok(node) => (node.target.clone(), node.content.clone(), None),
+        Err(fault) => (None, None, Some(fault.kind)),
+    };
+    let told: Vec<_> = nodes.iter().map(told).collect();
+    let outside = top.path().join("outside").to_str().unwrap().as_bytes().to_vec();
+    assert_eq!(
+        told,
+        [
+            (Some(outside), None, None),
+            (None, Some(Vec::new()), None),
+            (None, None, None),
+            (None, None, None),
+            (None, None, Some(FaultKind::NotFound)),
+            (Some(b"../outside".to_vec()), None, None),
+            (None, Some(b"small".to_vec()), None),
+        ]
+    );
+    // What has no room any more is left to the next call.
+    let nodes = folder
+        .read_names(path(""), names(&["small", "medium", "empty"]), 1000)
+        .await
+        .unwrap();
+    assert_eq!(nodes.len(), 1);
+    let nodes = folder.read_names(path("harmless"), names(&["file"]), 1000).await.unwrap();
+    assert_eq!(nodes[0].as_ref().unwrap().content.as_deref(), Some(&b"inside"[..]));
+
+    for name in ["", ".", "..", "inner/file", "../outside", "relative/secret", "/etc"] {
+        assert_eq!(
+            kind(folder.stat_names(path(""), names(&[name])).await),
+            Some(FaultKind::Internal),
+            "{name}"
+        );
+        assert_eq!(
+            kind(folder.read_names(path(""), names(&[name]), 9).await),
+            Some(FaultKind::Internal),
+            "{name}"
+        );
+    }
+    for way in ["relative", "absolute", "missing", "small"] {
+        assert!(folder.stat_names(path(way), names(&["secret"])).await.is_err(), "{way}");
+        assert!(folder.read_names(path(way), names(&["secret"]), 9).await.is_err(), "{way}");
+    }
 }
 
 #[tokio::test]

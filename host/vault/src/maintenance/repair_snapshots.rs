@@ -19,7 +19,7 @@ use crate::{
     index::BlobKind,
     lock::{Held, Lock, Share},
     maintenance::Stop,
-    snapshots::SnapshotInfo,
+    snapshots::{REPAIRED_TAG, SnapshotInfo},
     sync::read,
     vault::{Core, Vault},
     writer::TreeWriter,
@@ -27,8 +27,6 @@ use crate::{
 
 /// What follows the name of a file that is not whole any more.
 const SUFFIX: &str = ".repaired";
-/// The tag of a repaired snapshot.
-const TAG: &str = "repaired";
 /// Lost files and folders that a repair names, of each snapshot.
 const MAX_NAMES: usize = 100;
 
@@ -112,8 +110,8 @@ impl Vault {
                 let mut file = self.snapshot_fields(id).await?;
                 file.insert("tree".to_owned(), tree.to_string().into());
                 let mut tags = repair.snapshot.tags.clone();
-                if !tags.iter().any(|tag| tag == TAG) {
-                    tags.push(TAG.to_owned());
+                if !tags.iter().any(|tag| tag == REPAIRED_TAG) {
+                    tags.push(REPAIRED_TAG.to_owned());
                 }
                 file.insert("tags".to_owned(), tags.into());
                 repair.repaired = Some(self.replace_snapshot(id, file, held).await?);

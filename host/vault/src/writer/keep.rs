@@ -35,17 +35,17 @@ pub(crate) async fn find(parent: &SnapshotReader, path: &EntryPath) -> Result<Ke
         Err(ReadError::NoSuchEntry { path, .. }) => return Err(WriteError::NothingToKeep { path }),
         Err(error) => return Err(missing_or(path, error)),
     };
-    let mut kept = Kept { node, files: 0, bytes: 0 };
     let core = parent.core();
-    count(core, path, &kept.node.clone(), &mut kept)?;
-    if let Some(tree) = kept.node.subtree {
-        check_folder(core, path, tree, &mut kept).await?;
-    }
-    Ok(kept)
+    check(core, path, &node)?;
+    let (files, bytes) = match node.subtree {
+        Some(tree) => check_folder(core, path, tree).await?,
+        None => count(&node),
+    };
+    Ok(Kept { node, files, bytes })
 }
 
-/// Checks and counts everything in a folder, several trees at a time and each once.
-async fn check_folder(core: &Arc<Core>, path: &EntryPath, root: ObjectId, kept: &mut Kept) -> Result<(), WriteError> {
+/// Checks everything in a folder, several trees at a time and each once; its files and their bytes.
+async fn check_folder(core: &Arc<Core>, path: &EntryPath, root: ObjectId) -> Result<(u64, u64), WriteError> {
     let mut waiting = vec![root];
     let mut known: HashSet<ObjectId> = HashSet::from([root]);
     // How often a tree occurs matters for the count only: the same folder twice has its files twice.
@@ -58,14 +58,13 @@ async fn check_folder(core: &Arc<Core>, path: &EntryPath, root: ObjectId, kept: 
         }
         let Some((tree, nodes)) = reading.next().await else { break };
         let nodes = nodes.map_err(|error| missing_or(path, error))?;
-        let mut own = Kept {
-            node: kept.node.clone(),
-            files: 0,
-            bytes: 0,
-        };
+        let (mut files, mut bytes) = (0, 0);
         let mut folders = Vec::new();
         for node in &nodes {
-            count(core, path, node, &mut own)?;
+            check(core, path, node)?;
+            let (more_files, more_bytes) = count(node);
+            files += more_files;
+            bytes += more_bytes;
             if let Some(subtree) = node.subtree {
                 folders.push(subtree);
                 if known.insert(subtree) {
@@ -73,12 +72,9 @@ async fn check_folder(core: &Arc<Core>, path: &EntryPath, root: ObjectId, kept: 
                 }
             }
         }
-        totals.0.insert(tree, (own.files, own.bytes, folders));
+        totals.0.insert(tree, (files, bytes, folders));
     }
-    let (files, bytes) = totals.of(root);
-    kept.files += files;
-    kept.bytes += bytes;
-    Ok(())
+    Ok(totals.of(root))
 }
 
 /// Files, bytes and folders that are directly in each tree.
@@ -111,8 +107,8 @@ impl Totals {
     }
 }
 
-/// Counts a file and checks that its content is there to stay; likewise a folder's tree.
-fn count(core: &Core, path: &EntryPath, node: &Node, kept: &mut Kept) -> Result<(), WriteError> {
+/// Checks that a file's content is there to stay; likewise a folder's tree.
+fn check(core: &Core, path: &EntryPath, node: &Node) -> Result<(), WriteError> {
     let index = read(&core.index);
     let missing = |kind: &str, id: &ObjectId| WriteError::KeptContentMissing {
         path: path.clone(),
@@ -121,14 +117,18 @@ fn count(core: &Core, path: &EntryPath, node: &Node, kept: &mut Kept) -> Result<
     if let Some(id) = node.content.iter().find(|id| !index.has(BlobKind::Data, id)) {
         return Err(missing("content", id));
     }
-    if let Some(tree) = node.subtree.filter(|tree| !index.has(BlobKind::Tree, tree)) {
-        return Err(missing("tree", &tree));
+    match node.subtree.filter(|tree| !index.has(BlobKind::Tree, tree)) {
+        Some(tree) => Err(missing("tree", &tree)),
+        None => Ok(()),
     }
-    if node.metadata.node_type == NodeType::File {
-        kept.files += 1;
-        kept.bytes += node.size;
+}
+
+/// Files and bytes of a node by itself.
+fn count(node: &Node) -> (u64, u64) {
+    match node.metadata.node_type {
+        NodeType::File => (1, node.size),
+        _ => (0, 0),
     }
-    Ok(())
 }
 
 /// Damage in the parent is a reason to write the entry anew, not to fail the run; a store that does not answer is.

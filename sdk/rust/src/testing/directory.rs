@@ -30,13 +30,16 @@ use super::{check_path, lock, store::OnePage};
 use crate::{
     Error, ErrorKind, Result,
     description::Access,
-    directory::{Attributes, DirectoryEntry, ExtendedAttribute, FileType, LockKind, OpenMode, Space, SpecialFile, Stat},
+    directory::{Attributes, DirectoryEntry, ExtendedAttribute, FileType, LockKind, Node, OpenMode, Space, SpecialFile, Stat},
     host,
     types::Timestamp,
 };
 
 /// Room that a directory has when the test says nothing: 1 TiB.
 const ROOM: u64 = 1 << 40;
+
+/// Names that are answered in one call, few enough that plugins ask again.
+const ANSWERS: usize = 100;
 
 /// Where Linux shows what this process has open.
 const HANDLES: &str = "/proc/self/fd";
@@ -204,6 +207,32 @@ impl Directory {
         })
     }
 
+    /// Fails where there is no folder at `path`.
+    fn open_folder(&self, path: &[u8]) -> Result<()> {
+        let path = self.resolve(path)?;
+        fs::read_dir(&path).map(drop).map_err(at(&path))
+    }
+
+    /// What is at `path`.
+    fn node(&self, path: &[u8], max: u64) -> Result<Node> {
+        let stat = host::Folder::stat(self, path)?;
+        let target = (stat.file_type == FileType::Symlink).then(|| host::Folder::read_link(self, path));
+        let content = match stat.file_type {
+            FileType::Regular if stat.size <= max => {
+                let content = host::Folder::open_file(self, path, OpenMode::Read)?.read_at(0, u32::MAX)?;
+                let same = host::Folder::stat(self, path)? == stat;
+                same.then(|| content.unwrap_or_default())
+            }
+            _ => None,
+        };
+        Ok(Node {
+            stat,
+            extended_attributes: host::Folder::extended_attributes(self, path)?,
+            target: target.transpose()?,
+            content,
+        })
+    }
+
     /// As `resolve`, for a change.
     fn resolve_change(&self, path: &[u8]) -> Result<PathBuf> {
         if self.access == Access::ReadOnly {
@@ -217,6 +246,13 @@ impl Directory {
 impl std::fmt::Debug for Directory {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "Directory({})", self.root.display())
+    }
+}
+
+fn below(folder: &[u8], name: &[u8]) -> Vec<u8> {
+    match folder {
+        [] => name.to_vec(),
+        folder => [folder, b"/", name].concat(),
     }
 }
 
@@ -335,6 +371,28 @@ impl host::Folder for Directory {
         self.faults.call(Call::Stat)?;
         let path = self.resolve(path)?;
         Ok(stat(&fs::symlink_metadata(&path).map_err(at(&path))?))
+    }
+
+    fn stat_names(&self, path: &[u8], names: &[Vec<u8>]) -> Result<Vec<Result<Stat>>> {
+        self.open_folder(path)?;
+        let first = names.iter().take(ANSWERS);
+        Ok(first.map(|name| host::Folder::stat(self, &below(path, name))).collect())
+    }
+
+    fn read_names(&self, path: &[u8], names: &[Vec<u8>], max: u32) -> Result<Vec<Result<Node>>> {
+        self.open_folder(path)?;
+        let mut left = u64::from(max);
+        let mut nodes: Vec<Result<Node>> = Vec::new();
+        for name in names.iter().take(ANSWERS) {
+            let node = self.node(&below(path, name), u64::from(max));
+            let size = node.as_ref().map_or(0, |node| node.content.as_ref().map_or(0, Vec::len)) as u64;
+            if size > left && !nodes.is_empty() {
+                break;
+            }
+            left = left.saturating_sub(size);
+            nodes.push(node);
+        }
+        Ok(nodes)
     }
 
     fn read_link(&self, path: &[u8]) -> Result<Vec<u8>> {

@@ -67,6 +67,10 @@ pub(super) fn all<A: Into<B>, B>(values: Vec<A>) -> Vec<B> {
     values.into_iter().map(Into::into).collect()
 }
 
+pub(super) fn each<A: Into<B>, B>(answers: Vec<Result<A, bindings::types::Error>>) -> Vec<Result<B, Error>> {
+    answers.into_iter().map(|answer| Ok(answer?.into())).collect()
+}
+
 fn operations(operations: description::Operations) -> abi::Operations {
     use description::Operations;
     [
@@ -203,6 +207,17 @@ impl From<bindings::http::Response> for http::Head {
         Self {
             status: response.status,
             headers,
+        }
+    }
+}
+
+impl From<bindings::directory::Node> for directory::Node {
+    fn from(node: bindings::directory::Node) -> Self {
+        Self {
+            stat: node.stat.into(),
+            extended_attributes: all(node.extended_attributes),
+            target: node.target,
+            content: node.content,
         }
     }
 }

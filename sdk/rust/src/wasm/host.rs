@@ -3,14 +3,14 @@
 use std::any::Any;
 
 use super::{
-    convert::all,
+    convert::{all, each},
     sink_bindings::bulkhead::plugin::content,
     source_bindings::bulkhead::plugin::{self as bindings, endpoint, entries, http, log, parts, progress, secrets, snapshot},
 };
 use crate::{
     Error, ErrorKind, Result,
     digest::Algorithm,
-    directory::{Attributes, DirectoryEntry, ExtendedAttribute, Grant, LockKind, OpenMode, Space, SpecialFile, Stat},
+    directory::{Attributes, DirectoryEntry, ExtendedAttribute, Grant, LockKind, Node, OpenMode, Space, SpecialFile, Stat},
     endpoint::{Settings, TlsSession},
     entries::Finished,
     host::{self, Connection, Host, RequestHead},
@@ -246,6 +246,14 @@ impl host::Folder for bindings::directory::Folder {
 
     fn stat(&self, path: &[u8]) -> Result<Stat> {
         Ok(Self::stat(self, path)?.into())
+    }
+
+    fn stat_names(&self, path: &[u8], names: &[Vec<u8>]) -> Result<Vec<Result<Stat>>> {
+        Ok(each(Self::stat_names(self, path, names)?))
+    }
+
+    fn read_names(&self, path: &[u8], names: &[Vec<u8>], max: u32) -> Result<Vec<Result<Node>>> {
+        Ok(each(Self::read_names(self, path, names, max)?))
     }
 
     fn read_link(&self, path: &[u8]) -> Result<Vec<u8>> {

@@ -160,11 +160,16 @@ pub(super) fn extended_attributes(parent: BorrowedFd<'_>, name: &OsStr) -> std::
     let Some(node) = open_for_attributes(parent, name)? else {
         return Ok(Vec::new());
     };
-    let names = attribute_names(node.as_fd())?;
+    of_open(node.as_fd())
+}
+
+/// As [`extended_attributes`], of what is open.
+pub(super) fn of_open(node: BorrowedFd<'_>) -> std::io::Result<Vec<ExtendedAttribute>> {
+    let names = attribute_names(node)?;
     let mut collected = Collected::default();
     let mut value = vec![0; if names.is_empty() { 0 } else { MAX_XATTR }];
     for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-        match rustix::fs::fgetxattr(node.as_fd(), OsStr::from_bytes(name), &mut value[..]) {
+        match rustix::fs::fgetxattr(node, OsStr::from_bytes(name), &mut value[..]) {
             Ok(length) => collected.add(name, &value[..length])?,
             // Removed meanwhile.
             Err(Errno::NODATA) => {}

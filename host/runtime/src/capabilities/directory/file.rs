@@ -217,7 +217,7 @@ fn read_cached(file: &std::fs::File, offset: u64, max: usize) -> (Vec<u8>, bool)
 }
 
 /// Reads on behind `data` until `max` bytes are there or the file ends, into memory that is not zeroed first.
-fn read_fully(file: &std::fs::File, offset: u64, max: usize, mut data: Vec<u8>) -> std::io::Result<Vec<u8>> {
+pub(super) fn read_fully(file: &std::fs::File, offset: u64, max: usize, mut data: Vec<u8>) -> std::io::Result<Vec<u8>> {
     data.reserve_exact(max - data.len());
     while data.len() < max {
         let at = offset.saturating_add(data.len() as u64);

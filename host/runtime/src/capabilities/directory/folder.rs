@@ -22,8 +22,8 @@ use crate::capabilities::budget::Descriptor;
 pub struct Folder(Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
-    root: Dir,
+pub(super) struct Inner {
+    pub(super) root: Dir,
     access: Access,
     grant: String,
     budget: Arc<Budget>,
@@ -53,12 +53,12 @@ impl Inner {
         }
     }
 
-    fn fault(&self, action: &str, path: &EntryPath, error: &std::io::Error) -> Fault {
+    pub(super) fn fault(&self, action: &str, path: &EntryPath, error: &std::io::Error) -> Fault {
         io_fault(action, &shown(&self.grant, to_path(path.as_bytes())), error)
     }
 }
 
-fn to_path(bytes: &[u8]) -> &Path {
+pub(super) fn to_path(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(if bytes.is_empty() { b"." } else { bytes }))
 }
 
@@ -73,7 +73,7 @@ impl Folder {
         }))
     }
 
-    async fn call<T: Send + 'static>(
+    pub(super) async fn call<T: Send + 'static>(
         &self,
         action: &'static str,
         path: EntryPath,

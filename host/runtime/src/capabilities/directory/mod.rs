@@ -9,6 +9,7 @@ mod file;
 mod folder;
 mod listing;
 mod lock;
+mod names;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub use file::File;
 pub use folder::{Folder, Space};
 pub use listing::{DirectoryEntry, Listing};
 pub use lock::LockKind;
+pub use names::Node;
 
 use super::budget::Descriptor;
 use super::{Budget, Granted};
