@@ -62,6 +62,14 @@ struct Folder {
 
 type Folders = HashMap<ObjectId, Folder>;
 
+/// What an examination has found.
+struct Examined {
+    repairs: Vec<SnapshotRepair>,
+    folders: Folders,
+    /// The folders that are damaged themselves, or have such a one somewhere below.
+    dirty: HashSet<ObjectId>,
+}
+
 impl Vault {
     /// The snapshots that are not whole.
     ///
@@ -71,7 +79,7 @@ impl Vault {
         let lock = Lock::take(&self.core, host, Share::Nobody).await?;
         let planned = plan(self, stop).await;
         lock.release().await;
-        Ok(planned?.0)
+        Ok(planned?.repairs)
     }
 
     /// Makes a snapshot of what remains of each that is not whole; `expected` is the plan that was agreed to, where there is one. The damaged ones go
@@ -88,8 +96,8 @@ impl Vault {
     ) -> Result<Vec<SnapshotRepair>, MaintenanceError> {
         let lock = Lock::take(&self.core, host, Share::Nobody).await?;
         let result = match plan(self, stop).await {
-            Ok((repairs, _)) if expected.is_some_and(|expected| *expected != repairs) => Err(MaintenanceError::Changed),
-            Ok((repairs, folders)) => self.carry_out(repairs, &folders, forget, host, stop, lock.held()).await,
+            Ok(examined) if expected.is_some_and(|expected| *expected != examined.repairs) => Err(MaintenanceError::Changed),
+            Ok(examined) => self.carry_out(examined, forget, host, stop, lock.held()).await,
             Err(error) => Err(error),
         };
         lock.release().await;
@@ -98,17 +106,21 @@ impl Vault {
 
     async fn carry_out(
         &self,
-        mut repairs: Vec<SnapshotRepair>,
-        folders: &Folders,
+        examined: Examined,
         forget: bool,
         host: &str,
         stop: &Stop,
         held: &Held,
     ) -> Result<Vec<SnapshotRepair>, MaintenanceError> {
+        let Examined {
+            mut repairs,
+            folders,
+            dirty,
+        } = examined;
         let writer = TreeWriter::begin(&self.core, &self.options, host)?;
         let mut rewritten = HashMap::new();
         for repair in repairs.iter().filter(|repair| !repair.is_lost) {
-            rewrite(&self.core, repair.snapshot.tree, folders, &writer, &mut rewritten, stop).await?;
+            rewrite(&self.core, repair.snapshot.tree, (&folders, &dirty), &writer, &mut rewritten, stop).await?;
         }
         writer.finish().await?;
         for repair in &mut repairs {
@@ -132,7 +144,7 @@ impl Vault {
     }
 }
 
-async fn plan(vault: &Vault, stop: &Stop) -> Result<(Vec<SnapshotRepair>, Folders), MaintenanceError> {
+async fn plan(vault: &Vault, stop: &Stop) -> Result<Examined, MaintenanceError> {
     let core = &vault.core;
     core.refresh_index().await?;
     let snapshots = vault.snapshots().await?;
@@ -150,8 +162,13 @@ async fn plan(vault: &Vault, stop: &Stop) -> Result<(Vec<SnapshotRepair>, Folder
                 damaged_count,
                 repaired: None,
             }
-        });
-    Ok((repairs.collect(), folders))
+        })
+        .collect();
+    Ok(Examined {
+        repairs,
+        folders,
+        dirty,
+    })
 }
 
 /// Reads all folders below `roots`, each once, several at a time.
@@ -249,12 +266,11 @@ fn losses(root: ObjectId, folders: &Folders, dirty: &HashSet<ObjectId>) -> (Vec<
 async fn rewrite(
     core: &Arc<Core>,
     root: ObjectId,
-    folders: &Folders,
+    (folders, dirty): (&Folders, &HashSet<ObjectId>),
     writer: &TreeWriter,
     rewritten: &mut HashMap<ObjectId, ObjectId>,
     stop: &Stop,
 ) -> Result<(), MaintenanceError> {
-    let dirty = dirty(folders);
     // Those below first.
     let mut waiting = vec![(root, false)];
     while let Some((tree, entered)) = waiting.pop() {
