@@ -1,11 +1,13 @@
 //! `bulkhead repair`: making the best of what damage has left.
 
+use bulkhead_config as config;
 use bulkhead_vault::{IndexRepair, ObjectId, SnapshotRepair, UnreadableObject};
 use serde::Serialize;
 
 use crate::{
     clock,
-    maintenance::{MaintainError, SinkOutcome, failed, replace_snapshots},
+    failure::Explain as _,
+    maintenance::{MaintainError, Replica, SinkOutcome, failed, replace_snapshots},
     operation::Operation,
 };
 
@@ -218,8 +220,34 @@ async fn carry_out(operation: &Operation, agreed: &SnapshotRepairReport) -> Resu
     let gone: Vec<ObjectId> = repairs.iter().map(|repair| repair.snapshot.id).filter(|_| agreed.forget).collect();
     let mut report = SnapshotRepairReport::new(&agreed.vault, true, agreed.forget, repairs);
     for replica in &replicas.further {
-        report.sinks.push(replace_snapshots(operation, config, first, replica, &gone).await);
+        report.sinks.push(follow(operation, config, first, replica, &gone).await);
     }
     report.sinks.extend(replicas.unusable);
     Ok(report)
+}
+
+/// Gives a replica the repaired snapshots, and takes from it the damaged ones, `gone`; but not those that it has whole: nobody else has them any more.
+async fn follow(operation: &Operation, vault: &config::Vault, first: &Replica, replica: &Replica, gone: &[ObjectId]) -> SinkOutcome {
+    let whole = if gone.is_empty() {
+        Vec::new()
+    } else {
+        let stop = operation.stop();
+        match replica.vault.whole_snapshots(gone, &operation.host.name, &stop.stop).await {
+            Ok(whole) => whole,
+            Err(error) => {
+                let failure = failed("look for damage on it", vault, error).explain();
+                return SinkOutcome::failed(replica.name(), 0, &failure);
+            }
+        }
+    };
+    let gone: Vec<ObjectId> = gone.iter().filter(|id| !whole.contains(id)).copied().collect();
+    let mut outcome = replace_snapshots(operation, vault, first, replica, &gone).await;
+    if outcome.error.is_none() && !whole.is_empty() {
+        let (sink, vault) = (replica.name(), &vault.name);
+        outcome.error = Some(format!("it has {} of the damaged snapshots whole, and keeps them", whole.len()));
+        outcome.hint = Some(format!(
+            "restore them from it (`--sink {sink}`) before `bulkhead forget --vault {vault} --snapshot ID` takes them from it, too"
+        ));
+    }
+    outcome
 }

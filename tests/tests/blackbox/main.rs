@@ -27,6 +27,7 @@ mod output;
 mod plugins;
 mod postgres;
 mod redis;
+mod replicas;
 mod restic;
 mod restoring;
 mod sinks;

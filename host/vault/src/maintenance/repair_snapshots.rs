@@ -104,6 +104,17 @@ impl Vault {
         result
     }
 
+    /// Those of the snapshots `ids` that are here, and whole.
+    ///
+    /// # Errors
+    /// [`MaintenanceError`].
+    pub async fn whole_snapshots(&self, ids: &[ObjectId], host: &str, stop: &Stop) -> Result<Vec<ObjectId>, MaintenanceError> {
+        let lock = Lock::take(&self.core, host, Share::Nobody).await?;
+        let whole = whole(&self.core, ids, stop).await;
+        lock.release().await;
+        whole
+    }
+
     async fn carry_out(
         &self,
         examined: Examined,
@@ -169,6 +180,15 @@ async fn plan(vault: &Vault, stop: &Stop) -> Result<Examined, MaintenanceError> 
         folders,
         dirty,
     })
+}
+
+async fn whole(core: &Arc<Core>, ids: &[ObjectId], stop: &Stop) -> Result<Vec<ObjectId>, MaintenanceError> {
+    core.refresh_index().await?;
+    let snapshots = core.load_snapshots(ids.to_vec(), true).await?;
+    let folders = examine(core, snapshots.iter().map(|snapshot| snapshot.tree), stop).await?;
+    let dirty = dirty(&folders);
+    let whole = snapshots.into_iter().filter(|snapshot| !dirty.contains(&snapshot.tree));
+    Ok(whole.map(|snapshot| snapshot.id).collect())
 }
 
 /// Reads all folders below `roots`, each once, several at a time.
