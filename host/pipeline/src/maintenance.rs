@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bulkhead_config as config;
 use bulkhead_runtime::Cancellation;
-use bulkhead_vault::{Hint as _, MaintenanceError, ObjectId, OpenError, Stop, Vault};
+use bulkhead_vault::{Hint as _, MaintenanceError, ObjectId, OpenError, SnapshotInfo, Stop, Vault};
 use serde::Serialize;
 
 use crate::{
@@ -221,6 +221,11 @@ pub(crate) async fn replace_snapshots(
             hint: copied.hint,
         };
     }
+    forget_on(operation, vault, replica, gone).await
+}
+
+/// Takes snapshots from a replica.
+pub(crate) async fn forget_on(operation: &Operation, vault: &config::Vault, replica: &Replica, gone: &[ObjectId]) -> SinkOutcome {
     let stop = operation.stop();
     let forgotten = replica.vault.forget(gone, &operation.host.name, &stop.stop).await;
     let removed = forgotten.removed.len() as u64;
@@ -228,4 +233,11 @@ pub(crate) async fn replace_snapshots(
         None => SinkOutcome::done(replica.name(), removed),
         Some(error) => SinkOutcome::failed(replica.name(), removed, &failed("forget snapshots", vault, error).explain()),
     }
+}
+
+/// Whether `snapshot` is one of `others` under another name: with the tags that it had before, or has now.
+pub(crate) fn is_one_of<'s>(snapshot: &SnapshotInfo, others: impl IntoIterator<Item = &'s SnapshotInfo>) -> bool {
+    others.into_iter().any(|other| {
+        other.time == snapshot.time && other.tree == snapshot.tree && other.pipeline == snapshot.pipeline && other.host == snapshot.host
+    })
 }

@@ -126,3 +126,41 @@ fn a_snapshot_that_is_damaged_everywhere_goes_everywhere() {
     world.succeed(THOROUGH);
     pair.assert_same(&["data", "index", "snapshots"]);
 }
+
+/// Two snapshots whose tags have changed while the second sink was away.
+fn tagged_without_second() -> Pair {
+    let pair = Pair::with_snapshots(2, 2);
+    let [one, other] = &pair.snapshots("disk")[..] else { panic!("two snapshots") };
+    let tag = ["tag", "good", "--snapshot", one, "--snapshot", other, "--add", "kept"];
+    pair.without_second(|| {
+        pair.assert_left_behind(&tag);
+    });
+    pair
+}
+
+#[test]
+fn tags_that_a_replica_missed_reach_it_with_the_next_call() {
+    let pair = tagged_without_second();
+    let before = pair.snapshots("disk");
+    let [one, other] = &before[..] else { panic!("two snapshots") };
+    let tag = ["tag", "good", "--snapshot", one, "--snapshot", other, "--add", "kept"];
+    pair.world.succeed(&tag);
+    assert_eq!(pair.snapshots("disk"), before);
+    pair.assert_same(&["snapshots"]);
+    pair.world.succeed(THOROUGH);
+}
+
+#[test]
+fn a_tag_that_a_replica_missed_costs_no_snapshot() {
+    let pair = tagged_without_second();
+    let before = pair.snapshots("disk");
+    let document = pair.world.json(&["forget", "good", "--yes", "--json"]);
+    let plan = &document["vaults"][0]["plan"];
+    let numbers = ["kept", "forgotten"].map(|fate| plan[fate].as_array().unwrap().len());
+    assert_eq!(numbers, [2, 2], "{plan}");
+    assert_eq!(pair.snapshots("disk"), before);
+    // What goes there has its successor there.
+    pair.assert_same(&["snapshots"]);
+    pair.world.succeed(THOROUGH);
+    pair.world.succeed(&["restore", "good", "--into", "restored", "--sink", "second"]);
+}
