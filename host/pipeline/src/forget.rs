@@ -67,7 +67,10 @@ pub struct ForgetPlan {
     pub kept: Vec<PlannedSnapshot>,
     /// Snapshots that go, oldest first.
     pub forgotten: Vec<PlannedSnapshot>,
-    /// Snapshots whose files are damaged: whose they are can't be told, and they stay.
+    /// Snapshots that were named and go, although their files are damaged.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<UnreadableSnapshot>,
+    /// Other snapshots whose files are damaged: whose they are can't be told, and they stay.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<UnreadableSnapshot>,
     /// Sinks that can't be looked at, or changed.
@@ -84,6 +87,8 @@ pub struct ForgetPlan {
 struct Found {
     snapshots: Vec<SnapshotInfo>,
     on_first: HashSet<ObjectId>,
+    /// Those of which no sink can say more than the id.
+    damaged: Vec<(ObjectId, UnreadableSnapshot)>,
 }
 
 impl Found {
@@ -140,6 +145,7 @@ async fn make_plan(operation: &Operation, name: &str, by: ForgetBy<'_>) -> Resul
         vault: name.to_owned(),
         kept: Vec::new(),
         forgotten: Vec::new(),
+        damaged: Vec::new(),
         unreadable: Vec::new(),
         unusable: replicas.unusable.clone(),
         ids: Vec::new(),
@@ -147,13 +153,15 @@ async fn make_plan(operation: &Operation, name: &str, by: ForgetBy<'_>) -> Resul
     };
     let found = all_snapshots(&replicas, &mut plan).await?;
     match by {
-        ForgetBy::Ids { pipeline, ids } => plan.by_ids(&found.snapshots, pipeline, ids)?,
+        ForgetBy::Ids { pipeline, ids } => plan.by_ids(&found, pipeline, ids)?,
         ForgetBy::Retention(pipelines) => {
             for pipeline in pipelines {
                 plan.by_retention(&found, pipeline)?;
             }
         }
     }
+    let unreadable = found.damaged.iter().filter(|(id, _)| !plan.ids.contains(id));
+    plan.unreadable = unreadable.map(|(_, snapshot)| snapshot.clone()).collect();
     plan.has_replaced = found
         .snapshots
         .iter()
@@ -169,34 +177,43 @@ async fn make_plan(operation: &Operation, name: &str, by: ForgetBy<'_>) -> Resul
 /// The snapshots of all sinks.
 async fn all_snapshots(replicas: &Replicas, plan: &mut ForgetPlan) -> Result<Found, MaintainError> {
     let Replica { store, vault } = &replicas.first;
-    let (mut snapshots, unreadable) = browse::snapshot_files(vault, store).await?;
-    for (id, error) in unreadable {
-        plan.unreadable.push(UnreadableSnapshot {
-            id: id.to_string(),
-            vault: plan.vault.clone(),
-            error: SnapshotError::from(error).explain().to_string(),
-        });
-    }
+    let (mut snapshots, mut unreadable) = browse::snapshot_files(vault, store).await?;
     let on_first: HashSet<ObjectId> = snapshots.iter().map(|snapshot| snapshot.id).collect();
     let mut known = on_first.clone();
     for Replica { store, vault } in &replicas.further {
         match browse::snapshot_files(vault, store).await {
-            Ok((infos, _)) => snapshots.extend(infos.into_iter().filter(|info| known.insert(info.id))),
+            Ok((infos, others)) => {
+                snapshots.extend(infos.into_iter().filter(|info| known.insert(info.id)));
+                unreadable.extend(others);
+            }
             Err(error) => plan.unusable.push(SinkOutcome::failed(store.name(), 0, &error.explain())),
         }
     }
+    let damaged = unreadable
+        .into_iter()
+        .filter(|(id, _)| known.insert(*id))
+        .map(|(id, error)| (id, UnreadableSnapshot::new(id, &plan.vault, error)))
+        .collect();
     snapshots.sort_by_key(|snapshot| (snapshot.time, snapshot.id));
-    Ok(Found { snapshots, on_first })
+    Ok(Found {
+        snapshots,
+        on_first,
+        damaged,
+    })
 }
 
 impl ForgetPlan {
-    fn by_ids(&mut self, snapshots: &[SnapshotInfo], pipeline: Option<&str>, ids: &[String]) -> Result<(), SnapshotError> {
+    fn by_ids(&mut self, found: &Found, pipeline: Option<&str>, ids: &[String]) -> Result<(), SnapshotError> {
         let mut chosen = BTreeSet::new();
         for id in ids {
-            chosen.insert(named(snapshots, pipeline, id).map_err(|error| SnapshotError::Resolve(Box::new(error)))?);
+            chosen.insert(named(found, pipeline, id).map_err(|error| SnapshotError::Resolve(Box::new(error)))?);
         }
-        for snapshot in snapshots.iter().filter(|snapshot| chosen.contains(&snapshot.id)) {
+        for snapshot in found.snapshots.iter().filter(|snapshot| chosen.contains(&snapshot.id)) {
             self.add(snapshot, Vec::new());
+        }
+        for (id, snapshot) in found.damaged.iter().filter(|(id, _)| chosen.contains(id)) {
+            self.ids.push(*id);
+            self.damaged.push(snapshot.clone());
         }
         Ok(())
     }
@@ -257,15 +274,15 @@ fn planned(snapshot: &SnapshotInfo, reasons: Vec<&'static str>) -> PlannedSnapsh
     }
 }
 
-/// The snapshot that `prefix` names. `latest` is none of the names: what it means changes while snapshots go.
-fn named(snapshots: &[SnapshotInfo], pipeline: Option<&str>, prefix: &str) -> Result<ObjectId, ResolveError> {
+/// The snapshot that `prefix` names, also a damaged one where it need not be of a pipeline. `latest` is none of the names: what it means changes while snapshots go.
+fn named(found: &Found, pipeline: Option<&str>, prefix: &str) -> Result<ObjectId, ResolveError> {
     if prefix.is_empty() || !prefix.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
         return Err(ResolveError::Malformed(prefix.to_owned()));
     }
-    let fits = |snapshot: &&SnapshotInfo| {
-        pipeline.is_none_or(|name| snapshot.pipeline.as_deref() == Some(name)) && snapshot.id.to_string().starts_with(prefix)
-    };
-    let found: Vec<ObjectId> = snapshots.iter().filter(fits).map(|snapshot| snapshot.id).collect();
+    let fits = |snapshot: &&SnapshotInfo| pipeline.is_none_or(|name| snapshot.pipeline.as_deref() == Some(name));
+    let readable = found.snapshots.iter().filter(fits).map(|snapshot| snapshot.id);
+    let damaged = found.damaged.iter().filter(|_| pipeline.is_none()).map(|(id, _)| *id);
+    let found: Vec<ObjectId> = readable.chain(damaged).filter(|id| id.to_string().starts_with(prefix)).collect();
     match found[..] {
         [one] => Ok(one),
         [] => Err(ResolveError::NotFound {
@@ -345,6 +362,7 @@ mod tests {
         let found = Found {
             snapshots: snapshots.to_vec(),
             on_first: on_first.iter().map(|name| ObjectId::of(name.as_bytes())).collect(),
+            damaged: Vec::new(),
         };
         let judge = |snapshots: &[&SnapshotInfo]| {
             let kept = |position: usize| position + number >= snapshots.len();

@@ -1,10 +1,11 @@
 //! `bulkhead repair`: making the best of what damage has left.
 
 use bulkhead_config as config;
-use bulkhead_vault::{IndexRepair, ObjectId, SnapshotRepair, UnreadableObject};
+use bulkhead_vault::{IndexRepair, ObjectId, ReadError, SnapshotRepair, UnreadableObject};
 use serde::Serialize;
 
 use crate::{
+    browse::{self, UnreadableSnapshot},
     clock,
     failure::Explain as _,
     maintenance::{MaintainError, Replica, SinkOutcome, failed, replace_snapshots},
@@ -141,11 +142,16 @@ pub struct SnapshotRepairReport {
     pub forget: bool,
     /// Snapshots that are not whole.
     pub snapshots: Vec<RepairedSnapshot>,
+    /// Snapshots whose own files are damaged: nothing of them is left.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<UnreadableSnapshot>,
     /// Each further sink.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sinks: Vec<SinkOutcome>,
     #[serde(skip)]
     repairs: Vec<SnapshotRepair>,
+    #[serde(skip)]
+    unreadable_ids: Vec<ObjectId>,
 }
 
 impl SnapshotRepairReport {
@@ -164,9 +170,17 @@ impl SnapshotRepairReport {
             done,
             forget,
             snapshots: repairs.iter().map(told).collect(),
+            unreadable: Vec::new(),
             sinks: Vec::new(),
             repairs,
+            unreadable_ids: Vec::new(),
         }
+    }
+
+    /// Whether there is nothing to do: what nothing is left of can only be forgotten.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.snapshots.is_empty() && (self.unreadable.is_empty() || !self.forget)
     }
 
     /// Whether it was done on all sinks.
@@ -189,12 +203,20 @@ pub async fn plan_snapshot_repair(operation: &Operation, name: &str, forget: boo
 #[tracing::instrument(name = "repair snapshots", skip(operation, forget))]
 async fn look_at_snapshots(operation: &Operation, name: &str, forget: bool) -> Result<SnapshotRepairReport, MaintainError> {
     let config = operation.vault_named(name)?;
-    let vault = operation.open(config, &operation.sinks(config).await?).await?;
+    let sinks = operation.sinks(config).await?;
+    let vault = operation.open(config, &sinks).await?;
     operation.progress.phase("walking snapshots", None);
     let stop = operation.stop();
     let repairs = vault.plan_snapshot_repair(&operation.host.name, &stop.stop).await;
     let repairs = repairs.map_err(|error| failed("repair snapshots", config, error))?;
-    Ok(SnapshotRepairReport::new(name, false, forget, repairs))
+    let mut report = SnapshotRepairReport::new(name, false, forget, repairs);
+    let (_, unreadable) = browse::snapshot_files(&vault, &sinks.first).await?;
+    // What can't be had for another reason is no damage.
+    for (id, error) in unreadable.into_iter().filter(|(_, error)| matches!(error, ReadError::Corrupt(_))) {
+        report.unreadable_ids.push(id);
+        report.unreadable.push(UnreadableSnapshot::new(id, name, error));
+    }
+    Ok(report)
 }
 
 /// Makes snapshots of what remains, as `agreed`, the plan that was shown; the further sinks of the vault follow.
@@ -217,8 +239,17 @@ async fn carry_out(operation: &Operation, agreed: &SnapshotRepairReport) -> Resu
         .repair_snapshots(Some(&agreed.repairs), agreed.forget, host, &stop.stop)
         .await
         .map_err(|error| failed("repair snapshots", config, error))?;
-    let gone: Vec<ObjectId> = repairs.iter().map(|repair| repair.snapshot.id).filter(|_| agreed.forget).collect();
+    let mut gone = Vec::new();
+    if agreed.forget {
+        let forgotten = first.vault.forget(&agreed.unreadable_ids, host, &stop.stop).await;
+        if let Some(error) = forgotten.error {
+            return Err(failed("forget snapshots that can't be read", config, error));
+        }
+        gone.extend(repairs.iter().map(|repair| repair.snapshot.id));
+        gone.extend(&agreed.unreadable_ids);
+    }
     let mut report = SnapshotRepairReport::new(&agreed.vault, true, agreed.forget, repairs);
+    report.unreadable.clone_from(&agreed.unreadable);
     for replica in &replicas.further {
         report.sinks.push(follow(operation, config, first, replica, &gone).await);
     }

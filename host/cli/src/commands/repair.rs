@@ -173,8 +173,9 @@ async fn snapshots(arguments: &SnapshotsArguments, session: &Session) -> Result<
             }
         };
         print_snapshots(&planned, &session.output);
-        let question = format!("Repair {} of the vault {vault}?", number_of(planned.snapshots.len()));
-        let is_wanted = !arguments.dry_run && !planned.snapshots.is_empty() && agreed(arguments.yes, &question, session).await?;
+        let damaged = planned.snapshots.len() + planned.unreadable.len();
+        let question = format!("Repair {} of the vault {vault}?", number_of(damaged));
+        let is_wanted = !arguments.dry_run && !planned.is_idle() && agreed(arguments.yes, &question, session).await?;
         if !is_wanted {
             several.done(&planned, true);
             continue;
@@ -200,7 +201,11 @@ fn print_snapshots(report: &SnapshotRepairReport, output: &Output) {
     }
     output.line(&output.mark(
         Mark::Strong,
-        &format!("vault {}: {} not whole", report.vault, number_of(report.snapshots.len())),
+        &format!(
+            "vault {}: {} not whole",
+            report.vault,
+            number_of(report.snapshots.len() + report.unreadable.len())
+        ),
     ));
     for snapshot in &report.snapshots {
         let fate = match (snapshot.is_lost, report.forget) {
@@ -222,6 +227,10 @@ fn print_snapshots(report: &SnapshotRepairReport, output: &Output) {
         if snapshot.damaged_count > 10 {
             output.line("    …");
         }
+    }
+    for snapshot in &report.unreadable {
+        let fate = if report.forget { "; it is forgotten" } else { "" };
+        output.line(&format!("  {}: nothing of it is left{fate}: {}", short(&snapshot.id), snapshot.error));
     }
 }
 

@@ -13,6 +13,7 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use serde_json::{Map, Value};
 
 use crate::{
+    access,
     error::{MaintenanceError, ReadError},
     format::{
         node::{self, Node},
@@ -71,7 +72,7 @@ struct Examined {
 }
 
 impl Vault {
-    /// The snapshots that are not whole.
+    /// The snapshots that are not whole. Those whose own files are damaged are passed over: nothing can be told of them.
     ///
     /// # Errors
     /// [`MaintenanceError`].
@@ -158,7 +159,8 @@ impl Vault {
 async fn plan(vault: &Vault, stop: &Stop) -> Result<Examined, MaintenanceError> {
     let core = &vault.core;
     core.refresh_index().await?;
-    let snapshots = vault.snapshots().await?;
+    let ids = access::list_ids(&*core.store, "snapshots/").await?;
+    let snapshots = core.load_snapshots(ids, true).await?;
     let folders = examine(core, snapshots.iter().map(|snapshot| snapshot.tree), stop).await?;
     let dirty = dirty(&folders);
     let repairs = snapshots
