@@ -127,6 +127,41 @@ fn a_snapshot_that_is_damaged_everywhere_goes_everywhere() {
     pair.assert_same(&["data", "index", "snapshots"]);
 }
 
+#[test]
+fn a_prune_that_a_replica_missed_reaches_it_with_the_next_call() {
+    let pair = Pair::with_snapshots(2, 1);
+    let world = &pair.world;
+    world.succeed(&["forget", "good", "--yes"]);
+    pair.without_second(|| {
+        pair.assert_left_behind(THOROUGH);
+    });
+    // On the first sink nothing is left to do; nobody is there to be asked about the second.
+    let outcome = world.run(&["prune"]);
+    assert_eq!(outcome.code, Some(2), "{}{}", outcome.stdout, outcome.stderr);
+    world.succeed(THOROUGH);
+    pair.assert_same(&["data", "index", "snapshots"]);
+    // Without a second sink there would be nothing to ask.
+    world.configure("");
+    world.succeed(&["prune"]);
+}
+
+#[test]
+fn a_repair_that_a_replica_missed_is_finished_by_a_run_and_a_forget() {
+    let pair = Pair::with_snapshots(1, 9);
+    let world = &pair.world;
+    let damaged = pair.snapshots("disk").remove(0);
+    fs::remove_file(largest_pack(&world.bulkhead().vault())).unwrap();
+    world.succeed(&["repair", "index", "main", "--yes"]);
+    pair.without_second(|| {
+        pair.assert_left_behind(&["repair", "snapshots", "main", "--forget", "--yes"]);
+    });
+    pair.assert_left_behind(THOROUGH);
+    assert!(pair.snapshots("second").contains(&damaged));
+    world.succeed(&["forget", "--vault", "main", "--snapshot", &damaged, "--yes"]);
+    world.succeed(THOROUGH);
+    pair.assert_same(&["data", "index", "snapshots"]);
+}
+
 /// Two snapshots whose tags have changed while the second sink was away.
 fn tagged_without_second() -> Pair {
     let pair = Pair::with_snapshots(2, 2);

@@ -102,7 +102,9 @@ pub(crate) async fn prune(arguments: &PruneArguments, session: &Session) -> Resu
         };
         if let Some(planned) = &planned {
             print(planned, &session.output);
-            let is_wanted = !arguments.dry_run && !planned.figures.nothing_to_do && agreed(false, &question(planned), session).await?;
+            // Whether a further sink is behind is found out when it follows.
+            let is_idle = planned.figures.nothing_to_do && config.vault(&vault).is_none_or(|vault| vault.sinks.len() < 2);
+            let is_wanted = !arguments.dry_run && !is_idle && agreed(false, &question(planned), session).await?;
             if !is_wanted {
                 several.done(planned, true);
                 continue;
@@ -114,7 +116,12 @@ pub(crate) async fn prune(arguments: &PruneArguments, session: &Session) -> Resu
 }
 
 fn question(planned: &PruneReport) -> String {
-    format!("Prune the vault {}?", planned.vault)
+    let vault = &planned.vault;
+    if planned.figures.nothing_to_do {
+        format!("Nothing to do on the first sink of the vault {vault}. Bring the others to where it is?")
+    } else {
+        format!("Prune the vault {vault}?")
+    }
 }
 
 async fn carry_out(operation: &Operation, vault: &str, options: PruneOptions, agreed: Option<PruneReport>, several: &mut Several<'_>) {
