@@ -104,7 +104,10 @@ async fn index(arguments: &IndexArguments, session: &Session) -> Result<Exit, Co
             several.done(&planned, true);
             continue;
         }
-        match pipeline::repair_index(&operation, vault, Some(&planned)).await {
+        let display = ProgressDisplay::start(&session.output, vault, &operation.progress);
+        let done = pipeline::repair_index(&operation, vault, Some(&planned)).await;
+        drop(display);
+        match done {
             Ok(report) => {
                 if !session.output.is_json() {
                     let output = &session.output;
@@ -180,7 +183,10 @@ async fn snapshots(arguments: &SnapshotsArguments, session: &Session) -> Result<
             several.done(&planned, true);
             continue;
         }
-        match pipeline::repair_snapshots(&operation, &planned).await {
+        let display = ProgressDisplay::start(&session.output, &vault, &operation.progress);
+        let done = pipeline::repair_snapshots(&operation, &planned).await;
+        drop(display);
+        match done {
             Ok(report) => {
                 print_repaired(&report, &session.output);
                 several.done(&report, report.is_everywhere());
