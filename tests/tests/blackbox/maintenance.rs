@@ -285,9 +285,13 @@ fn locks_of_the_dead_are_removed() {
     assert_eq!(fs::read_dir(&lock).unwrap().count(), 1, "the living keep their locks");
     let outcome = world.run(&["prune", "--yes"]);
     assert_eq!(outcome.code, Some(12), "{}{}", outcome.stdout, outcome.stderr);
+    let outcome = world.run(&["unlock", "--force"]);
+    assert_eq!(outcome.code, Some(2), "{}{}", outcome.stdout, outcome.stderr);
+    assert_eq!(fs::read_dir(&lock).unwrap().count(), 1, "nobody could be asked");
     dead.kill().unwrap();
     dead.wait().unwrap();
     world.succeed(&["unlock"]);
     assert_eq!(fs::read_dir(&lock).unwrap().count(), 0);
+    world.succeed(&["unlock", "--force", "--yes"]);
     world.assert_nothing_was_lost();
 }

@@ -86,7 +86,7 @@ async fn agreed(yes: bool, question: &str, session: &Session) -> Result<bool, Co
     if !session.output.can_ask() {
         return Err(CommandError::usage(
             "this needs a yes, and there is nobody to ask",
-            "`--yes` carries the plan out, `--dry-run` only shows it",
+            "`--yes` says it beforehand; where there is a plan, `--dry-run` only shows it",
         ));
     }
     let (output, question) = (session.output.clone(), question.to_owned());
