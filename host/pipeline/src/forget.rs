@@ -111,14 +111,6 @@ pub struct ForgetReport {
     pub sinks: Vec<SinkOutcome>,
 }
 
-impl ForgetReport {
-    /// Whether it was done on all sinks.
-    #[must_use]
-    pub fn is_everywhere(&self) -> bool {
-        self.sinks.iter().all(|sink| sink.error.is_none())
-    }
-}
-
 /// A plan, and the open vault to carry it out on.
 pub struct Forgetting {
     operation: Operation,

@@ -129,6 +129,12 @@ impl SinkOutcome {
     }
 }
 
+/// Whether it was done on all sinks.
+#[must_use]
+pub fn is_everywhere(sinks: &[SinkOutcome]) -> bool {
+    sinks.iter().all(|sink| sink.error.is_none())
+}
+
 /// A vault on its sinks.
 pub(crate) struct Replicas {
     pub(crate) first: Replica,
@@ -204,6 +210,20 @@ pub(crate) fn failed(action: impl Into<String>, vault: &config::Vault, source: M
     }
 }
 
+/// Gives a replica what it lacks of the first sink's; fails with what became of it.
+pub(crate) async fn catch_up(operation: &Operation, first: &Replica, replica: &Replica) -> Result<(), SinkOutcome> {
+    let copied = replicate(&first.store, &replica.store, &operation.cancellation).await;
+    match copied.error {
+        None => Ok(()),
+        Some(error) => Err(SinkOutcome {
+            sink: copied.sink,
+            removed: 0,
+            error: Some(error),
+            hint: copied.hint,
+        }),
+    }
+}
+
 /// Gives a replica the new snapshots, then takes the old ones from it.
 pub(crate) async fn replace_snapshots(
     operation: &Operation,
@@ -212,16 +232,10 @@ pub(crate) async fn replace_snapshots(
     replica: &Replica,
     gone: &[ObjectId],
 ) -> SinkOutcome {
-    let copied = replicate(&first.store, &replica.store, &operation.cancellation).await;
-    if let Some(error) = copied.error {
-        return SinkOutcome {
-            sink: copied.sink,
-            removed: 0,
-            error: Some(error),
-            hint: copied.hint,
-        };
+    match catch_up(operation, first, replica).await {
+        Ok(()) => forget_on(operation, vault, replica, gone).await,
+        Err(behind) => behind,
     }
-    forget_on(operation, vault, replica, gone).await
 }
 
 /// Takes snapshots from a replica.

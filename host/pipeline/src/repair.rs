@@ -182,12 +182,6 @@ impl SnapshotRepairReport {
     pub fn is_idle(&self) -> bool {
         self.snapshots.is_empty() && (self.unreadable.is_empty() || !self.forget)
     }
-
-    /// Whether it was done on all sinks.
-    #[must_use]
-    pub fn is_everywhere(&self) -> bool {
-        self.sinks.iter().all(|sink| sink.error.is_none())
-    }
 }
 
 /// Which snapshots of the vault called `name` are not whole on its first sink, and what [`repair_snapshots`] would do with them.

@@ -37,14 +37,6 @@ pub struct TagReport {
     pub sinks: Vec<SinkOutcome>,
 }
 
-impl TagReport {
-    /// Whether it was done on all sinks.
-    #[must_use]
-    pub fn is_everywhere(&self) -> bool {
-        self.sinks.iter().all(|sink| sink.error.is_none())
-    }
-}
-
 /// Changes the tags of the snapshots that `selectors` name, in the vault called `name`, of `pipeline` where one is given.
 ///
 /// # Errors

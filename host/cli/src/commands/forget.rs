@@ -56,9 +56,7 @@ pub(crate) async fn forget(arguments: &ForgetArguments, session: &Session) -> Re
     let operation = session.operation(&config)?;
     let mut several = Several::new(session, &config);
     for (vault, pipelines) in chosen {
-        if several.is_interrupted(vault) {
-            continue;
-        }
+        let Some(operation) = several.begin(&operation, vault) else { continue };
         let by = match &arguments.snapshots[..] {
             [] => ForgetBy::Retention(&pipelines),
             ids => ForgetBy::Ids {
@@ -66,7 +64,6 @@ pub(crate) async fn forget(arguments: &ForgetArguments, session: &Session) -> Re
                 ids,
             },
         };
-        let operation = operation.child();
         match plan(&operation, vault, by, session).await {
             Ok(forgetting) => carry_out(forgetting, arguments, &operation, &mut several).await?,
             Err(error) => several.explained(&error, vault),
@@ -148,7 +145,7 @@ async fn carry_out(
                 print_sinks(&report.sinks, "forgotten", "snapshot", "snapshots", &session.output);
                 session.output.note("what they alone needed stays until `bulkhead prune`");
             }
-            several.done(&document, report.is_everywhere());
+            several.done(&document, pipeline::is_everywhere(&report.sinks));
         }
         Err(error) => several.explained(&error, &plan.vault),
     }

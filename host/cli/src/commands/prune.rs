@@ -82,10 +82,7 @@ pub(crate) async fn prune(arguments: &PruneArguments, session: &Session) -> Resu
     };
     let mut several = Several::new(session, &config);
     for vault in vaults_named(&config, &arguments.vaults)? {
-        if several.is_interrupted(&vault) {
-            continue;
-        }
-        let operation = operation.child();
+        let Some(operation) = several.begin(&operation, &vault) else { continue };
         let planned = if arguments.yes {
             None
         } else {
@@ -103,7 +100,7 @@ pub(crate) async fn prune(arguments: &PruneArguments, session: &Session) -> Resu
         if let Some(planned) = &planned {
             print(planned, &session.output);
             // Whether a further sink is behind is found out when it follows.
-            let is_idle = planned.figures.nothing_to_do && config.vault(&vault).is_none_or(|vault| vault.sinks.len() < 2);
+            let is_idle = planned.nothing_to_do && config.vault(&vault).is_none_or(|vault| vault.sinks.len() < 2);
             let is_wanted = !arguments.dry_run && !is_idle && agreed(false, &question(planned), session).await?;
             if !is_wanted {
                 several.done(planned, true);
@@ -117,7 +114,7 @@ pub(crate) async fn prune(arguments: &PruneArguments, session: &Session) -> Resu
 
 fn question(planned: &PruneReport) -> String {
     let vault = &planned.vault;
-    if planned.figures.nothing_to_do {
+    if planned.nothing_to_do {
         format!("Nothing to do on the first sink of the vault {vault}. Bring the others to where it is?")
     } else {
         format!("Prune the vault {vault}?")
@@ -139,7 +136,7 @@ async fn carry_out(operation: &Operation, vault: &str, options: PruneOptions, ag
                 output.line(&format!("{} vault {}", output.mark(Mark::Good, "pruned"), report.vault));
                 print_sinks(&report.sinks, "pruned", "object removed", "objects removed", output);
             }
-            several.done(&report, report.is_everywhere());
+            several.done(&report, pipeline::is_everywhere(&report.sinks));
         }
         Err(error) => several.explained(&error, vault),
     }
@@ -150,7 +147,7 @@ fn print(report: &PruneReport, output: &Output) {
     if output.is_json() {
         return;
     }
-    let figures = &report.figures;
+    let figures = &report.plan;
     output.line(&output.mark(Mark::Strong, &format!("vault {}", report.vault)));
     let line = |name: &str, number: u64, text: String| {
         if number > 0 {

@@ -83,10 +83,7 @@ async fn index(arguments: &IndexArguments, session: &Session) -> Result<Exit, Co
     let operation = session.reading(&config, arguments.sink.as_deref(), vaults.iter().map(String::as_str))?;
     let mut several = Several::new(session, &config);
     for vault in &vaults {
-        if several.is_interrupted(vault) {
-            continue;
-        }
-        let operation = operation.child();
+        let Some(operation) = several.begin(&operation, vault) else { continue };
         let display = ProgressDisplay::start(&session.output, vault, &operation.progress);
         let planned = pipeline::plan_index_repair(&operation, vault).await;
         drop(display);
@@ -161,10 +158,7 @@ async fn snapshots(arguments: &SnapshotsArguments, session: &Session) -> Result<
     let operation = session.operation(&config)?;
     let mut several = Several::new(session, &config);
     for vault in vaults_named(&config, &arguments.vaults)? {
-        if several.is_interrupted(&vault) {
-            continue;
-        }
-        let operation = operation.child();
+        let Some(operation) = several.begin(&operation, &vault) else { continue };
         let display = ProgressDisplay::start(&session.output, &vault, &operation.progress);
         let planned = pipeline::plan_snapshot_repair(&operation, &vault, arguments.forget).await;
         drop(display);
@@ -189,7 +183,7 @@ async fn snapshots(arguments: &SnapshotsArguments, session: &Session) -> Result<
         match done {
             Ok(report) => {
                 print_repaired(&report, &session.output);
-                several.done(&report, report.is_everywhere());
+                several.done(&report, pipeline::is_everywhere(&report.sinks));
             }
             Err(error) => several.explained(&error, &vault),
         }

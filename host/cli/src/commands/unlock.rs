@@ -38,14 +38,11 @@ pub(crate) async fn unlock(arguments: &UnlockArguments, session: &Session) -> Re
     let operation = session.operation(&config)?;
     let mut several = Several::new(session, &config);
     for vault in vaults_named(&config, &arguments.vaults)? {
-        if several.is_interrupted(&vault) {
-            continue;
-        }
+        let Some(operation) = several.begin(&operation, &vault) else { continue };
         let question = format!("Remove every lock of the vault {vault}? Whoever is at work in it fails.");
         if arguments.force && !agreed(arguments.yes, &question, session).await? {
             continue;
         }
-        let operation = operation.child();
         let display = ProgressDisplay::start(&session.output, &vault, &operation.progress);
         let result = pipeline::unlock(&operation, &vault, arguments.force).await;
         drop(display);
@@ -55,7 +52,7 @@ pub(crate) async fn unlock(arguments: &UnlockArguments, session: &Session) -> Re
                     let done = format!("vault {} unlocked", report.vault);
                     print_sinks(&report.sinks, &done, "lock removed", "locks removed", &session.output);
                 }
-                several.done(&report, report.is_everywhere());
+                several.done(&report, pipeline::is_everywhere(&report.sinks));
             }
             Err(error) => several.explained(&error, &vault),
         }
