@@ -374,7 +374,11 @@ mod tests {
     fn no_snapshot_of_the_first_sink_goes_for_one_that_only_another_has() {
         // Whatever the order of their names.
         for (before, now) in [("a", "b"), ("b", "a")] {
-            let tagged = [snapshot(before, 1, "tree"), snapshot(now, 1, "tree"), snapshot("newest", 2, "other")];
+            let tagged = [
+                snapshot(before, 1, "tree"),
+                snapshot(now, 1, "tree"),
+                snapshot("newest", 2, "other"),
+            ];
             assert_eq!(forgotten(2, &tagged, &[now, "newest"]), ids(&[before]));
             let repaired = [snapshot(before, 1, "whole"), snapshot(now, 1, "repaired")];
             assert_eq!(forgotten(1, &repaired, &[now]), []);

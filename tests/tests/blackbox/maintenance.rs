@@ -224,7 +224,9 @@ fn a_lost_index_is_repaired() {
 /// Two snapshots; the file of the second is damaged.
 fn with_a_damaged_file() -> (World, [String; 2]) {
     let world = with_snapshots(2, KEEP_TWO);
-    let [whole, damaged] = &ids(&world)[..] else { panic!("two snapshots") };
+    let [whole, damaged] = &ids(&world)[..] else {
+        panic!("two snapshots")
+    };
     let (whole, damaged) = (whole.clone(), damaged.clone());
     let file = world.bulkhead().vault().join("snapshots").join(&damaged);
     fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();

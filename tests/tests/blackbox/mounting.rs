@@ -181,7 +181,10 @@ fn a_snapshot_whose_file_is_damaged_does_not_hide_the_others() {
     let mounted = mount.event();
     assert_eq!((&mounted["event"], &mounted["snapshots"]), (&"mounted".into(), &1.into()));
     assert_eq!(mounted["unreadable"][0]["id"], damaged.file_name().unwrap().to_str().unwrap());
-    assert_same(&fs::canonicalize(mount.folder.join("pipelines/good/latest")).unwrap(), &files.source);
+    assert_same(
+        &fs::canonicalize(mount.folder.join("pipelines/good/latest")).unwrap(),
+        &files.source,
+    );
     assert!(unmount(&mount.folder, ""));
     mount.assert_ended();
 }

@@ -65,11 +65,7 @@ impl Pair {
     #[track_caller]
     fn assert_same(&self, parts: &[&str]) {
         for part in parts {
-            assert_eq!(
-                files(&self.second, part),
-                files(&self.world.bulkhead().vault(), part),
-                "{part}"
-            );
+            assert_eq!(files(&self.second, part), files(&self.world.bulkhead().vault(), part), "{part}");
         }
     }
 
@@ -165,7 +161,9 @@ fn a_repair_that_a_replica_missed_is_finished_by_a_run_and_a_forget() {
 /// Two snapshots whose tags have changed while the second sink was away.
 fn tagged_without_second() -> Pair {
     let pair = Pair::with_snapshots(2, 2);
-    let [one, other] = &pair.snapshots("disk")[..] else { panic!("two snapshots") };
+    let [one, other] = &pair.snapshots("disk")[..] else {
+        panic!("two snapshots")
+    };
     let tag = ["tag", "good", "--snapshot", one, "--snapshot", other, "--add", "kept"];
     pair.without_second(|| {
         pair.assert_left_behind(&tag);

@@ -56,7 +56,9 @@ pub(crate) async fn forget(arguments: &ForgetArguments, session: &Session) -> Re
     let operation = session.operation(&config)?;
     let mut several = Several::new(session, &config);
     for (vault, pipelines) in chosen {
-        let Some(operation) = several.begin(&operation, vault) else { continue };
+        let Some(operation) = several.begin(&operation, vault) else {
+            continue;
+        };
         let by = match &arguments.snapshots[..] {
             [] => ForgetBy::Retention(&pipelines),
             ids => ForgetBy::Ids {

@@ -65,7 +65,10 @@ pub(crate) async fn mount(arguments: &MountArguments, session: &Session) -> Resu
     let mounted = pipeline::mount(&operation, &arguments.vault, &arguments.folder, |what| {
         for snapshot in &what.unreadable {
             let id = short(&snapshot.id);
-            output.warn(&format!("warning: the snapshot {id} can't be read, and is left out: {}", snapshot.error));
+            output.warn(&format!(
+                "warning: the snapshot {id} can't be read, and is left out: {}",
+                snapshot.error
+            ));
         }
         tell("mounted", what);
     });

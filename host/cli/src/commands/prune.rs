@@ -82,7 +82,9 @@ pub(crate) async fn prune(arguments: &PruneArguments, session: &Session) -> Resu
     };
     let mut several = Several::new(session, &config);
     for vault in vaults_named(&config, &arguments.vaults)? {
-        let Some(operation) = several.begin(&operation, &vault) else { continue };
+        let Some(operation) = several.begin(&operation, &vault) else {
+            continue;
+        };
         let planned = if arguments.yes {
             None
         } else {

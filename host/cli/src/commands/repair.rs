@@ -83,7 +83,9 @@ async fn index(arguments: &IndexArguments, session: &Session) -> Result<Exit, Co
     let operation = session.reading(&config, arguments.sink.as_deref(), vaults.iter().map(String::as_str))?;
     let mut several = Several::new(session, &config);
     for vault in &vaults {
-        let Some(operation) = several.begin(&operation, vault) else { continue };
+        let Some(operation) = several.begin(&operation, vault) else {
+            continue;
+        };
         let display = ProgressDisplay::start(&session.output, vault, &operation.progress);
         let planned = pipeline::plan_index_repair(&operation, vault).await;
         drop(display);
@@ -158,7 +160,9 @@ async fn snapshots(arguments: &SnapshotsArguments, session: &Session) -> Result<
     let operation = session.operation(&config)?;
     let mut several = Several::new(session, &config);
     for vault in vaults_named(&config, &arguments.vaults)? {
-        let Some(operation) = several.begin(&operation, &vault) else { continue };
+        let Some(operation) = several.begin(&operation, &vault) else {
+            continue;
+        };
         let display = ProgressDisplay::start(&session.output, &vault, &operation.progress);
         let planned = pipeline::plan_snapshot_repair(&operation, &vault, arguments.forget).await;
         drop(display);
@@ -230,7 +234,11 @@ fn print_snapshots(report: &SnapshotRepairReport, output: &Output) {
     }
     for snapshot in &report.unreadable {
         let fate = if report.forget { "; it is forgotten" } else { "" };
-        output.line(&format!("  {}: nothing of it is left{fate}: {}", short(&snapshot.id), snapshot.error));
+        output.line(&format!(
+            "  {}: nothing of it is left{fate}: {}",
+            short(&snapshot.id),
+            snapshot.error
+        ));
     }
 }
 

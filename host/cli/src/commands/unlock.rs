@@ -38,7 +38,9 @@ pub(crate) async fn unlock(arguments: &UnlockArguments, session: &Session) -> Re
     let operation = session.operation(&config)?;
     let mut several = Several::new(session, &config);
     for vault in vaults_named(&config, &arguments.vaults)? {
-        let Some(operation) = several.begin(&operation, &vault) else { continue };
+        let Some(operation) = several.begin(&operation, &vault) else {
+            continue;
+        };
         let question = format!("Remove every lock of the vault {vault}? Whoever is at work in it fails.");
         if arguments.force && !agreed(arguments.yes, &question, session).await? {
             continue;

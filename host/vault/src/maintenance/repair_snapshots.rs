@@ -177,11 +177,7 @@ async fn plan(vault: &Vault, stop: &Stop) -> Result<Examined, MaintenanceError> 
             }
         })
         .collect();
-    Ok(Examined {
-        repairs,
-        folders,
-        dirty,
-    })
+    Ok(Examined { repairs, folders, dirty })
 }
 
 async fn whole(core: &Arc<Core>, ids: &[ObjectId], stop: &Stop) -> Result<Vec<ObjectId>, MaintenanceError> {
