@@ -124,6 +124,13 @@ impl CommandError {
         }
     }
 
+    /// As a JSON document of `vault`, in a list of several.
+    pub(crate) fn to_json_of(&self, vault: &str) -> Value {
+        let mut document = self.to_json();
+        document["vault"] = vault.into();
+        document
+    }
+
     /// As a JSON document (`docs/json.md`).
     pub(crate) fn to_json(&self) -> Value {
         let exit = self.exit();

@@ -234,7 +234,8 @@ pub(crate) async fn snapshot_files(
     Ok((infos, unreadable))
 }
 
-async fn snapshot_ids(store: &SinkStore) -> Result<Vec<ObjectId>, ReadError> {
+/// The snapshots that there are, readable or not.
+pub(crate) async fn snapshot_ids(store: &SinkStore) -> Result<Vec<ObjectId>, ReadError> {
     const PREFIX: &str = "snapshots/";
     let objects = store.list(PREFIX).await.map_err(|fault| StoreError {
         operation: "listing",

@@ -1,7 +1,8 @@
 //! `bulkhead forget`: removing snapshots, by their ids or by a pipeline's `retention`.
 //!
-//! The plan is made over the snapshots of all sinks: one that was forgotten while a sink could not be reached is found there again. It is carried out
-//! snapshot by snapshot, on the first sink and then on the others.
+//! The plan is made over the snapshots of all sinks: one that was forgotten while a sink could not be reached is found there again. But those of the first
+//! sink are judged by themselves, so that none of them goes for one that only a further sink has. It is carried out snapshot by snapshot, on the first sink
+//! and then on the others.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -17,9 +18,9 @@ use crate::{
     clock,
     failure::Explain as _,
     host::pipeline_site,
-    maintenance::{MaintainError, Replica, Replicas, SinkOutcome, failed},
+    maintenance::{MaintainError, Replica, Replicas, SinkOutcome, failed, forget_on, is_one_of, replace_snapshots},
     operation::Operation,
-    retention,
+    retention::{self, Reasons},
 };
 
 /// Which snapshots of a vault to forget.
@@ -66,7 +67,10 @@ pub struct ForgetPlan {
     pub kept: Vec<PlannedSnapshot>,
     /// Snapshots that go, oldest first.
     pub forgotten: Vec<PlannedSnapshot>,
-    /// Snapshots whose files are damaged: whose they are can't be told, and they stay.
+    /// Snapshots that were named and go, although their files are damaged.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<UnreadableSnapshot>,
+    /// Other snapshots whose files are damaged: whose they are can't be told, and they stay.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<UnreadableSnapshot>,
     /// Sinks that can't be looked at, or changed.
@@ -74,6 +78,29 @@ pub struct ForgetPlan {
     pub unusable: Vec<SinkOutcome>,
     #[serde(skip)]
     ids: Vec<ObjectId>,
+    /// Whether there are some of them whose successors, with other tags, the further sinks may lack.
+    #[serde(skip)]
+    has_replaced: bool,
+}
+
+/// The snapshots of a vault, oldest first.
+struct Found {
+    snapshots: Vec<SnapshotInfo>,
+    on_first: HashSet<ObjectId>,
+    /// Those of which no sink can say more than the id.
+    damaged: Vec<(ObjectId, UnreadableSnapshot)>,
+}
+
+impl Found {
+    /// Whether only further sinks have a snapshot.
+    fn is_stray(&self, snapshot: &SnapshotInfo) -> bool {
+        !self.on_first.contains(&snapshot.id)
+    }
+
+    /// Whether the first sink has a stray with other tags, under another name.
+    fn is_replaced(&self, stray: &SnapshotInfo) -> bool {
+        is_one_of(stray, self.snapshots.iter().filter(|snapshot| !self.is_stray(snapshot)))
+    }
 }
 
 /// What was done.
@@ -82,14 +109,6 @@ pub struct ForgetPlan {
 pub struct ForgetReport {
     /// Each sink, the first one first.
     pub sinks: Vec<SinkOutcome>,
-}
-
-impl ForgetReport {
-    /// Whether it was done on all sinks.
-    #[must_use]
-    pub fn is_everywhere(&self) -> bool {
-        self.sinks.iter().all(|sink| sink.error.is_none())
-    }
 }
 
 /// A plan, and the open vault to carry it out on.
@@ -118,19 +137,27 @@ async fn make_plan(operation: &Operation, name: &str, by: ForgetBy<'_>) -> Resul
         vault: name.to_owned(),
         kept: Vec::new(),
         forgotten: Vec::new(),
+        damaged: Vec::new(),
         unreadable: Vec::new(),
         unusable: replicas.unusable.clone(),
         ids: Vec::new(),
+        has_replaced: false,
     };
-    let snapshots = all_snapshots(&replicas, &mut plan).await?;
+    let found = all_snapshots(&replicas, &mut plan).await?;
     match by {
-        ForgetBy::Ids { pipeline, ids } => plan.by_ids(&snapshots, pipeline, ids)?,
+        ForgetBy::Ids { pipeline, ids } => plan.by_ids(&found, pipeline, ids)?,
         ForgetBy::Retention(pipelines) => {
             for pipeline in pipelines {
-                plan.by_retention(&snapshots, pipeline)?;
+                plan.by_retention(&found, pipeline)?;
             }
         }
     }
+    let unreadable = found.damaged.iter().filter(|(id, _)| !plan.ids.contains(id));
+    plan.unreadable = unreadable.map(|(_, snapshot)| snapshot.clone()).collect();
+    plan.has_replaced = found
+        .snapshots
+        .iter()
+        .any(|snapshot| found.is_stray(snapshot) && plan.ids.contains(&snapshot.id) && found.is_replaced(snapshot));
     Ok(Forgetting {
         operation: operation.clone(),
         vault,
@@ -139,53 +166,61 @@ async fn make_plan(operation: &Operation, name: &str, by: ForgetBy<'_>) -> Resul
     })
 }
 
-/// The snapshots of all sinks, oldest first.
-async fn all_snapshots(replicas: &Replicas, plan: &mut ForgetPlan) -> Result<Vec<SnapshotInfo>, MaintainError> {
+/// The snapshots of all sinks.
+async fn all_snapshots(replicas: &Replicas, plan: &mut ForgetPlan) -> Result<Found, MaintainError> {
     let Replica { store, vault } = &replicas.first;
-    let (mut snapshots, unreadable) = browse::snapshot_files(vault, store).await?;
-    for (id, error) in unreadable {
-        plan.unreadable.push(UnreadableSnapshot {
-            id: id.to_string(),
-            vault: plan.vault.clone(),
-            error: SnapshotError::from(error).explain().to_string(),
-        });
-    }
-    let mut known: HashSet<ObjectId> = snapshots.iter().map(|snapshot| snapshot.id).collect();
+    let (mut snapshots, mut unreadable) = browse::snapshot_files(vault, store).await?;
+    let on_first: HashSet<ObjectId> = snapshots.iter().map(|snapshot| snapshot.id).collect();
+    let mut known = on_first.clone();
     for Replica { store, vault } in &replicas.further {
         match browse::snapshot_files(vault, store).await {
-            Ok((infos, _)) => snapshots.extend(infos.into_iter().filter(|info| known.insert(info.id))),
+            Ok((infos, others)) => {
+                snapshots.extend(infos.into_iter().filter(|info| known.insert(info.id)));
+                unreadable.extend(others);
+            }
             Err(error) => plan.unusable.push(SinkOutcome::failed(store.name(), 0, &error.explain())),
         }
     }
+    let damaged = unreadable
+        .into_iter()
+        .filter(|(id, _)| known.insert(*id))
+        .map(|(id, error)| (id, UnreadableSnapshot::new(id, &plan.vault, error)))
+        .collect();
     snapshots.sort_by_key(|snapshot| (snapshot.time, snapshot.id));
-    Ok(snapshots)
+    Ok(Found {
+        snapshots,
+        on_first,
+        damaged,
+    })
 }
 
 impl ForgetPlan {
-    fn by_ids(&mut self, snapshots: &[SnapshotInfo], pipeline: Option<&str>, ids: &[String]) -> Result<(), SnapshotError> {
+    fn by_ids(&mut self, found: &Found, pipeline: Option<&str>, ids: &[String]) -> Result<(), SnapshotError> {
         let mut chosen = BTreeSet::new();
         for id in ids {
-            chosen.insert(named(snapshots, pipeline, id).map_err(|error| SnapshotError::Resolve(Box::new(error)))?);
+            chosen.insert(named(found, pipeline, id).map_err(|error| SnapshotError::Resolve(Box::new(error)))?);
         }
-        for snapshot in snapshots.iter().filter(|snapshot| chosen.contains(&snapshot.id)) {
+        for snapshot in found.snapshots.iter().filter(|snapshot| chosen.contains(&snapshot.id)) {
             self.add(snapshot, Vec::new());
+        }
+        for (id, snapshot) in found.damaged.iter().filter(|(id, _)| chosen.contains(id)) {
+            self.ids.push(*id);
+            self.damaged.push(snapshot.clone());
         }
         Ok(())
     }
 
-    fn by_retention(&mut self, snapshots: &[SnapshotInfo], pipeline: &Pipeline) -> Result<(), MaintainError> {
+    fn by_retention(&mut self, found: &Found, pipeline: &Pipeline) -> Result<(), MaintainError> {
         let rules = pipeline.retention.as_ref().ok_or_else(|| MaintainError::NoRetention {
             pipeline: pipeline.name.clone(),
             site: pipeline_site(pipeline),
         })?;
         let zone = zone_of(pipeline)?;
-        let own: Vec<&SnapshotInfo> = snapshots
-            .iter()
-            .filter(|snapshot| snapshot.pipeline.as_ref() == Some(&pipeline.name))
-            .collect();
-        let times: Vec<_> = own.iter().map(|snapshot| snapshot.time).collect();
-        let reasons = retention::apply(rules, &times, &zone, clock::now());
-        for (snapshot, reasons) in own.into_iter().zip(reasons) {
+        let judge = |snapshots: &[&SnapshotInfo]| {
+            let times: Vec<_> = snapshots.iter().map(|snapshot| snapshot.time).collect();
+            retention::apply(rules, &times, &zone, clock::now())
+        };
+        for (snapshot, reasons) in fates(found, &pipeline.name, judge) {
             if reasons.is_empty() {
                 self.add(snapshot, reasons);
             } else {
@@ -201,6 +236,25 @@ impl ForgetPlan {
     }
 }
 
+/// What becomes of the snapshots of `pipeline`, oldest first: those of the first sink by themselves; those that only further sinks have among all; and
+/// those that only have other tags on the first sink go.
+fn fates<'f>(found: &'f Found, pipeline: &str, judge: impl Fn(&[&SnapshotInfo]) -> Vec<Reasons>) -> Vec<(&'f SnapshotInfo, Reasons)> {
+    let own = found
+        .snapshots
+        .iter()
+        .filter(|snapshot| snapshot.pipeline.as_deref() == Some(pipeline));
+    let (replaced, mut all): (Vec<_>, Vec<_>) = own.partition(|snapshot| found.is_stray(snapshot) && found.is_replaced(snapshot));
+    let first: Vec<_> = all.iter().copied().filter(|snapshot| !found.is_stray(snapshot)).collect();
+    // Of two of one time, the rules take the last for the newer: a whole one that nobody else has doesn't go for what was repaired of it.
+    all.sort_by_key(|snapshot| (snapshot.time, found.is_stray(snapshot)));
+    let strays = judge(&all).into_iter().zip(all).filter(|(_, snapshot)| found.is_stray(snapshot));
+    let judged = judge(&first).into_iter().zip(first).chain(strays);
+    let replaced = replaced.into_iter().map(|snapshot| (snapshot, Reasons::new()));
+    let mut fates: Vec<_> = judged.map(|(reasons, snapshot)| (snapshot, reasons)).chain(replaced).collect();
+    fates.sort_by_key(|(snapshot, _)| (snapshot.time, snapshot.id));
+    fates
+}
+
 fn planned(snapshot: &SnapshotInfo, reasons: Vec<&'static str>) -> PlannedSnapshot {
     PlannedSnapshot {
         id: snapshot.id.to_string(),
@@ -212,15 +266,15 @@ fn planned(snapshot: &SnapshotInfo, reasons: Vec<&'static str>) -> PlannedSnapsh
     }
 }
 
-/// The snapshot that `prefix` names. `latest` is none of the names: what it means changes while snapshots go.
-fn named(snapshots: &[SnapshotInfo], pipeline: Option<&str>, prefix: &str) -> Result<ObjectId, ResolveError> {
+/// The snapshot that `prefix` names, also a damaged one where it need not be of a pipeline. `latest` is none of the names: what it means changes while snapshots go.
+fn named(found: &Found, pipeline: Option<&str>, prefix: &str) -> Result<ObjectId, ResolveError> {
     if prefix.is_empty() || !prefix.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
         return Err(ResolveError::Malformed(prefix.to_owned()));
     }
-    let fits = |snapshot: &&SnapshotInfo| {
-        pipeline.is_none_or(|name| snapshot.pipeline.as_deref() == Some(name)) && snapshot.id.to_string().starts_with(prefix)
-    };
-    let found: Vec<ObjectId> = snapshots.iter().filter(fits).map(|snapshot| snapshot.id).collect();
+    let fits = |snapshot: &&SnapshotInfo| pipeline.is_none_or(|name| snapshot.pipeline.as_deref() == Some(name));
+    let readable = found.snapshots.iter().filter(fits).map(|snapshot| snapshot.id);
+    let damaged = found.damaged.iter().filter(|_| pipeline.is_none()).map(|(id, _)| *id);
+    let found: Vec<ObjectId> = readable.chain(damaged).filter(|id| id.to_string().starts_with(prefix)).collect();
     match found[..] {
         [one] => Ok(one),
         [] => Err(ResolveError::NotFound {
@@ -267,17 +321,69 @@ impl Forgetting {
         }
         let mut sinks = vec![SinkOutcome::done(self.replicas.first.name(), first.removed.len() as u64)];
         for replica in &self.replicas.further {
-            let done = replica.vault.forget(ids, host, &stop.stop).await;
-            let removed = done.removed.len() as u64;
-            sinks.push(match done.error {
-                None => SinkOutcome::done(replica.name(), removed),
-                Some(error) => {
-                    let failure = failed("forget snapshots", &self.vault, error).explain();
-                    SinkOutcome::failed(replica.name(), removed, &failure)
-                }
+            sinks.push(if self.plan.has_replaced {
+                replace_snapshots(&self.operation, &self.vault, &self.replicas.first, replica, ids).await
+            } else {
+                forget_on(&self.operation, &self.vault, replica, ids).await
             });
         }
         sinks.extend(self.plan.unusable);
         Ok(ForgetReport { sinks })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(name: &str, seconds: i64, tree: &str) -> SnapshotInfo {
+        SnapshotInfo {
+            id: ObjectId::of(name.as_bytes()),
+            time: Timestamp { seconds, nanoseconds: 0 },
+            host: "here".to_owned(),
+            pipeline: Some("shop".to_owned()),
+            paths: Vec::new(),
+            tags: Vec::new(),
+            parent: None,
+            tree: ObjectId::of(tree.as_bytes()),
+        }
+    }
+
+    /// Which of `snapshots` go where the last `number` are kept; `on_first` are those of the first sink.
+    fn forgotten(number: usize, snapshots: &[SnapshotInfo], on_first: &[&str]) -> Vec<ObjectId> {
+        let found = Found {
+            snapshots: snapshots.to_vec(),
+            on_first: on_first.iter().map(|name| ObjectId::of(name.as_bytes())).collect(),
+            damaged: Vec::new(),
+        };
+        let judge = |snapshots: &[&SnapshotInfo]| {
+            let kept = |position: usize| position + number >= snapshots.len();
+            let reasons = |position| if kept(position) { vec!["last"] } else { Vec::new() };
+            (0..snapshots.len()).map(reasons).collect()
+        };
+        let fates = fates(&found, "shop", judge).into_iter();
+        let gone = fates.filter(|(_, reasons)| reasons.is_empty());
+        gone.map(|(snapshot, _)| snapshot.id).collect()
+    }
+
+    fn ids(names: &[&str]) -> Vec<ObjectId> {
+        names.iter().map(|name| ObjectId::of(name.as_bytes())).collect()
+    }
+
+    #[test]
+    fn no_snapshot_of_the_first_sink_goes_for_one_that_only_another_has() {
+        // Whatever the order of their names.
+        for (before, now) in [("a", "b"), ("b", "a")] {
+            let tagged = [
+                snapshot(before, 1, "tree"),
+                snapshot(now, 1, "tree"),
+                snapshot("newest", 2, "other"),
+            ];
+            assert_eq!(forgotten(2, &tagged, &[now, "newest"]), ids(&[before]));
+            let repaired = [snapshot(before, 1, "whole"), snapshot(now, 1, "repaired")];
+            assert_eq!(forgotten(1, &repaired, &[now]), []);
+        }
+        let missed = [snapshot("old", 1, "1"), snapshot("older", 2, "2"), snapshot("newest", 3, "3")];
+        assert_eq!(forgotten(1, &missed, &["newest"]), ids(&["old", "older"]));
     }
 }

@@ -64,12 +64,12 @@ pub use hooks::HookError;
 pub use host::{BuildError, BuiltinPlugin, Host, pipeline_site, sink_site, target_site};
 pub use init::{InitReport, InitVaultError, init};
 pub use items::{BrowseError, BrowseOptions, BrowsedItem, Browsing, browse};
-pub use maintenance::{MaintainError, SinkOutcome};
+pub use maintenance::{MaintainError, SinkOutcome, is_everywhere};
 pub use mount::{MountError, Mounted, mount};
 pub use operation::{Interrupted, Operation};
 pub use progress::{Progress, ProgressView};
 pub use proof::{ProofError, Stored};
-pub use prune::{PruneFigures, PruneReport, plan_prune, prune};
+pub use prune::{PruneReport, plan_prune, prune};
 pub use repair::{
     IndexRepairReport, RepairedSnapshot, SnapshotRepairReport, UnreadableFile, plan_index_repair, plan_snapshot_repair, repair_index,
     repair_snapshots,
@@ -88,5 +88,5 @@ pub use tag::{TagReport, TaggedSnapshot, tag};
 pub use unlock::{UnlockReport, unlock};
 pub use verify::{Damage, SnapshotVerification, SnapshotVerifier, VaultVerification, VerifyError, verify_vault};
 
-/// What maintenance is asked for, in the vault's own words.
-pub use bulkhead_vault::{PruneLimit, PruneOptions, TagChange};
+/// What maintenance is asked for, and what it plans, in the vault's own words.
+pub use bulkhead_vault::{PruneLimit, PruneOptions, PrunePlan, TagChange};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bulkhead_config as config;
 use bulkhead_runtime::Cancellation;
-use bulkhead_vault::{Hint as _, MaintenanceError, ObjectId, OpenError, Stop, Vault};
+use bulkhead_vault::{Hint as _, MaintenanceError, ObjectId, OpenError, SnapshotInfo, Stop, Vault};
 use serde::Serialize;
 
 use crate::{
@@ -129,6 +129,12 @@ impl SinkOutcome {
     }
 }
 
+/// Whether it was done on all sinks.
+#[must_use]
+pub fn is_everywhere(sinks: &[SinkOutcome]) -> bool {
+    sinks.iter().all(|sink| sink.error.is_none())
+}
+
 /// A vault on its sinks.
 pub(crate) struct Replicas {
     pub(crate) first: Replica,
@@ -204,6 +210,20 @@ pub(crate) fn failed(action: impl Into<String>, vault: &config::Vault, source: M
     }
 }
 
+/// Gives a replica what it lacks of the first sink's; fails with what became of it.
+pub(crate) async fn catch_up(operation: &Operation, first: &Replica, replica: &Replica) -> Result<(), SinkOutcome> {
+    let copied = replicate(&first.store, &replica.store, &operation.cancellation).await;
+    match copied.error {
+        None => Ok(()),
+        Some(error) => Err(SinkOutcome {
+            sink: copied.sink,
+            removed: 0,
+            error: Some(error),
+            hint: copied.hint,
+        }),
+    }
+}
+
 /// Gives a replica the new snapshots, then takes the old ones from it.
 pub(crate) async fn replace_snapshots(
     operation: &Operation,
@@ -212,15 +232,14 @@ pub(crate) async fn replace_snapshots(
     replica: &Replica,
     gone: &[ObjectId],
 ) -> SinkOutcome {
-    let copied = replicate(&first.store, &replica.store, &operation.cancellation).await;
-    if let Some(error) = copied.error {
-        return SinkOutcome {
-            sink: copied.sink,
-            removed: 0,
-            error: Some(error),
-            hint: copied.hint,
-        };
+    match catch_up(operation, first, replica).await {
+        Ok(()) => forget_on(operation, vault, replica, gone).await,
+        Err(behind) => behind,
     }
+}
+
+/// Takes snapshots from a replica.
+pub(crate) async fn forget_on(operation: &Operation, vault: &config::Vault, replica: &Replica, gone: &[ObjectId]) -> SinkOutcome {
     let stop = operation.stop();
     let forgotten = replica.vault.forget(gone, &operation.host.name, &stop.stop).await;
     let removed = forgotten.removed.len() as u64;
@@ -228,4 +247,11 @@ pub(crate) async fn replace_snapshots(
         None => SinkOutcome::done(replica.name(), removed),
         Some(error) => SinkOutcome::failed(replica.name(), removed, &failed("forget snapshots", vault, error).explain()),
     }
+}
+
+/// Whether `snapshot` is one of `others` under another name: with the tags that it had before, or has now.
+pub(crate) fn is_one_of<'s>(snapshot: &SnapshotInfo, others: impl IntoIterator<Item = &'s SnapshotInfo>) -> bool {
+    others.into_iter().any(|other| {
+        other.time == snapshot.time && other.tree == snapshot.tree && other.pipeline == snapshot.pipeline && other.host == snapshot.host
+    })
 }

@@ -12,11 +12,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use bulkhead_vault::{SnapshotInfo, Vault};
 use fuser::{Config, MountOption, Session, SessionUnmounter};
 use serde::Serialize;
 
 use crate::{
-    browse::SnapshotError,
+    access::AccessError,
+    browse::{self, SnapshotError, UnreadableSnapshot},
     failure::{Explain, Failure, FailureClass},
     mount::{filesystem::VaultFilesystem, names::Names},
     operation::Operation,
@@ -31,6 +33,9 @@ pub struct Mounted {
     pub folder: PathBuf,
     /// How many snapshots it has: those that the vault had when it was mounted.
     pub snapshots: usize,
+    /// Snapshots that it lacks: their files can't be read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<UnreadableSnapshot>,
 }
 
 /// Why a vault could not be mounted, or not be unmounted.
@@ -90,22 +95,29 @@ impl Explain for MountError {
 /// See [`MountError`].
 pub async fn mount(operation: &Operation, vault: &str, folder: &Path, mounted: impl FnOnce(&Mounted)) -> Result<Mounted, MountError> {
     look_at(folder)?;
-    let open = async {
-        let opened = operation.open_named(vault).await.map_err(SnapshotError::from)?;
-        let snapshots = opened.snapshots().await.map_err(SnapshotError::from)?;
-        Ok::<_, SnapshotError>((opened, snapshots))
-    };
-    let (opened, snapshots) = operation.until_interrupted(None, open).await.map_err(SnapshotError::from)??;
+    let open = open(operation, vault);
+    let (opened, snapshots, unreadable) = operation.until_interrupted(None, open).await.map_err(SnapshotError::from)??;
     let what = Mounted {
         vault: vault.to_owned(),
         folder: folder.to_owned(),
         snapshots: snapshots.len(),
+        unreadable,
     };
     let filesystem = VaultFilesystem::new(Names::new(opened, snapshots), tokio::runtime::Handle::current());
     let (session, unmounter) = start(filesystem, folder).await?;
     mounted(&what);
     serve(operation, session, unmounter, folder).await?;
     Ok(what)
+}
+
+/// The vault called `name`, its snapshots, and those that can't be read.
+async fn open(operation: &Operation, name: &str) -> Result<(Vault, Vec<SnapshotInfo>, Vec<UnreadableSnapshot>), SnapshotError> {
+    let config = operation.vault_named(name).map_err(AccessError::from)?;
+    let store = operation.sink_to_read(config).await.map_err(AccessError::from)?;
+    let vault = operation.open_on(config, &store).await?;
+    let (snapshots, unreadable) = browse::snapshot_files(&vault, &store).await?;
+    let unreadable = unreadable.into_iter().map(|(id, error)| UnreadableSnapshot::new(id, name, error));
+    Ok((vault, snapshots, unreadable.collect()))
 }
 
 fn look_at(folder: &Path) -> Result<(), MountError> {

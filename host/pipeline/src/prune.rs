@@ -6,46 +6,9 @@ use serde::Serialize;
 
 use crate::{
     failure::Explain as _,
-    maintenance::{MaintainError, Replica, SinkOutcome, failed},
+    maintenance::{MaintainError, Replica, SinkOutcome, catch_up, failed},
     operation::{Interrupted, Operation},
-    replicate::replicate,
 };
-
-/// What a prune does, or has done, in numbers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct PruneFigures {
-    /// Packs that nothing needs any more: they are marked, and deleted by a prune after the grace time.
-    pub unused_packs: u64,
-    /// Bytes in them.
-    pub unused_bytes: u64,
-    /// The same of packs that runs left behind which did not finish.
-    pub unindexed_packs: u64,
-    /// Bytes in them.
-    pub unindexed_bytes: u64,
-    /// Packs whose needed part is written anew.
-    pub repacked_packs: u64,
-    /// Bytes that are written anew.
-    pub rewritten_bytes: u64,
-    /// Bytes that this frees when the old packs go.
-    pub repack_freed_bytes: u64,
-    /// Marked packs that are deleted now.
-    pub deleted_packs: u64,
-    /// Bytes in them.
-    pub deleted_bytes: u64,
-    /// Marked packs whose grace time has not passed.
-    pub waiting_packs: u64,
-    /// Bytes in them.
-    pub waiting_bytes: u64,
-    /// Marked packs that are needed after all, and stay.
-    pub recovered_packs: u64,
-    /// Bytes that snapshots need.
-    pub needed_bytes: u64,
-    /// Unused bytes that stay in packs which are needed.
-    pub remaining_unused_bytes: u64,
-    /// Whether there is nothing to do.
-    pub nothing_to_do: bool,
-}
 
 /// What was planned or done with a vault.
 #[derive(Debug, Clone, Serialize)]
@@ -59,12 +22,12 @@ pub struct PruneReport {
     pub at_once: bool,
     /// The numbers, of the first sink.
     #[serde(flatten)]
-    pub figures: PruneFigures,
+    pub plan: PrunePlan,
+    /// Whether there is nothing to do on the first sink.
+    pub nothing_to_do: bool,
     /// Each further sink.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sinks: Vec<SinkOutcome>,
-    #[serde(skip)]
-    plan: PrunePlan,
 }
 
 impl PruneReport {
@@ -73,32 +36,10 @@ impl PruneReport {
             vault: vault.name.clone(),
             done,
             at_once: options.grace.is_zero(),
-            figures: PruneFigures {
-                unused_packs: plan.unused_packs,
-                unused_bytes: plan.unused_bytes,
-                unindexed_packs: plan.unindexed_packs,
-                unindexed_bytes: plan.unindexed_bytes,
-                repacked_packs: plan.repacked_packs,
-                rewritten_bytes: plan.rewritten_bytes,
-                repack_freed_bytes: plan.repack_freed_bytes,
-                deleted_packs: plan.deleted_packs,
-                deleted_bytes: plan.deleted_bytes,
-                waiting_packs: plan.waiting_packs,
-                waiting_bytes: plan.waiting_bytes,
-                recovered_packs: plan.recovered_packs,
-                needed_bytes: plan.needed_bytes,
-                remaining_unused_bytes: plan.remaining_unused_bytes,
-                nothing_to_do: plan.is_empty(),
-            },
-            sinks: Vec::new(),
+            nothing_to_do: plan.is_empty(),
             plan,
+            sinks: Vec::new(),
         }
-    }
-
-    /// Whether it was done on all sinks.
-    #[must_use]
-    pub fn is_everywhere(&self) -> bool {
-        self.sinks.iter().all(|sink| sink.error.is_none())
     }
 }
 
@@ -165,14 +106,8 @@ async fn carry_out(
 
 /// Gives a replica what the first sink has, then takes from it what that has no more.
 async fn follow(operation: &Operation, vault: &config::Vault, first: &Replica, replica: &Replica) -> SinkOutcome {
-    let copied = replicate(&first.store, &replica.store, &operation.cancellation).await;
-    if let Some(error) = copied.error {
-        return SinkOutcome {
-            sink: copied.sink,
-            removed: 0,
-            error: Some(error),
-            hint: copied.hint,
-        };
+    if let Err(behind) = catch_up(operation, first, replica).await {
+        return behind;
     }
     let stop = operation.stop();
     match replica.vault.mirror(&first.vault, &operation.host.name, &stop.stop).await {

@@ -1,11 +1,14 @@
 //! `bulkhead repair`: making the best of what damage has left.
 
-use bulkhead_vault::{IndexRepair, ObjectId, SnapshotRepair, UnreadableObject};
+use bulkhead_config as config;
+use bulkhead_vault::{IndexRepair, ObjectId, ReadError, SnapshotRepair, UnreadableObject};
 use serde::Serialize;
 
 use crate::{
+    browse::{self, UnreadableSnapshot},
     clock,
-    maintenance::{MaintainError, SinkOutcome, failed, replace_snapshots},
+    failure::Explain as _,
+    maintenance::{MaintainError, Replica, SinkOutcome, failed, replace_snapshots},
     operation::Operation,
 };
 
@@ -139,11 +142,16 @@ pub struct SnapshotRepairReport {
     pub forget: bool,
     /// Snapshots that are not whole.
     pub snapshots: Vec<RepairedSnapshot>,
+    /// Snapshots whose own files are damaged: nothing of them is left.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<UnreadableSnapshot>,
     /// Each further sink.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sinks: Vec<SinkOutcome>,
     #[serde(skip)]
     repairs: Vec<SnapshotRepair>,
+    #[serde(skip)]
+    unreadable_ids: Vec<ObjectId>,
 }
 
 impl SnapshotRepairReport {
@@ -162,15 +170,17 @@ impl SnapshotRepairReport {
             done,
             forget,
             snapshots: repairs.iter().map(told).collect(),
+            unreadable: Vec::new(),
             sinks: Vec::new(),
             repairs,
+            unreadable_ids: Vec::new(),
         }
     }
 
-    /// Whether it was done on all sinks.
+    /// Whether there is nothing to do: what nothing is left of can only be forgotten.
     #[must_use]
-    pub fn is_everywhere(&self) -> bool {
-        self.sinks.iter().all(|sink| sink.error.is_none())
+    pub fn is_idle(&self) -> bool {
+        self.snapshots.is_empty() && (self.unreadable.is_empty() || !self.forget)
     }
 }
 
@@ -187,12 +197,20 @@ pub async fn plan_snapshot_repair(operation: &Operation, name: &str, forget: boo
 #[tracing::instrument(name = "repair snapshots", skip(operation, forget))]
 async fn look_at_snapshots(operation: &Operation, name: &str, forget: bool) -> Result<SnapshotRepairReport, MaintainError> {
     let config = operation.vault_named(name)?;
-    let vault = operation.open(config, &operation.sinks(config).await?).await?;
+    let sinks = operation.sinks(config).await?;
+    let vault = operation.open(config, &sinks).await?;
     operation.progress.phase("walking snapshots", None);
     let stop = operation.stop();
     let repairs = vault.plan_snapshot_repair(&operation.host.name, &stop.stop).await;
     let repairs = repairs.map_err(|error| failed("repair snapshots", config, error))?;
-    Ok(SnapshotRepairReport::new(name, false, forget, repairs))
+    let mut report = SnapshotRepairReport::new(name, false, forget, repairs);
+    let (_, unreadable) = browse::snapshot_files(&vault, &sinks.first).await?;
+    // What can't be had for another reason is no damage.
+    for (id, error) in unreadable.into_iter().filter(|(_, error)| matches!(error, ReadError::Corrupt(_))) {
+        report.unreadable_ids.push(id);
+        report.unreadable.push(UnreadableSnapshot::new(id, name, error));
+    }
+    Ok(report)
 }
 
 /// Makes snapshots of what remains, as `agreed`, the plan that was shown; the further sinks of the vault follow.
@@ -215,11 +233,46 @@ async fn carry_out(operation: &Operation, agreed: &SnapshotRepairReport) -> Resu
         .repair_snapshots(Some(&agreed.repairs), agreed.forget, host, &stop.stop)
         .await
         .map_err(|error| failed("repair snapshots", config, error))?;
-    let gone: Vec<ObjectId> = repairs.iter().map(|repair| repair.snapshot.id).filter(|_| agreed.forget).collect();
+    let mut gone = Vec::new();
+    if agreed.forget {
+        let forgotten = first.vault.forget(&agreed.unreadable_ids, host, &stop.stop).await;
+        if let Some(error) = forgotten.error {
+            return Err(failed("forget snapshots that can't be read", config, error));
+        }
+        gone.extend(repairs.iter().map(|repair| repair.snapshot.id));
+        gone.extend(&agreed.unreadable_ids);
+    }
     let mut report = SnapshotRepairReport::new(&agreed.vault, true, agreed.forget, repairs);
+    report.unreadable.clone_from(&agreed.unreadable);
     for replica in &replicas.further {
-        report.sinks.push(replace_snapshots(operation, config, first, replica, &gone).await);
+        report.sinks.push(follow(operation, config, first, replica, &gone).await);
     }
     report.sinks.extend(replicas.unusable);
     Ok(report)
+}
+
+/// Gives a replica the repaired snapshots, and takes from it the damaged ones, `gone`; but not those that it has whole: nobody else has them any more.
+async fn follow(operation: &Operation, vault: &config::Vault, first: &Replica, replica: &Replica, gone: &[ObjectId]) -> SinkOutcome {
+    let whole = if gone.is_empty() {
+        Vec::new()
+    } else {
+        let stop = operation.stop();
+        match replica.vault.whole_snapshots(gone, &operation.host.name, &stop.stop).await {
+            Ok(whole) => whole,
+            Err(error) => {
+                let failure = failed("look for damage on it", vault, error).explain();
+                return SinkOutcome::failed(replica.name(), 0, &failure);
+            }
+        }
+    };
+    let gone: Vec<ObjectId> = gone.iter().filter(|id| !whole.contains(id)).copied().collect();
+    let mut outcome = replace_snapshots(operation, vault, first, replica, &gone).await;
+    if outcome.error.is_none() && !whole.is_empty() {
+        let (sink, vault) = (replica.name(), &vault.name);
+        outcome.error = Some(format!("it has {} of the damaged snapshots whole, and keeps them", whole.len()));
+        outcome.hint = Some(format!(
+            "restore them from it (`--sink {sink}`) before `bulkhead forget --vault {vault} --snapshot ID` takes them from it, too"
+        ));
+    }
+    outcome
 }

@@ -1,11 +1,14 @@
 //! `bulkhead tag`: changing the tags of snapshots, on all sinks.
 
-use bulkhead_vault::{ObjectId, TagChange, Tagged};
+use std::collections::HashSet;
+
+use bulkhead_vault::{ObjectId, SnapshotInfo, TagChange, Tagged};
 use serde::Serialize;
 
 use crate::{
-    browse,
-    maintenance::{MaintainError, SinkOutcome, failed, replace_snapshots},
+    browse::{self, SnapshotError},
+    failure::Explain as _,
+    maintenance::{MaintainError, Replica, SinkOutcome, failed, is_one_of, replace_snapshots},
     operation::Operation,
 };
 
@@ -32,14 +35,6 @@ pub struct TagReport {
     /// Each further sink.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sinks: Vec<SinkOutcome>,
-}
-
-impl TagReport {
-    /// Whether it was done on all sinks.
-    #[must_use]
-    pub fn is_everywhere(&self) -> bool {
-        self.sinks.iter().all(|sink| sink.error.is_none())
-    }
 }
 
 /// Changes the tags of the snapshots that `selectors` name, in the vault called `name`, of `pipeline` where one is given.
@@ -71,27 +66,32 @@ async fn change_tags(
     change.check().map_err(cannot)?;
     let replicas = operation.open_replicas(vault).await?;
     let first = &replicas.first;
-    let mut ids: Vec<ObjectId> = Vec::with_capacity(selectors.len());
+    let mut chosen: Vec<SnapshotInfo> = Vec::with_capacity(selectors.len());
     for selector in selectors {
-        let id = browse::resolve(&first.vault, selector, pipeline).await?.id;
-        if !ids.contains(&id) {
-            ids.push(id);
+        let snapshot = browse::resolve(&first.vault, selector, pipeline).await?;
+        if !chosen.contains(&snapshot) {
+            chosen.push(snapshot);
         }
     }
+    let ids: Vec<ObjectId> = chosen.iter().map(|snapshot| snapshot.id).collect();
+    let there = browse::snapshot_ids(&first.store).await.map_err(SnapshotError::from)?;
+    let mut there: HashSet<ObjectId> = there.into_iter().collect();
     let stop = operation.stop();
     let tagged = first
         .vault
         .tag(&ids, change, &operation.host.name, &stop.stop)
         .await
         .map_err(cannot)?;
-    let replaced: Vec<ObjectId> = tagged
-        .iter()
-        .filter(|tagged| tagged.before != tagged.now)
-        .map(|tagged| tagged.before)
-        .collect();
+    for tagged in &tagged {
+        there.remove(&tagged.before);
+        there.insert(tagged.now);
+    }
     let mut sinks = Vec::new();
     for replica in &replicas.further {
-        sinks.push(replace_snapshots(operation, vault, first, replica, &replaced).await);
+        sinks.push(match replaced(replica, &chosen, &there).await {
+            Ok(replaced) => replace_snapshots(operation, vault, first, replica, &replaced).await,
+            Err(error) => SinkOutcome::failed(replica.name(), 0, &error.explain()),
+        });
     }
     sinks.extend(replicas.unusable);
     Ok(TagReport {
@@ -99,6 +99,15 @@ async fn change_tags(
         snapshots: tagged.iter().map(told).collect(),
         sinks,
     })
+}
+
+/// The snapshots on a replica that are some of `chosen` under the names that they had before, whenever that was; `there` are those of the first sink.
+async fn replaced(replica: &Replica, chosen: &[SnapshotInfo], there: &HashSet<ObjectId>) -> Result<Vec<ObjectId>, SnapshotError> {
+    let (snapshots, _) = browse::snapshot_files(&replica.vault, &replica.store).await?;
+    let replaced = snapshots
+        .iter()
+        .filter(|snapshot| !there.contains(&snapshot.id) && is_one_of(snapshot, chosen));
+    Ok(replaced.map(|snapshot| snapshot.id).collect())
 }
 
 fn told(tagged: &Tagged) -> TaggedSnapshot {

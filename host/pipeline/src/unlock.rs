@@ -18,14 +18,6 @@ pub struct UnlockReport {
     pub sinks: Vec<SinkOutcome>,
 }
 
-impl UnlockReport {
-    /// Whether it was done on all sinks.
-    #[must_use]
-    pub fn is_everywhere(&self) -> bool {
-        self.sinks.iter().all(|sink| sink.error.is_none())
-    }
-}
-
 /// Removes the locks of the vault called `name` whose holders have died; with `all` every lock.
 ///
 /// # Errors

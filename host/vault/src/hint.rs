@@ -172,7 +172,8 @@ impl Hint for MaintenanceError {
             Self::MalformedTag(_) => some("give one tag at a time"),
             Self::Behind(_) => some("it catches up with the next run or prune"),
             Self::Strays(_) => some(
-                "if they were forgotten while this sink could not be reached, forget them once more; if the first sink has lost them, copy them back",
+                "if they were forgotten, tagged or repaired while this sink could not be reached, forget them once more; if the first sink has lost them, \
+                 restore them from this one (`--sink`), or copy their files in `snapshots/` back to the first, with the stores' own tools",
             ),
             Self::Stopped => some("run it again: it goes on from where it was"),
             Self::Store(error) => error.hint(),

@@ -95,7 +95,7 @@ impl Core {
     }
 
     /// Reads snapshot files, several at a time; those that have gone meanwhile are left out, and with `skip_damaged` those that are damaged.
-    async fn load_snapshots(self: &Arc<Self>, ids: Vec<ObjectId>, skip_damaged: bool) -> Result<Vec<SnapshotInfo>, ReadError> {
+    pub(crate) async fn load_snapshots(self: &Arc<Self>, ids: Vec<ObjectId>, skip_damaged: bool) -> Result<Vec<SnapshotInfo>, ReadError> {
         let read = |id| async move {
             match self.load_snapshot(id).await {
                 Err(ReadError::NoSuchSnapshot(_)) => Ok(None),

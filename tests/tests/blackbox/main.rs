@@ -31,6 +31,7 @@ mod output;
 mod plugins;
 mod postgres;
 mod redis;
+mod replicas;
 mod restic;
 mod restoring;
 mod sinks;

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use bulkhead_test_support::Tree;
 use serde_json::Value;
 
+use crate::damage::change;
 use crate::world::{World, assert_told, plugin_section};
 
 const KEEP_TWO: &str = "\nretention = { last = 2 }\n";
@@ -220,6 +221,58 @@ fn a_lost_index_is_repaired() {
     assert_eq!(document["vaults"][0]["nothing-to-do"], true);
 }
 
+/// Two snapshots; the file of the second is damaged.
+fn with_a_damaged_file() -> (World, [String; 2]) {
+    let world = with_snapshots(2, KEEP_TWO);
+    let [whole, damaged] = &ids(&world)[..] else {
+        panic!("two snapshots")
+    };
+    let (whole, damaged) = (whole.clone(), damaged.clone());
+    let file = world.bulkhead().vault().join("snapshots").join(&damaged);
+    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    change(&file, |content| content[20] ^= 1);
+    assert_ne!(world.run(&["prune", "--yes"]).code, Some(0), "what it needs can't be told");
+    (world, [whole, damaged])
+}
+
+fn assert_only(world: &World, whole: &str) {
+    assert_eq!(ids(world), [whole]);
+    world.succeed(&["prune", "--yes", "--grace", "0s"]);
+    world.succeed(&["verify", "good", "--read-data"]);
+    world.restic().check().unwrap();
+}
+
+#[test]
+fn a_snapshot_whose_file_is_damaged_can_be_forgotten_by_name() {
+    let (world, [whole, damaged]) = with_a_damaged_file();
+    let by_rule = world.run(&["forget", "good", "--yes"]);
+    assert_eq!(by_rule.code, Some(0), "{}{}", by_rule.stdout, by_rule.stderr);
+    assert!(by_rule.stderr.contains("forget --vault main --snapshot"), "{}", by_rule.stderr);
+    // Whose it is can't be told.
+    assert_eq!(world.run(&["forget", "good", "--snapshot", &damaged, "--yes"]).code, Some(13));
+    let named = ["forget", "--vault", "main", "--snapshot", &damaged[..10], "--json"];
+    let plan = world.json(&[&named[..], &["--dry-run"]].concat());
+    assert_eq!(plan["vaults"][0]["plan"]["damaged"][0]["id"], damaged);
+    assert!(plan["vaults"][0]["plan"]["unreadable"].is_null(), "{plan}");
+    let done = world.json(&[&named[..], &["--yes"]].concat());
+    assert_eq!(done["vaults"][0]["sinks"][0]["removed"], 1, "{done}");
+    assert_only(&world, &whole);
+}
+
+#[test]
+fn a_snapshot_whose_file_is_damaged_does_not_keep_others_from_being_repaired() {
+    let (world, [whole, damaged]) = with_a_damaged_file();
+    let repair = ["repair", "snapshots", "main", "--json"];
+    let plan = world.json(&[&repair[..], &["--dry-run"]].concat());
+    assert_eq!(plan["vaults"][0]["unreadable"][0]["id"], damaged);
+    assert_eq!(plan["vaults"][0]["snapshots"], serde_json::json!([]));
+    // Without --forget there is nothing to do.
+    world.succeed(&["repair", "snapshots"]);
+    let done = world.json(&[&repair[..], &["--forget", "--yes"]].concat());
+    assert_eq!(done["vaults"][0]["unreadable"][0]["id"], damaged);
+    assert_only(&world, &whole);
+}
+
 #[test]
 fn locks_of_the_dead_are_removed() {
     let world = World::with_a_snapshot();
@@ -234,9 +287,13 @@ fn locks_of_the_dead_are_removed() {
     assert_eq!(fs::read_dir(&lock).unwrap().count(), 1, "the living keep their locks");
     let outcome = world.run(&["prune", "--yes"]);
     assert_eq!(outcome.code, Some(12), "{}{}", outcome.stdout, outcome.stderr);
+    let outcome = world.run(&["unlock", "--force"]);
+    assert_eq!(outcome.code, Some(2), "{}{}", outcome.stdout, outcome.stderr);
+    assert_eq!(fs::read_dir(&lock).unwrap().count(), 1, "nobody could be asked");
     dead.kill().unwrap();
     dead.wait().unwrap();
     world.succeed(&["unlock"]);
     assert_eq!(fs::read_dir(&lock).unwrap().count(), 0);
+    world.succeed(&["unlock", "--force", "--yes"]);
     world.assert_nothing_was_lost();
 }

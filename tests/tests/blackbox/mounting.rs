@@ -10,6 +10,7 @@ use bulkhead_test_support::mutation::Random;
 use bulkhead_test_support::signal;
 use serde_json::Value;
 
+use crate::damage::change;
 use crate::restoring::{Files, assert_same};
 
 /// A mounted vault.
@@ -22,13 +23,17 @@ struct Mount {
 impl Mount {
     /// Returns when it is mounted.
     fn new(files: &Files) -> Self {
+        let mut mount = Self::begin(files);
+        assert_eq!(mount.event()["event"], "mounted");
+        mount
+    }
+
+    fn begin(files: &Files) -> Self {
         let folder = files.bulkhead.scratch().folder("mnt").unwrap();
         let mut command = files.bulkhead.command(["mount", "main", "mnt", "--json"]);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut mount = Self { child, stdout, folder };
-        assert_eq!(mount.event()["event"], "mounted");
-        mount
+        Self { child, stdout, folder }
     }
 
     /// The next document.
@@ -160,6 +165,26 @@ fn damage_in_the_vault_is_an_error_where_it_is_met_and_nowhere_else() {
     let latest = mount.folder.join("pipelines/good/latest");
     assert!(fs::read(latest.join("big")).is_err());
     assert_eq!(fs::read_link(latest.join("deep/link")).unwrap(), Path::new("../../nowhere"));
+    assert!(unmount(&mount.folder, ""));
+    mount.assert_ended();
+}
+
+#[test]
+fn a_snapshot_whose_file_is_damaged_does_not_hide_the_others() {
+    let files = Files::of_all_kinds();
+    files.snapshot();
+    let snapshots = files.bulkhead.vault().join("snapshots");
+    let damaged = fs::read_dir(&snapshots).unwrap().next().unwrap().unwrap().path();
+    fs::set_permissions(&damaged, fs::Permissions::from_mode(0o600)).unwrap();
+    change(&damaged, |content| content[20] ^= 1);
+    let mut mount = Mount::begin(&files);
+    let mounted = mount.event();
+    assert_eq!((&mounted["event"], &mounted["snapshots"]), (&"mounted".into(), &1.into()));
+    assert_eq!(mounted["unreadable"][0]["id"], damaged.file_name().unwrap().to_str().unwrap());
+    assert_same(
+        &fs::canonicalize(mount.folder.join("pipelines/good/latest")).unwrap(),
+        &files.source,
+    );
     assert!(unmount(&mount.folder, ""));
     mount.assert_ended();
 }

@@ -56,9 +56,9 @@ pub(crate) async fn forget(arguments: &ForgetArguments, session: &Session) -> Re
     let operation = session.operation(&config)?;
     let mut several = Several::new(session, &config);
     for (vault, pipelines) in chosen {
-        if several.is_interrupted(vault) {
+        let Some(operation) = several.begin(&operation, vault) else {
             continue;
-        }
+        };
         let by = match &arguments.snapshots[..] {
             [] => ForgetBy::Retention(&pipelines),
             ids => ForgetBy::Ids {
@@ -66,7 +66,6 @@ pub(crate) async fn forget(arguments: &ForgetArguments, session: &Session) -> Re
                 ids,
             },
         };
-        let operation = operation.child();
         match plan(&operation, vault, by, session).await {
             Ok(forgetting) => carry_out(forgetting, arguments, &operation, &mut several).await?,
             Err(error) => several.explained(&error, vault),
@@ -129,8 +128,9 @@ async fn carry_out(
     }
     let mut document = json!({ "plan": plan, "done": false });
     document["vault"] = plan.vault.clone().into();
-    let question = format!("Forget {}?", snapshots(plan.forgotten.len()));
-    let is_wanted = !arguments.dry_run && !plan.forgotten.is_empty() && agreed(arguments.yes, &question, session).await?;
+    let going = plan.forgotten.len() + plan.damaged.len();
+    let question = format!("Forget {}?", snapshots(going));
+    let is_wanted = !arguments.dry_run && going > 0 && agreed(arguments.yes, &question, session).await?;
     if !is_wanted {
         print_sinks(&plan.unusable, "", "", "", &session.output);
         several.done(&document, plan.unusable.is_empty());
@@ -147,7 +147,7 @@ async fn carry_out(
                 print_sinks(&report.sinks, "forgotten", "snapshot", "snapshots", &session.output);
                 session.output.note("what they alone needed stays until `bulkhead prune`");
             }
-            several.done(&document, report.is_everywhere());
+            several.done(&document, pipeline::is_everywhere(&report.sinks));
         }
         Err(error) => several.explained(&error, &plan.vault),
     }
@@ -188,17 +188,21 @@ fn print_plan(plan: &ForgetPlan, output: &Output) {
         ]);
     }
     table.print(output);
+    for snapshot in &plan.damaged {
+        let fate = output.mark(Mark::Warning, "forgotten");
+        output.line(&format!("{}  {fate}; it can't be read: {}", short(&snapshot.id), snapshot.error));
+    }
     for snapshot in &plan.unreadable {
+        let id = short(&snapshot.id);
         output.warn(&format!(
-            "warning: the snapshot {} can't be read, and stays: {}",
-            short(&snapshot.id),
-            snapshot.error
+            "warning: the snapshot {id} can't be read, and stays: {}\n  help: `bulkhead forget --vault {} --snapshot {id}` removes it",
+            snapshot.error, plan.vault
         ));
     }
     output.line(&format!(
         "vault {}: {} forgotten, {} kept",
         plan.vault,
-        snapshots(plan.forgotten.len()),
+        snapshots(plan.forgotten.len() + plan.damaged.len()),
         plan.kept.len()
     ));
 }

@@ -72,9 +72,7 @@ fn failed(error: &CommandError, vault: &str, session: &Session) -> serde_json::V
     if !session.output.is_json() {
         session.output.complain(error);
     }
-    let mut document = error.to_json();
-    document["vault"] = vault.into();
-    document
+    error.to_json_of(vault)
 }
 
 fn print(report: &pipeline::InitReport, session: &Session) {

@@ -27,7 +27,7 @@ use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, sync::Arc};
 
 use bulkhead_config::{Config, DiagnosticLevel};
 use bulkhead_model::{EntryPath, Finding, Severity};
-use bulkhead_pipeline::{Explain, Failure, FailureClass, SinkOutcome, Site};
+use bulkhead_pipeline::{Explain, Failure, FailureClass, Operation, SinkOutcome, Site};
 
 use crate::{
     arguments::Command,
@@ -86,7 +86,7 @@ async fn agreed(yes: bool, question: &str, session: &Session) -> Result<bool, Co
     if !session.output.can_ask() {
         return Err(CommandError::usage(
             "this needs a yes, and there is nobody to ask",
-            "`--yes` carries the plan out, `--dry-run` only shows it",
+            "`--yes` says it beforehand; where there is a plan, `--dry-run` only shows it",
         ));
     }
     let (output, question) = (session.output.clone(), question.to_owned());
@@ -128,16 +128,14 @@ impl<'s> Several<'s> {
         }
     }
 
-    /// Whether an interruption keeps `vault` from being begun with; it is told.
-    fn is_interrupted(&mut self, vault: &str) -> bool {
-        let is_cancelled = self.session.cancellation.is_cancelled();
-        if is_cancelled {
-            self.failed(
-                &CommandError::not_begun(&format!("nothing was done with the vault `{vault}`")),
-                vault,
-            );
+    /// Begins with `vault`: the operation for it. `None` where an interruption keeps it from being begun with; that is told.
+    fn begin(&mut self, operation: &Operation, vault: &str) -> Option<Operation> {
+        if self.session.cancellation.is_cancelled() {
+            let error = CommandError::not_begun(&format!("nothing was done with the vault `{vault}`"));
+            self.failed(&error, vault);
+            return None;
         }
-        is_cancelled
+        Some(operation.child())
     }
 
     /// Tells of a failure, and goes on.
@@ -146,9 +144,7 @@ impl<'s> Several<'s> {
         if !self.session.output.is_json() {
             self.session.output.complain(error);
         }
-        let mut document = error.to_json();
-        document["vault"] = vault.into();
-        self.documents.push(document);
+        self.documents.push(error.to_json_of(vault));
     }
 
     fn explained(&mut self, error: &dyn Explain, vault: &str) {

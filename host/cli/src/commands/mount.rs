@@ -7,6 +7,7 @@ use bulkhead_pipeline::Mounted;
 use clap::Args;
 
 use crate::{
+    commands::short,
     error::CommandError,
     exit::Exit,
     output::{Mark, counted},
@@ -61,7 +62,16 @@ pub(crate) async fn mount(arguments: &MountArguments, session: &Session) -> Resu
             _ => format!("{} {}", output.mark(Mark::Good, event), output.mark(Mark::Strong, &what.vault)),
         });
     };
-    let mounted = pipeline::mount(&operation, &arguments.vault, &arguments.folder, |what| tell("mounted", what));
+    let mounted = pipeline::mount(&operation, &arguments.vault, &arguments.folder, |what| {
+        for snapshot in &what.unreadable {
+            let id = short(&snapshot.id);
+            output.warn(&format!(
+                "warning: the snapshot {id} can't be read, and is left out: {}",
+                snapshot.error
+            ));
+        }
+        tell("mounted", what);
+    });
     let what = mounted.await.map_err(|error| CommandError::operation(&error, &config))?;
     tell("unmounted", &what);
     Ok(Exit::Ok)

@@ -82,10 +82,9 @@ pub(crate) async fn prune(arguments: &PruneArguments, session: &Session) -> Resu
     };
     let mut several = Several::new(session, &config);
     for vault in vaults_named(&config, &arguments.vaults)? {
-        if several.is_interrupted(&vault) {
+        let Some(operation) = several.begin(&operation, &vault) else {
             continue;
-        }
-        let operation = operation.child();
+        };
         let planned = if arguments.yes {
             None
         } else {
@@ -102,7 +101,9 @@ pub(crate) async fn prune(arguments: &PruneArguments, session: &Session) -> Resu
         };
         if let Some(planned) = &planned {
             print(planned, &session.output);
-            let is_wanted = !arguments.dry_run && !planned.figures.nothing_to_do && agreed(false, &question(planned), session).await?;
+            // Whether a further sink is behind is found out when it follows.
+            let is_idle = planned.nothing_to_do && config.vault(&vault).is_none_or(|vault| vault.sinks.len() < 2);
+            let is_wanted = !arguments.dry_run && !is_idle && agreed(false, &question(planned), session).await?;
             if !is_wanted {
                 several.done(planned, true);
                 continue;
@@ -114,7 +115,12 @@ pub(crate) async fn prune(arguments: &PruneArguments, session: &Session) -> Resu
 }
 
 fn question(planned: &PruneReport) -> String {
-    format!("Prune the vault {}?", planned.vault)
+    let vault = &planned.vault;
+    if planned.nothing_to_do {
+        format!("Nothing to do on the first sink of the vault {vault}. Bring the others to where it is?")
+    } else {
+        format!("Prune the vault {vault}?")
+    }
 }
 
 async fn carry_out(operation: &Operation, vault: &str, options: PruneOptions, agreed: Option<PruneReport>, several: &mut Several<'_>) {
@@ -132,7 +138,7 @@ async fn carry_out(operation: &Operation, vault: &str, options: PruneOptions, ag
                 output.line(&format!("{} vault {}", output.mark(Mark::Good, "pruned"), report.vault));
                 print_sinks(&report.sinks, "pruned", "object removed", "objects removed", output);
             }
-            several.done(&report, report.is_everywhere());
+            several.done(&report, pipeline::is_everywhere(&report.sinks));
         }
         Err(error) => several.explained(&error, vault),
     }
@@ -143,7 +149,7 @@ fn print(report: &PruneReport, output: &Output) {
     if output.is_json() {
         return;
     }
-    let figures = &report.figures;
+    let figures = &report.plan;
     output.line(&output.mark(Mark::Strong, &format!("vault {}", report.vault)));
     let line = |name: &str, number: u64, text: String| {
         if number > 0 {

@@ -83,10 +83,9 @@ async fn index(arguments: &IndexArguments, session: &Session) -> Result<Exit, Co
     let operation = session.reading(&config, arguments.sink.as_deref(), vaults.iter().map(String::as_str))?;
     let mut several = Several::new(session, &config);
     for vault in &vaults {
-        if several.is_interrupted(vault) {
+        let Some(operation) = several.begin(&operation, vault) else {
             continue;
-        }
-        let operation = operation.child();
+        };
         let display = ProgressDisplay::start(&session.output, vault, &operation.progress);
         let planned = pipeline::plan_index_repair(&operation, vault).await;
         drop(display);
@@ -104,7 +103,10 @@ async fn index(arguments: &IndexArguments, session: &Session) -> Result<Exit, Co
             several.done(&planned, true);
             continue;
         }
-        match pipeline::repair_index(&operation, vault, Some(&planned)).await {
+        let display = ProgressDisplay::start(&session.output, vault, &operation.progress);
+        let done = pipeline::repair_index(&operation, vault, Some(&planned)).await;
+        drop(display);
+        match done {
             Ok(report) => {
                 if !session.output.is_json() {
                     let output = &session.output;
@@ -158,10 +160,9 @@ async fn snapshots(arguments: &SnapshotsArguments, session: &Session) -> Result<
     let operation = session.operation(&config)?;
     let mut several = Several::new(session, &config);
     for vault in vaults_named(&config, &arguments.vaults)? {
-        if several.is_interrupted(&vault) {
+        let Some(operation) = several.begin(&operation, &vault) else {
             continue;
-        }
-        let operation = operation.child();
+        };
         let display = ProgressDisplay::start(&session.output, &vault, &operation.progress);
         let planned = pipeline::plan_snapshot_repair(&operation, &vault, arguments.forget).await;
         drop(display);
@@ -173,16 +174,20 @@ async fn snapshots(arguments: &SnapshotsArguments, session: &Session) -> Result<
             }
         };
         print_snapshots(&planned, &session.output);
-        let question = format!("Repair {} of the vault {vault}?", number_of(planned.snapshots.len()));
-        let is_wanted = !arguments.dry_run && !planned.snapshots.is_empty() && agreed(arguments.yes, &question, session).await?;
+        let damaged = planned.snapshots.len() + planned.unreadable.len();
+        let question = format!("Repair {} of the vault {vault}?", number_of(damaged));
+        let is_wanted = !arguments.dry_run && !planned.is_idle() && agreed(arguments.yes, &question, session).await?;
         if !is_wanted {
             several.done(&planned, true);
             continue;
         }
-        match pipeline::repair_snapshots(&operation, &planned).await {
+        let display = ProgressDisplay::start(&session.output, &vault, &operation.progress);
+        let done = pipeline::repair_snapshots(&operation, &planned).await;
+        drop(display);
+        match done {
             Ok(report) => {
                 print_repaired(&report, &session.output);
-                several.done(&report, report.is_everywhere());
+                several.done(&report, pipeline::is_everywhere(&report.sinks));
             }
             Err(error) => several.explained(&error, &vault),
         }
@@ -200,7 +205,11 @@ fn print_snapshots(report: &SnapshotRepairReport, output: &Output) {
     }
     output.line(&output.mark(
         Mark::Strong,
-        &format!("vault {}: {} not whole", report.vault, number_of(report.snapshots.len())),
+        &format!(
+            "vault {}: {} not whole",
+            report.vault,
+            number_of(report.snapshots.len() + report.unreadable.len())
+        ),
     ));
     for snapshot in &report.snapshots {
         let fate = match (snapshot.is_lost, report.forget) {
@@ -222,6 +231,14 @@ fn print_snapshots(report: &SnapshotRepairReport, output: &Output) {
         if snapshot.damaged_count > 10 {
             output.line("    …");
         }
+    }
+    for snapshot in &report.unreadable {
+        let fate = if report.forget { "; it is forgotten" } else { "" };
+        output.line(&format!(
+            "  {}: nothing of it is left{fate}: {}",
+            short(&snapshot.id),
+            snapshot.error
+        ));
     }
 }
 

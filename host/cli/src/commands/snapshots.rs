@@ -97,12 +97,7 @@ pub(crate) async fn snapshots(arguments: &SnapshotsArguments, session: &Session)
 
 /// Why vaults could not be listed, each with its name.
 fn errors(unopened: &[(&str, CommandError)]) -> Vec<serde_json::Value> {
-    let document = |(vault, error): &(&str, CommandError)| {
-        let mut document = error.to_json();
-        document["vault"] = (*vault).into();
-        document
-    };
-    unopened.iter().map(document).collect()
+    unopened.iter().map(|(vault, error)| error.to_json_of(vault)).collect()
 }
 
 fn print_damage(list: &SnapshotList, output: &Output) {

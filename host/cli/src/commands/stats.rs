@@ -93,9 +93,7 @@ fn failed(error: &CommandError, vault: &str, output: &Output) -> Value {
     if !output.is_json() {
         output.complain(error);
     }
-    let mut document = error.to_json();
-    document["vault"] = vault.into();
-    document
+    error.to_json_of(vault)
 }
 
 fn print(stats: &VaultStats, with_growth: bool, output: &Output) {

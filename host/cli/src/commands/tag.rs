@@ -90,5 +90,9 @@ pub(crate) async fn tag(arguments: &TagArguments, session: &Session) -> Result<E
         }
         print_sinks(&report.sinks, "tagged", "snapshot", "snapshots", &session.output);
     }
-    Ok(if report.is_everywhere() { Exit::Ok } else { Exit::Replica })
+    Ok(if pipeline::is_everywhere(&report.sinks) {
+        Exit::Ok
+    } else {
+        Exit::Replica
+    })
 }

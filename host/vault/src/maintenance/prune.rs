@@ -6,6 +6,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use rustic_core::{LimitOption, PruneOptions as RusticOptions, PrunePlan as RusticPlan, RusticError};
+use serde::Serialize;
 use tokio::{runtime::Handle, task::JoinError};
 
 use crate::{
@@ -58,9 +59,10 @@ impl Default for PruneOptions {
 }
 
 /// What a prune does, or has done.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct PrunePlan {
-    /// Packs without anything that is needed: they are marked, or deleted where there is no grace time.
+    /// Packs without anything that is needed: they are marked, and deleted by a prune after the grace time; or at once, where there is none.
     pub unused_packs: u64,
     /// Bytes in them.
     pub unused_bytes: u64,
@@ -89,6 +91,7 @@ pub struct PrunePlan {
     /// Unused bytes that stay in packs that are kept.
     pub remaining_unused_bytes: u64,
     /// Index files that are rewritten.
+    #[serde(skip)]
     pub index_files: u64,
 }
 

@@ -1,7 +1,7 @@
 //! Repairing snapshots: of one whose folders or content are lost, what remains becomes a snapshot of its own, tagged `repaired`.
 //!
-//! Lost is what is in no index, and a folder that cannot be read. A file that has lost a part keeps the rest under a name that says so, `….repaired`, so
-//! that nobody takes it for whole; a lost folder is left out. Folders are rewritten as JSON, so that fields that only other programs know stay.
+//! Lost is what is in no index, and a folder that cannot be read. A file that has lost a part keeps the rest under a name that says so, `….repaired` (or
+//! `….repaired-2`, where there is such a file already), so that nobody takes it for whole; a lost folder is left out. Folders are rewritten as JSON, so that fields that only other programs know stay.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,8 +13,12 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use serde_json::{Map, Value};
 
 use crate::{
+    access,
     error::{MaintenanceError, ReadError},
-    format::{node::Node, quote},
+    format::{
+        node::{self, Node},
+        quote,
+    },
     id::ObjectId,
     index::BlobKind,
     lock::{Held, Lock, Share},
@@ -27,6 +31,8 @@ use crate::{
 
 /// What follows the name of a file that is not whole any more.
 const SUFFIX: &str = ".repaired";
+/// Longest name that file systems take, in bytes.
+const MAX_NAME: usize = 255;
 /// Lost files and folders that a repair names, of each snapshot.
 const MAX_NAMES: usize = 100;
 
@@ -55,8 +61,16 @@ struct Folder {
 
 type Folders = HashMap<ObjectId, Folder>;
 
+/// What an examination has found.
+struct Examined {
+    repairs: Vec<SnapshotRepair>,
+    folders: Folders,
+    /// The folders that are damaged themselves, or have such a one somewhere below.
+    dirty: HashSet<ObjectId>,
+}
+
 impl Vault {
-    /// The snapshots that are not whole.
+    /// The snapshots that are not whole. Those whose own files are damaged are passed over: nothing can be told of them.
     ///
     /// # Errors
     /// [`MaintenanceError`].
@@ -64,7 +78,7 @@ impl Vault {
         let lock = Lock::take(&self.core, host, Share::Nobody).await?;
         let planned = plan(self, stop).await;
         lock.release().await;
-        Ok(planned?.0)
+        Ok(planned?.repairs)
     }
 
     /// Makes a snapshot of what remains of each that is not whole; `expected` is the plan that was agreed to, where there is one. The damaged ones go
@@ -81,27 +95,42 @@ impl Vault {
     ) -> Result<Vec<SnapshotRepair>, MaintenanceError> {
         let lock = Lock::take(&self.core, host, Share::Nobody).await?;
         let result = match plan(self, stop).await {
-            Ok((repairs, _)) if expected.is_some_and(|expected| *expected != repairs) => Err(MaintenanceError::Changed),
-            Ok((repairs, folders)) => self.carry_out(repairs, &folders, forget, host, stop, lock.held()).await,
+            Ok(examined) if expected.is_some_and(|expected| *expected != examined.repairs) => Err(MaintenanceError::Changed),
+            Ok(examined) => self.carry_out(examined, forget, host, stop, lock.held()).await,
             Err(error) => Err(error),
         };
         lock.release().await;
         result
     }
 
+    /// Those of the snapshots `ids` that are here, and whole.
+    ///
+    /// # Errors
+    /// [`MaintenanceError`].
+    pub async fn whole_snapshots(&self, ids: &[ObjectId], host: &str, stop: &Stop) -> Result<Vec<ObjectId>, MaintenanceError> {
+        let lock = Lock::take(&self.core, host, Share::Nobody).await?;
+        let whole = whole(&self.core, ids, stop).await;
+        lock.release().await;
+        whole
+    }
+
     async fn carry_out(
         &self,
-        mut repairs: Vec<SnapshotRepair>,
-        folders: &Folders,
+        examined: Examined,
         forget: bool,
         host: &str,
         stop: &Stop,
         held: &Held,
     ) -> Result<Vec<SnapshotRepair>, MaintenanceError> {
+        let Examined {
+            mut repairs,
+            folders,
+            dirty,
+        } = examined;
         let writer = TreeWriter::begin(&self.core, &self.options, host)?;
         let mut rewritten = HashMap::new();
         for repair in repairs.iter().filter(|repair| !repair.is_lost) {
-            rewrite(&self.core, repair.snapshot.tree, folders, &writer, &mut rewritten, stop).await?;
+            rewrite(&self.core, repair.snapshot.tree, (&folders, &dirty), &writer, &mut rewritten, stop).await?;
         }
         writer.finish().await?;
         for repair in &mut repairs {
@@ -125,10 +154,11 @@ impl Vault {
     }
 }
 
-async fn plan(vault: &Vault, stop: &Stop) -> Result<(Vec<SnapshotRepair>, Folders), MaintenanceError> {
+async fn plan(vault: &Vault, stop: &Stop) -> Result<Examined, MaintenanceError> {
     let core = &vault.core;
     core.refresh_index().await?;
-    let snapshots = vault.snapshots().await?;
+    let ids = access::list_ids(&*core.store, "snapshots/").await?;
+    let snapshots = core.load_snapshots(ids, true).await?;
     let folders = examine(core, snapshots.iter().map(|snapshot| snapshot.tree), stop).await?;
     let dirty = dirty(&folders);
     let repairs = snapshots
@@ -143,8 +173,18 @@ async fn plan(vault: &Vault, stop: &Stop) -> Result<(Vec<SnapshotRepair>, Folder
                 damaged_count,
                 repaired: None,
             }
-        });
-    Ok((repairs.collect(), folders))
+        })
+        .collect();
+    Ok(Examined { repairs, folders, dirty })
+}
+
+async fn whole(core: &Arc<Core>, ids: &[ObjectId], stop: &Stop) -> Result<Vec<ObjectId>, MaintenanceError> {
+    core.refresh_index().await?;
+    let snapshots = core.load_snapshots(ids.to_vec(), true).await?;
+    let folders = examine(core, snapshots.iter().map(|snapshot| snapshot.tree), stop).await?;
+    let dirty = dirty(&folders);
+    let whole = snapshots.into_iter().filter(|snapshot| !dirty.contains(&snapshot.tree));
+    Ok(whole.map(|snapshot| snapshot.id).collect())
 }
 
 /// Reads all folders below `roots`, each once, several at a time.
@@ -242,12 +282,11 @@ fn losses(root: ObjectId, folders: &Folders, dirty: &HashSet<ObjectId>) -> (Vec<
 async fn rewrite(
     core: &Arc<Core>,
     root: ObjectId,
-    folders: &Folders,
+    (folders, dirty): (&Folders, &HashSet<ObjectId>),
     writer: &TreeWriter,
     rewritten: &mut HashMap<ObjectId, ObjectId>,
     stop: &Stop,
 ) -> Result<(), MaintenanceError> {
-    let dirty = dirty(folders);
     // Those below first.
     let mut waiting = vec![(root, false)];
     while let Some((tree, entered)) = waiting.pop() {
@@ -265,6 +304,8 @@ async fn rewrite(
         stop.check()?;
         let document = core.load_tree_document(&tree).await?;
         let repaired = remains(core, document, folders, rewritten)?;
+        // A folder that nobody can read would be worse than one that lacks something.
+        node::decode_tree(&repaired).map_err(MaintenanceError::Internal)?;
         rewritten.insert(tree, writer.store(repaired).await?);
     }
     Ok(())
@@ -281,13 +322,24 @@ fn remains(
         Some(Value::Array(nodes)) => nodes,
         _ => Vec::new(),
     };
+    let nodes = nodes.into_iter().filter_map(|node| match node {
+        Value::Object(node) => Some(name_of(&node).map(|name| (name, node))),
+        _ => None,
+    });
+    let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
+    let mut taken: HashSet<Vec<u8>> = nodes.iter().map(|(name, _)| name.clone()).collect();
     let mut kept = Vec::with_capacity(nodes.len());
-    for node in nodes {
-        let Value::Object(mut node) = node else { continue };
-        if keep_node(core, &mut node, folders, rewritten) {
-            let name = node.get("name").and_then(Value::as_str).unwrap_or_default();
-            kept.push((quote::unquote(name).map_err(MaintenanceError::Internal)?, Value::Object(node)));
+    for (mut name, mut node) in nodes {
+        match left_of(core, &mut node, folders, rewritten) {
+            Left::Nothing => continue,
+            Left::All => {}
+            Left::Part => {
+                name = free_name(&name, &taken);
+                taken.insert(name.clone());
+                node.insert("name".to_owned(), quote::quote(&name).into());
+            }
         }
+        kept.push((name, Value::Object(node)));
     }
     kept.sort_by(|(one, _), (other, _)| one.cmp(other));
     document.insert("nodes".to_owned(), kept.into_iter().map(|(_, node)| node).collect());
@@ -296,34 +348,65 @@ fn remains(
     Ok(json)
 }
 
-/// Leaves in a node what is there; `false` where nothing of it is.
-fn keep_node(core: &Core, node: &mut Map<String, Value>, folders: &Folders, rewritten: &HashMap<ObjectId, ObjectId>) -> bool {
+fn name_of(node: &Map<String, Value>) -> Result<Vec<u8>, MaintenanceError> {
+    let name = node.get("name").and_then(Value::as_str).unwrap_or_default();
+    quote::unquote(name).map_err(MaintenanceError::Internal)
+}
+
+/// A name for what is left of the file `name` that none of `taken` is, and that file systems take.
+fn free_name(name: &[u8], taken: &HashSet<Vec<u8>>) -> Vec<u8> {
+    let with = |suffix: String| {
+        let mut end = name.len().min(MAX_NAME - suffix.len());
+        // Not in the middle of a character.
+        while end > 0 && name.get(end).is_some_and(|byte| byte & 0xc0 == 0x80) {
+            end -= 1;
+        }
+        [&name[..end], suffix.as_bytes()].concat()
+    };
+    let mut free = with(SUFFIX.to_owned());
+    let mut number = 2_u64;
+    while taken.contains(&free) {
+        free = with(format!("{SUFFIX}-{number}"));
+        number += 1;
+    }
+    free
+}
+
+/// What is left of something in a folder.
+enum Left {
+    Nothing,
+    /// Of a file: the rest is lost.
+    Part,
+    All,
+}
+
+/// Leaves in a node what is there.
+fn left_of(core: &Core, node: &mut Map<String, Value>, folders: &Folders, rewritten: &HashMap<ObjectId, ObjectId>) -> Left {
     if node.get("type").and_then(Value::as_str) == Some("dir") {
-        let Some(tree) = node.get("subtree").and_then(id_in) else {
-            return false;
+        let tree = node.get("subtree").and_then(id_in);
+        let Some(tree) = tree.filter(|tree| folders.get(tree).is_some_and(|folder| !folder.is_lost)) else {
+            return Left::Nothing;
         };
         if let Some(repaired) = rewritten.get(&tree) {
             node.insert("subtree".to_owned(), repaired.to_string().into());
         }
-        return folders.get(&tree).is_some_and(|folder| !folder.is_lost);
+        return Left::All;
     }
     let Some(Value::Array(content)) = node.get("content") else {
-        return true;
+        return Left::All;
     };
     let index = read(&core.index);
     let found: Vec<_> = content
         .iter()
         .filter_map(|id| Some((id.clone(), index.locate(BlobKind::Data, &id_in(id)?)?)))
         .collect();
-    if found.len() < content.len() {
-        let size: u64 = found.iter().map(|(_, location)| location.content_length()).sum();
-        let name = node.get("name").and_then(Value::as_str).unwrap_or_default();
-        let name = format!("{name}{SUFFIX}");
-        node.insert("name".to_owned(), name.into());
-        node.insert("size".to_owned(), size.into());
-        node.insert("content".to_owned(), found.into_iter().map(|(id, _)| id).collect());
+    if found.len() == content.len() {
+        return Left::All;
     }
-    true
+    let size: u64 = found.iter().map(|(_, location)| location.content_length()).sum();
+    node.insert("size".to_owned(), size.into());
+    node.insert("content".to_owned(), found.into_iter().map(|(id, _)| id).collect());
+    Left::Part
 }
 
 fn id_in(value: &Value) -> Option<ObjectId> {
@@ -333,6 +416,22 @@ fn id_in(value: &Value) -> Option<ObjectId> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_left_of_a_file_gets_a_name_of_its_own() {
+        let names = |names: &[&str]| names.iter().map(|name| name.as_bytes().to_vec()).collect::<HashSet<_>>();
+        assert_eq!(free_name(b"db", &names(&["db"])), b"db.repaired");
+        assert_eq!(free_name(b"db", &names(&["db", "db.repaired"])), b"db.repaired-2");
+        assert_eq!(free_name(b"db", &names(&["db.repaired", "db.repaired-2"])), b"db.repaired-3");
+        let (long, longer) = (format!("{}ä", "x".repeat(245)), "x".repeat(255));
+        let cut = format!("{}.repaired", "x".repeat(245));
+        assert_eq!(free_name(long.as_bytes(), &names(&[])), cut.as_bytes());
+        assert_eq!(free_name(longer.as_bytes(), &names(&[])).len(), 255);
+        assert_eq!(free_name(&[0xff; 255], &names(&[])).len(), 255);
+        let cut = format!("{}.repaired-2", "x".repeat(244));
+        let taken = HashSet::from([free_name(longer.as_bytes(), &names(&[]))]);
+        assert_eq!(free_name(longer.as_bytes(), &taken), cut.as_bytes());
+    }
 
     #[test]
     fn damage_reaches_all_folders_above_it() {

@@ -442,3 +442,40 @@ async fn what_remains_of_a_damaged_snapshot_is_a_snapshot() {
         "{document}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_remains_of_files_never_takes_the_name_of_another() {
+    let bench = Bench::new().await;
+    let vault = bench.vault.clone().with_options(small_packs());
+    let kept = [("folder/db.repaired", &b"whole"[..]), ("folder/other", b"other")];
+    backup(&vault, &kept).await;
+    let before = pack_files(&bench);
+    let long = format!("folder/{}", "n".repeat(255));
+    let (one, other) = (random(3 << 20, 1), random(3 << 20, 2));
+    let damaged = [&kept[..], &[("folder/db", &one), (&long, &other)]].concat();
+    let damaged = backup(&vault, &damaged).await.snapshot;
+    // All content that only the second has; its folders are far smaller.
+    for pack in pack_files(&bench).iter().filter(|pack| !before.contains(pack)) {
+        if fs::metadata(pack).unwrap().len() > 100_000 {
+            fs::remove_file(pack).unwrap();
+        }
+    }
+    let stop = Stop::default();
+    let vault = bench.reopen().await;
+    vault.repair_index(None, "here", &stop).await.unwrap();
+    let plan = vault.plan_snapshot_repair("here", &stop).await.unwrap();
+    assert_eq!(plan.iter().map(|repair| repair.snapshot.id).collect::<Vec<_>>(), [damaged.id]);
+    let repaired = vault.repair_snapshots(Some(&plan), true, "here", &stop).await.unwrap();
+    let id = repaired[0].repaired.unwrap();
+    assert_eq!(vault.plan_snapshot_repair("here", &stop).await.unwrap(), []);
+    assert_eq!(verify(&bench.reopen().await).await.problems, []);
+    bench.restic.check();
+    let target = bench.path("restored");
+    bench.restic.ok(&["restore", &id.to_string(), "--target", target.to_str().unwrap()]);
+    let files = fs::read_dir(target.join("folder")).unwrap();
+    let mut names: Vec<String> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort_unstable();
+    let cut = format!("{}.repaired", "n".repeat(246));
+    assert_eq!(names, ["db.repaired", "db.repaired-2", &cut, "other"]);
+    assert_eq!(fs::read(target.join("folder/db.repaired")).unwrap(), b"whole");
+}
