@@ -6,6 +6,7 @@ use bulkhead_guest_build::GuestBuild;
 
 /// The first-party plugins: their names in TOML, and their packages.
 const PLUGINS: &[(&str, &str)] = &[
+    ("couchdb", "bulkhead-plugin-couchdb"),
     ("etcd", "bulkhead-plugin-etcd"),
     ("files", "bulkhead-plugin-files"),
     ("local", "bulkhead-plugin-local"),

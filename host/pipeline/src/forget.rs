@@ -186,7 +186,7 @@ async fn all_snapshots(replicas: &Replicas, plan: &mut ForgetPlan) -> Result<Fou
         .filter(|(id, _)| known.insert(*id))
         .map(|(id, error)| (id, UnreadableSnapshot::new(id, &plan.vault, error)))
         .collect();
-    snapshots.sort_by_key(|snapshot| (snapshot.time, snapshot.id));
+    snapshots.sort_by_key(SnapshotInfo::order);
     Ok(Found {
         snapshots,
         on_first,
@@ -251,7 +251,7 @@ fn fates<'f>(found: &'f Found, pipeline: &str, judge: impl Fn(&[&SnapshotInfo]) 
     let judged = judge(&first).into_iter().zip(first).chain(strays);
     let replaced = replaced.into_iter().map(|snapshot| (snapshot, Reasons::new()));
     let mut fates: Vec<_> = judged.map(|(reasons, snapshot)| (snapshot, reasons)).chain(replaced).collect();
-    fates.sort_by_key(|(snapshot, _)| (snapshot.time, snapshot.id));
+    fates.sort_by_key(|(snapshot, _)| snapshot.order());
     fates
 }
 

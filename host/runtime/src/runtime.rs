@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 use wasmtime::Engine;
 use wasmtime::component::Component;
+use wasmtime::component::types::ComponentItem;
 
 use crate::cache::Cache;
 use crate::engine::{self, Clock};
@@ -179,6 +180,16 @@ fn check_format(bytes: &[u8]) -> Result<(), LoadError> {
     }
 }
 
+/// Whether an import is an interface of which nothing is used but types that another one uses too: it gives no right, and needs none.
+fn names_types_only(engine: &Engine, import: &ComponentItem) -> bool {
+    match import {
+        ComponentItem::ComponentInstance(instance) => instance
+            .exports(engine)
+            .all(|(_, export)| matches!(export.ty, ComponentItem::Type(_))),
+        _ => false,
+    }
+}
+
 /// A loaded component. Cheap to clone.
 #[derive(Clone)]
 pub struct Plugin(Arc<Loaded>);
@@ -196,9 +207,10 @@ struct Loaded {
 impl Plugin {
     async fn describe(component: Component, digest: PluginDigest, engine: Engine, clock: Arc<Clock>) -> Result<Self, LoadError> {
         let types = component.component_type();
-        let names: Vec<String> = types.imports(&engine).map(|(name, _)| name.to_owned()).collect();
         let kind = imports::kind(types.exports(&engine).map(|(name, _)| name))?;
-        imports::check(kind, names.iter().map(String::as_str))?;
+        imports::check(kind, types.imports(&engine).map(|(name, _)| name))?;
+        let callable = types.imports(&engine).filter(|(_, import)| !names_types_only(&engine, &import.ty));
+        let names = callable.map(|(name, _)| name.to_owned()).collect();
         let description = describe::describe(&engine, &component, kind).await?;
         Ok(Self(Arc::new(Loaded {
             kind,
@@ -229,7 +241,7 @@ impl Plugin {
         self.0.digest
     }
 
-    /// Everything that it imports, by full name, for `plugin inspect`.
+    /// Everything that it imports and can call, by full name, for `plugin inspect`.
     #[must_use]
     pub fn imports(&self) -> &[String] {
         &self.0.imports

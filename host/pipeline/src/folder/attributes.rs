@@ -67,9 +67,12 @@ impl Attributes {
                 let mode = Mode::from_raw_mode(stat.st_mode & 0o777 | 0o600);
                 rustix::fs::fchmod(file, mode).map_err(|error| ("set the permissions of", error))?;
             }
-            self.remove_others(file, path, metadata)?;
         }
-        for attribute in self.settable(path, metadata, is_owner) {
+        let wanted = self.settable(path, metadata, is_owner);
+        if existing {
+            self.remove_others(file, path, &wanted)?;
+        }
+        for attribute in wanted {
             let set = rustix::fs::fsetxattr(file, OsStr::from_bytes(&attribute.name), &attribute.value, XattrFlags::empty());
             self.allow(set, path)?;
         }
@@ -144,10 +147,10 @@ impl Attributes {
         settable
     }
 
-    /// Extended attributes that the snapshot doesn't have.
-    fn remove_others(&mut self, file: BorrowedFd<'_>, path: &EntryPath, metadata: &EntryMetadata) -> Result<(), Failed> {
+    /// Removes the extended attributes that are not wanted.
+    fn remove_others(&mut self, file: BorrowedFd<'_>, path: &EntryPath, all_wanted: &[&ExtendedAttribute]) -> Result<(), Failed> {
         for name in extended(file).map_err(|error| ("list the extended attributes of", error))?.keys() {
-            if !metadata.extended_attributes.iter().any(|wanted| wanted.name == *name) {
+            if !all_wanted.iter().any(|wanted| wanted.name == *name) {
                 self.allow(rustix::fs::fremovexattr(file, OsStr::from_bytes(name)), path)?;
             }
         }
