@@ -61,12 +61,10 @@ impl Attributes {
         let stat = rustix::fs::fstat(file).map_err(|error| ("look at", error))?;
         let chown = |uid, gid| rustix::fs::fchown(file, uid, gid);
         let Owned { mode, is_owner } = self.set_owner(path, metadata, &stat, chown)?;
-        if existing {
-            if stat.st_mode & 0o600 != 0o600 {
-                // It forbids what follows.
-                let mode = Mode::from_raw_mode(stat.st_mode & 0o777 | 0o600);
-                rustix::fs::fchmod(file, mode).map_err(|error| ("set the permissions of", error))?;
-            }
+        if existing && stat.st_mode & 0o600 != 0o600 {
+            // It forbids what follows.
+            let mode = Mode::from_raw_mode(stat.st_mode & 0o777 | 0o600);
+            rustix::fs::fchmod(file, mode).map_err(|error| ("set the permissions of", error))?;
         }
         let wanted = self.settable(path, metadata, is_owner);
         if existing {
