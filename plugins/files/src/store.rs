@@ -78,8 +78,8 @@ pub(crate) enum Read {
     Other(Metadata),
 }
 
-/// Sorts what the host has read.
-pub(crate) fn read(node: Node) -> Read {
+/// Sorts what the host has read. A link without its target is refused: stored empty, it would be another one.
+pub(crate) fn read(node: Node) -> Result<Read> {
     let Node {
         stat,
         extended_attributes,
@@ -87,17 +87,18 @@ pub(crate) fn read(node: Node) -> Read {
         content,
     } = node;
     let other = |node_type| Read::Other(described(node_type, &stat, Vec::new()));
-    match stat.file_type {
+    let without_target = || Error::new(ErrorKind::Internal, "the host has read a symbolic link without its target");
+    Ok(match stat.file_type {
         FileType::Regular => content.map_or(Read::InPart, |content| {
             Read::File(described(NodeType::File, &stat, extended_attributes), content)
         }),
         FileType::Directory => Read::Folder,
-        FileType::Symlink => other(NodeType::Symlink(target.unwrap_or_default())),
+        FileType::Symlink => other(NodeType::Symlink(target.ok_or_else(without_target)?)),
         FileType::Fifo => other(NodeType::Fifo),
         FileType::Socket => other(NodeType::Socket),
         FileType::CharacterDevice => other(NodeType::CharacterDevice(stat.raw_device)),
         FileType::BlockDevice => other(NodeType::BlockDevice(stat.raw_device)),
-    }
+    })
 }
 
 /// Stores a file that is in memory.

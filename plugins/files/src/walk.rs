@@ -238,7 +238,7 @@ impl Tree<'_> {
     }
 
     fn add(&mut self, path: &[u8], entry: &[u8], node: Node) -> Result<()> {
-        match store::read(node) {
+        match store::read(node)? {
             Read::File(metadata, content) => {
                 let finished = store::whole(entry, &metadata, &content)?;
                 self.count(&finished);
