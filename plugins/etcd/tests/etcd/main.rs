@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod check;
+mod decoders;
 mod failures;
 mod live;
 mod mutations;

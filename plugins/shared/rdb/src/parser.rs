@@ -487,7 +487,7 @@ impl Parser {
                 return Ok(true);
             }
             Step::Number | Step::Fact | Step::Elements(_) | Step::Items(_) | Step::ModuleCode => {
-                let at = self.offset + reader.position() as u64;
+                let at = self.unread(reader);
                 let Some(prefix) = self.prefix(reader)? else { return Ok(false) };
                 let Prefix::Length(number) = prefix else {
                     return Err(RdbError::Length { found: 0xc0, offset: at });
@@ -618,8 +618,13 @@ impl Parser {
         }
     }
 
+    /// Where in the file begins what is to be understood next; some of it may be carried.
+    fn unread(&self, reader: &Reader<'_>) -> u64 {
+        self.offset + reader.position() as u64 - self.carry.len()
+    }
+
     fn number(&mut self, reader: &mut Reader<'_>) -> Result<Option<u64>, RdbError> {
-        let offset = self.offset + reader.position() as u64;
+        let offset = self.unread(reader);
         match self.prefix(reader)? {
             None => Ok(None),
             Some(Prefix::Length(number)) => Ok(Some(number)),
@@ -631,7 +636,7 @@ impl Parser {
         let Some(first) = self.carry.first().or_else(|| reader.peek()) else {
             return Ok(None);
         };
-        let offset = self.offset + reader.position() as u64;
+        let offset = self.unread(reader);
         let wrong = RdbError::Encoding { found: first, offset };
         let Some(length) = text::prefix_length(first) else {
             return Err(wrong);

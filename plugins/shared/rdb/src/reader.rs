@@ -73,6 +73,10 @@ impl Carry {
         self.count = 0;
     }
 
+    pub(crate) fn len(&self) -> u64 {
+        self.count as u64
+    }
+
     pub(crate) fn first(&self) -> Option<u8> {
         self.bytes[..self.count].first().copied()
     }

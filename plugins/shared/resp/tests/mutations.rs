@@ -3,14 +3,14 @@
 //! The damage is the same in each run. `BULKHEAD_MUTATIONS` says how many streams are made of each seed, for a run that looks further.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::time::Duration;
+mod readers;
 
-use bulkhead_resp::{Decoder, RespError, Session, Transport, Value, Violation};
-use bulkhead_sdk::Result;
+use bulkhead_resp::Value;
 use bulkhead_test_support::{
     mutation::{self, Random},
     seeds,
 };
+use readers::{decode, read_strings};
 
 /// Streams that are made of each seed.
 const MUTATIONS: u64 = 400;
@@ -28,42 +28,6 @@ const HEADS: [&[u8]; 6] = [
     b"|1\r\n",
 ];
 
-/// A connection over which a server has said all that it will say.
-struct Played<'d> {
-    rest: Vec<u8>,
-    dice: &'d mut Random,
-}
-
-impl Transport for Played<'_> {
-    fn read(&mut self, max: usize, _: Option<Duration>) -> Result<Option<Vec<u8>>> {
-        let length = self.dice.part(self.rest.len()).len().min(max);
-        let rest = self.rest.split_off(length);
-        let piece = std::mem::replace(&mut self.rest, rest);
-        Ok((!piece.is_empty()).then_some(piece))
-    }
-
-    fn write(&mut self, _: &[u8]) -> Result<()> {
-        Ok(())
-    }
-}
-
-/// All replies until the end or until what cannot be one.
-fn decode<'b>(pieces: impl Iterator<Item = &'b [u8]>) -> (Vec<Value>, Option<Violation>) {
-    let mut decoder = Decoder::default();
-    let mut replies = Vec::new();
-    for piece in pieces {
-        decoder.add(piece.to_vec());
-        loop {
-            match decoder.next_reply() {
-                Ok(Some(reply)) => replies.push(reply),
-                Ok(None) => break,
-                Err(violation) => return (replies, Some(violation)),
-            }
-        }
-    }
-    (replies, None)
-}
-
 fn cut<'b>(stream: &'b [u8], dice: &mut Random) -> Vec<&'b [u8]> {
     let mut rest = stream;
     let mut pieces = Vec::new();
@@ -75,28 +39,6 @@ fn cut<'b>(stream: &'b [u8], dice: &mut Random) -> Vec<&'b [u8]> {
     pieces
 }
 
-/// Reads a stream as a session does that expects one large string after the other.
-fn stream_through(stream: &[u8], dice: &mut Random) -> u64 {
-    let mut session = Session::new(Played {
-        rest: stream.to_vec(),
-        dice,
-    });
-    let mut bytes = 0;
-    loop {
-        match session.bulk() {
-            Ok(Some(mut bulk)) => loop {
-                match bulk.next_piece() {
-                    Ok(Some(piece)) => bytes += piece.len() as u64,
-                    Ok(None) => break,
-                    Err(_) => return bytes,
-                }
-            },
-            Ok(None) | Err(RespError::Server(_)) => {}
-            Err(_) => return bytes,
-        }
-    }
-}
-
 #[test]
 fn damaged_replies_of_a_real_server() {
     let seeds = seeds::resp().unwrap();
@@ -104,7 +46,7 @@ fn damaged_replies_of_a_real_server() {
     let words: Vec<&[u8]> = MEANINGFUL.chunks(1).chain(HEADS).collect();
     let mut refused = 0;
     for (position, seed) in seeds.iter().enumerate() {
-        let (replies, violation) = decode(std::iter::once(seed.as_slice()));
+        let (replies, violation) = decode([seed.as_slice()]);
         let text = seed.escape_ascii();
         assert_eq!(violation, None, "seed {position}: {text}");
         assert_eq!(replies.last().and_then(Value::as_str), Some("the mark"), "seed {position}: {text}");
@@ -115,11 +57,11 @@ fn damaged_replies_of_a_real_server() {
             for _ in 0..=dice.below(3) {
                 dice.change(&mut stream, &seeds[(position + 1) % seeds.len()], &words);
             }
-            let whole = decode(std::iter::once(stream.as_slice()));
+            let whole = decode([stream.as_slice()]);
             let pieces = cut(&stream, &mut dice);
-            assert_eq!(whole, decode(pieces.into_iter()), "seed {position}, mutation {number}: in pieces");
+            assert_eq!(whole, decode(pieces), "seed {position}, mutation {number}: in pieces");
             refused += u32::from(whole.1.is_some());
-            assert!(stream_through(&stream, &mut dice) <= stream.len() as u64);
+            read_strings(&stream, |left| dice.part(left).len());
         }
     }
     assert!(refused > 0, "no damage was noticed: the mutations are too gentle");

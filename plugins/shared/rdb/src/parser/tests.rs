@@ -208,7 +208,11 @@ fn panic_with(kind: u8, error: &RdbError) -> Witness {
 
 #[test]
 fn what_is_wrong_is_named() {
-    let error = |body: &[u8]| parse(&file(body), 4096).unwrap_err();
+    let error = |body: &[u8]| {
+        let whole = parse(&file(body), 4096).unwrap_err();
+        assert_eq!(parse(&file(body), 1).unwrap_err(), whole, "in pieces");
+        whole
+    };
     assert_eq!(error(b"\x06\x01k"), RdbError::OldModule { offset: 9 });
     assert_eq!(error(b"\x08\x01k"), RdbError::Opcode { opcode: 8, offset: 9 });
     assert_eq!(error(b"\x1a\x01k"), RdbError::Opcode { opcode: 26, offset: 9 });
@@ -219,6 +223,8 @@ fn what_is_wrong_is_named() {
     assert_eq!(error(b"\x00\x82"), RdbError::Encoding { found: 0x82, offset: 10 });
     assert_eq!(error(b"\x02\x01k\xc0"), RdbError::Length { found: 0xc0, offset: 12 });
     assert_eq!(error(b"\x07\x01k\x05\x06"), RdbError::ModuleCode { found: 6, offset: 13 });
+    // A code of two bytes that come apart is where it begins.
+    assert_eq!(error(b"\x07\x01k\x05\x40\x06"), RdbError::ModuleCode { found: 6, offset: 13 });
     assert!(matches!(error(b"\x00\xc3\x04\x08\x00a\x80\x00\x01v"), RdbError::Compression { .. }));
     assert!(matches!(error(b"\x00\x80\xff\xff\xff\xff"), RdbError::Truncated(_)));
     // Type 22 is Redis' from version 12 on only.
