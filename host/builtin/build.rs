@@ -8,10 +8,12 @@ use bulkhead_guest_build::GuestBuild;
 const PLUGINS: &[(&str, &str)] = &[
     ("couchdb", "bulkhead-plugin-couchdb"),
     ("etcd", "bulkhead-plugin-etcd"),
+    ("fabric-ca", "bulkhead-plugin-fabric-ca"),
     ("files", "bulkhead-plugin-files"),
     ("local", "bulkhead-plugin-local"),
     ("postgres", "bulkhead-plugin-postgres"),
     ("redis", "bulkhead-plugin-redis"),
+    ("s3", "bulkhead-plugin-s3"),
     ("sqlite", "bulkhead-plugin-sqlite"),
 ];
 

@@ -12,6 +12,16 @@ pub(crate) struct Arguments {
     fix: bool,
 }
 
+/// What `deny.toml` allows to the workspace and `fuzz/` has no need of.
+const UNUSED: [&str; 6] = [
+    "--allow",
+    "unused-wrapper",
+    "--allow",
+    "license-not-encountered",
+    "--allow",
+    "license-exception-not-encountered",
+];
+
 /// Runs all checks; the first that fails ends it.
 pub(crate) fn run(console: &Console, arguments: &Arguments) -> Result<()> {
     let formatting: &[&str] = if arguments.fix {
@@ -31,7 +41,12 @@ pub(crate) fn run(console: &Console, arguments: &Arguments) -> Result<()> {
     process::run(documentation.env("RUSTDOCFLAGS", "--deny warnings"))?;
     if process::succeeds(&mut process::cargo(["deny", "--version"])) {
         // Advisories have to be fetched and change by themselves: no gate for a change of ours.
-        check(console, &["deny", "check", "bans", "licenses", "sources"])
+        let kinds = ["bans", "licenses", "sources"];
+        check(console, &[&["deny", "check"], &kinds[..]].concat())?;
+        check(
+            console,
+            &[&["deny", "--manifest-path", "fuzz/Cargo.toml", "check"], &UNUSED[..], &kinds].concat(),
+        )
     } else {
         console.note("cargo-deny is not installed, so licences, bans and duplicates were not checked: cargo install cargo-deny --locked");
         Ok(())

@@ -85,6 +85,8 @@ pub(crate) enum Command {
     Repair(commands::repair::RepairCommand),
     Unlock(commands::unlock::UnlockArguments),
     #[command(subcommand)]
+    Key(commands::key::KeyCommand),
+    #[command(subcommand)]
     Plugin(commands::plugin::PluginCommand),
     Man(commands::man::ManArguments),
     Completions(commands::completions::CompletionsArguments),
@@ -125,6 +127,7 @@ mod tests {
             "tag",
             "repair",
             "unlock",
+            "key",
             "plugin",
             "man",
             "completions",

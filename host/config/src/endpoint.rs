@@ -99,12 +99,31 @@ pub enum Auth {
     Aws {
         /// The region that signatures name.
         region: String,
+        /// Whose key signs.
+        credentials: AwsCredentials,
+    },
+}
+
+/// Where AWS credentials come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AwsCredentials {
+    /// Each from a place of its own.
+    #[serde(rename_all = "kebab-case")]
+    Keys {
         /// Access key.
         access_key_id: SecretSource,
         /// Its secret.
         secret_access_key: SecretSource,
         /// Token of temporary credentials.
         session_token: Option<SecretSource>,
+    },
+    /// A section of a credentials file, as AWS's own tools have it.
+    Profile {
+        /// The section's name.
+        profile: String,
+        /// The file; `$AWS_SHARED_CREDENTIALS_FILE` or `~/.aws/credentials` where `None`.
+        file: Option<PathBuf>,
     },
 }
 
@@ -417,15 +436,33 @@ fn aws(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> Option<Auth> {
     let path = fields.path_of("aws");
     let mut inner = Fields::open_entry(fields.entry("aws")?, &path, reader)?;
     let region = inner.required("region", "\"eu-central-1\"", reader);
-    let access_key_id = inner.required("access-key-id", SECRET_EXAMPLE, reader);
-    let secret_access_key = inner.required("secret-access-key", SECRET_EXAMPLE, reader);
-    let session_token = inner.optional("session-token", reader);
+    let credentials = if inner.entry("profile").is_some() {
+        aws_profile(&mut inner, reader)
+    } else {
+        aws_keys(&mut inner, reader)
+    };
     inner.close_secret(reader);
     Some(Auth::Aws {
         region: region?,
+        credentials: credentials?,
+    })
+}
+
+fn aws_keys(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> Option<AwsCredentials> {
+    let access_key_id = fields.required("access-key-id", SECRET_EXAMPLE, reader);
+    let secret_access_key = fields.required("secret-access-key", SECRET_EXAMPLE, reader);
+    let session_token = fields.optional("session-token", reader);
+    Some(AwsCredentials::Keys {
         access_key_id: access_key_id?,
         secret_access_key: secret_access_key?,
         session_token,
+    })
+}
+
+fn aws_profile(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> Option<AwsCredentials> {
+    Some(AwsCredentials::Profile {
+        profile: fields.optional("profile", reader)?,
+        file: fields.optional("credentials-file", reader),
     })
 }
 

@@ -27,7 +27,7 @@ use std::{path::Path, sync::Arc};
 pub use bulkhead_units::{ByteRate, ByteSize, Percent, Period};
 pub use cron::Cron;
 pub use diagnostic::{Diagnostic, DiagnosticLevel, Diagnostics, Source, Style};
-pub use endpoint::{Auth, Destination, Endpoint, Tls, TlsMode};
+pub use endpoint::{Auth, AwsCredentials, Destination, Endpoint, Tls, TlsMode};
 pub use grants::{Access, Directory, Grants, Secret};
 pub use hooks::Hooks;
 pub use limits::Limits;

@@ -125,7 +125,7 @@ impl Explain for SnapshotError {
             Self::Resolve(error) => {
                 let class = match error.as_ref() {
                     ResolveError::Read(error) => class_of_read(error),
-                    ResolveError::Ambiguous { .. } | ResolveError::Malformed(_) => FailureClass::Config,
+                    ResolveError::Ambiguous { .. } | ResolveError::Malformed(_) | ResolveError::NotAnId(_) => FailureClass::Config,
                     _ => FailureClass::NotFound,
                 };
                 Failure::of_vault(class, error.as_ref(), error.hint())

@@ -115,7 +115,14 @@ async fn check_vault(operation: &Operation, vault: &bulkhead_config::Vault) -> C
     };
     match opened.await {
         Err(AccessError::Build(_)) => {} // said at the sink
-        Err(error) => findings.push(finding("vault-not-usable", &error.explain())),
+        Err(error) => {
+            let mut failure = error.explain();
+            // A setting of the sink's is nothing to be shown in the vault's table.
+            failure
+                .setting
+                .take_if(|_| failure.site.as_ref().is_some_and(|found| found.table != site.table));
+            findings.push(finding("vault-not-usable", &failure));
+        }
         Ok(sinks) => {
             for sink in &sinks.further {
                 if matches!(sink.stat("config").await, Ok(None)) {

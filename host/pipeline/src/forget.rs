@@ -269,7 +269,7 @@ fn planned(snapshot: &SnapshotInfo, reasons: Vec<&'static str>) -> PlannedSnapsh
 /// The snapshot that `prefix` names, also a damaged one where it need not be of a pipeline. `latest` is none of the names: what it means changes while snapshots go.
 fn named(found: &Found, pipeline: Option<&str>, prefix: &str) -> Result<ObjectId, ResolveError> {
     if prefix.is_empty() || !prefix.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-        return Err(ResolveError::Malformed(prefix.to_owned()));
+        return Err(ResolveError::NotAnId(prefix.to_owned()));
     }
     let fits = |snapshot: &&SnapshotInfo| pipeline.is_none_or(|name| snapshot.pipeline.as_deref() == Some(name));
     let readable = found.snapshots.iter().filter(fits).map(|snapshot| snapshot.id);

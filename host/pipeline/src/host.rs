@@ -120,7 +120,7 @@ impl Explain for BuildError {
             Self::UnsupportedAuth { site, setting, .. } => Failure::new(FailureClass::Config, self)
                 .at(site)
                 .setting(setting.clone())
-                .hint("`basic` and `bearer` work"),
+                .hint("`basic`, `bearer` and `aws` work"),
             Self::Dangling { .. } => Failure::new(FailureClass::Config, self),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Config ─▶ Host (plugins, secrets) ─▶ Operation ─▶ init · check · run · restore · mount · verify · snapshots · find · diff · stats
-//!                                         │             forget · prune · tag · repair · unlock
+//!                                         │             forget · prune · tag · repair · unlock · key
 //!                                         │
 //!         SinkStore: a sink plugin as the vault's object store          (store)
 //!         VaultEntries, VaultSnapshot: a vault as the plugin's port     (entries, stored)
@@ -12,6 +12,7 @@
 //! ([`Progress`]), results are reports that serialize, errors explain themselves ([`Explain`]).
 
 mod access;
+mod aws;
 mod browse;
 mod check;
 mod clock;
@@ -26,6 +27,7 @@ mod host;
 mod init;
 mod items;
 mod journal;
+mod keys;
 mod maintenance;
 mod mount;
 mod operation;
@@ -64,6 +66,7 @@ pub use hooks::HookError;
 pub use host::{BuildError, BuiltinPlugin, Host, pipeline_site, sink_site, target_site};
 pub use init::{InitReport, InitVaultError, init};
 pub use items::{BrowseError, BrowseOptions, BrowsedItem, Browsing, browse};
+pub use keys::{ChangeKeyError, KeyReport, VaultKey, add_key, keys, remove_key};
 pub use maintenance::{MaintainError, SinkOutcome, is_everywhere};
 pub use mount::{MountError, Mounted, mount};
 pub use operation::{Interrupted, Operation};
@@ -80,7 +83,7 @@ pub use restore::{
     restore_to_target,
 };
 pub use run::{FailedRun, RunError, RunOptions, RunReport, UnbelievableSnapshot, run};
-pub use secrets::{SecretError, Secrets};
+pub use secrets::{SecretError, Secrets, generate_password};
 pub use setup::default_limits;
 pub use stats::{PipelineStats, SnapshotGrowth, StoredObjects, VaultStats, stats};
 pub use subset::{ReadContent, SubsetError};

@@ -31,9 +31,9 @@ pub struct PruneReport {
 }
 
 impl PruneReport {
-    fn new(vault: &config::Vault, done: bool, options: PruneOptions, plan: PrunePlan) -> Self {
+    fn new(vault: &str, done: bool, options: PruneOptions, plan: PrunePlan) -> Self {
         Self {
-            vault: vault.name.clone(),
+            vault: vault.to_owned(),
             done,
             at_once: options.grace.is_zero(),
             nothing_to_do: plan.is_empty(),
@@ -60,10 +60,11 @@ async fn plan(operation: &Operation, name: &str, options: PruneOptions) -> Resul
     let stop = operation.stop();
     let plan = opened.plan_prune(options, &operation.host.name, &stop.stop).await;
     let plan = plan.map_err(|error| failed(format!("prune the vault `{name}`"), vault, error))?;
-    Ok(PruneReport::new(vault, false, options, plan))
+    Ok(PruneReport::new(name, false, options, plan))
 }
 
-/// Prunes the vault called `name`; `agreed` is the plan that was shown, where one was. What couldn't be done on a further sink is in the report.
+/// Prunes the vault called `name`. `agrees` is asked with the plan of the first sink before anything is removed. What couldn't be done on a further sink is
+/// in the report.
 ///
 /// # Errors
 /// See [`MaintainError`]: the first sink failed, and no other one was touched.
@@ -71,28 +72,30 @@ pub async fn prune(
     operation: &Operation,
     name: &str,
     options: PruneOptions,
-    agreed: Option<PruneReport>,
+    agrees: impl FnOnce(&PruneReport) -> bool + Send + 'static,
 ) -> Result<PruneReport, MaintainError> {
     operation
-        .until_interrupted(None, carry_out(operation, name, options, agreed))
+        .until_interrupted(None, carry_out(operation, name, options, agrees))
         .await?
 }
 
-#[tracing::instrument(name = "prune", skip(operation, options, agreed))]
+#[tracing::instrument(name = "prune", skip(operation, options, agrees))]
 async fn carry_out(
     operation: &Operation,
     name: &str,
     options: PruneOptions,
-    agreed: Option<PruneReport>,
+    agrees: impl FnOnce(&PruneReport) -> bool + Send + 'static,
 ) -> Result<PruneReport, MaintainError> {
     let vault = operation.vault_named(name)?;
     let replicas = operation.open_replicas(vault).await?;
     operation.progress.phase("pruning", None);
     let (stop, host) = (operation.stop(), &operation.host.name);
     let first = &replicas.first;
-    let done = first.vault.prune(options, agreed.map(|agreed| agreed.plan), host, &stop.stop).await;
+    let owned = name.to_owned();
+    let agrees = move |plan: &PrunePlan| agrees(&PruneReport::new(&owned, false, options, plan.clone()));
+    let done = first.vault.prune(options, agrees, host, &stop.stop).await;
     let done = done.map_err(|error| failed(format!("prune the vault `{name}`"), vault, error))?;
-    let mut report = PruneReport::new(vault, true, options, done);
+    let mut report = PruneReport::new(name, true, options, done);
     for replica in &replicas.further {
         operation.progress.phase(&format!("pruning {}", replica.name()), None);
         report.sinks.push(follow(operation, vault, first, replica).await);

@@ -126,7 +126,8 @@ fn check(key: &str, body: &ObjectBody) -> Result<(), Fault> {
     Err(fault.hint("`bulkhead verify --read-data` says what is affected"))
 }
 
-async fn copy(from: &SinkStore, to: &SinkStore, object: ObjectInfo) -> Result<u64, Fault> {
+/// Copies one object, which must be what its key says.
+pub(crate) async fn copy(from: &SinkStore, to: &SinkStore, object: ObjectInfo) -> Result<u64, Fault> {
     let content = from.get(&object.key, None).await?;
     let size = content.len() as u64;
     let body = ObjectBody::new(content);

@@ -14,6 +14,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use bulkhead_config::SecretSource;
 use bulkhead_model::{Fault, FaultKind};
 use bulkhead_runtime::{SecretBytes, SecretProvider};
@@ -121,15 +122,14 @@ impl SecretError {
     /// The next action where the secret is one that may not have been made yet. Anywhere else a new one would open nothing.
     pub(crate) fn hint_to_make(&self) -> String {
         match self {
-            Self::File { path, source } if source.kind() == io::ErrorKind::NotFound => format!(
-                "create it, readable by this user only: `umask 077; head -c 32 /dev/urandom | base64 > {}`",
-                path.display()
-            ),
+            Self::File { path, source } if source.kind() == io::ErrorKind::NotFound => {
+                format!("create it, readable by this user only: `bulkhead key generate {}`", path.display())
+            }
             _ => self.hint(),
         }
     }
 
-    fn into_fault(self) -> Fault {
+    pub(crate) fn into_fault(self) -> Fault {
         let kind = match self {
             Self::File { ref source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => FaultKind::PermissionDenied,
             _ => FaultKind::Unauthenticated,
@@ -189,15 +189,43 @@ impl Secrets {
         })
     }
 
+    /// A variable of the environment that is no secret.
+    pub(crate) fn lookup(&self, name: &str) -> Option<OsString> {
+        (self.environment)(name)
+    }
+
     fn variable(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, SecretError> {
-        let value = (self.environment)(name).ok_or_else(|| SecretError::NotInEnvironment(name.to_owned()))?;
+        let value = self.lookup(name).ok_or_else(|| SecretError::NotInEnvironment(name.to_owned()))?;
         Ok(Zeroizing::new(value.into_vec()))
     }
 
     fn credential(&self, name: &str) -> Result<PathBuf, SecretError> {
-        let folder = (self.environment)("CREDENTIALS_DIRECTORY").ok_or_else(|| SecretError::NoCredentials(name.to_owned()))?;
+        let folder = self
+            .lookup("CREDENTIALS_DIRECTORY")
+            .ok_or_else(|| SecretError::NoCredentials(name.to_owned()))?;
         Ok(Path::new(&folder).join(name))
     }
+}
+
+/// Makes a file with a password that nobody can guess: 32 random bytes in base64, and a newline. Readable by its owner only, and on the disk when this
+/// returns.
+///
+/// # Errors
+/// As the operating system says: [`io::ErrorKind::AlreadyExists`] where there is something already, which stays as it is.
+pub fn generate_password(path: &Path) -> io::Result<()> {
+    use std::{
+        fs::{File, OpenOptions},
+        io::Write as _,
+        os::unix::fs::OpenOptionsExt as _,
+    };
+    let bytes: Zeroizing<[u8; 32]> = Zeroizing::new(rand::random());
+    let mut text = Zeroizing::new(BASE64_STANDARD.encode(*bytes));
+    text.push('\n');
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// Whether the file of a secret can be read by more than its owner (and root), and how to change that.
@@ -411,7 +439,7 @@ mod tests {
         let lost = SecretSource::File(folder.path().join("lost"));
         let error = secrets().read(&lost).await.unwrap_err();
         assert_eq!(error.hint(), "restore it from where you keep it, or correct the path");
-        assert!(error.hint_to_make().contains("/dev/urandom"), "{}", error.hint_to_make());
+        assert!(error.hint_to_make().contains("key generate"), "{}", error.hint_to_make());
     }
 
     #[test]

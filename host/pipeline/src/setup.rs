@@ -7,7 +7,7 @@ use bulkhead_config::{ByteSize, DefaultLimits, Period};
 use bulkhead_runtime as runtime;
 use bulkhead_runtime::PluginKind;
 
-use crate::{failure::Site, host::BuildError, secrets::Secrets};
+use crate::{aws::ConfiguredAwsCredentials, failure::Site, host::BuildError, secrets::Secrets};
 
 pub(crate) fn source_defaults() -> runtime::Limits {
     runtime::Limits::default_for(PluginKind::Source)
@@ -154,7 +154,10 @@ fn auth(auth: &config::Auth, endpoint: &str, secrets: &Secrets, site: &Site) -> 
         }),
         config::Auth::Bearer(token) => Ok(runtime::Auth::Bearer { token: provider(token) }),
         config::Auth::ServiceAccount(_) => Err(unsupported("service-account")),
-        config::Auth::Aws { .. } => Err(unsupported("aws")),
+        config::Auth::Aws { region, credentials } => Ok(runtime::Auth::Aws {
+            region: region.clone(),
+            credentials: Arc::new(ConfiguredAwsCredentials::new(secrets, credentials)),
+        }),
     }
 }
 

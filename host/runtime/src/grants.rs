@@ -116,6 +116,31 @@ pub enum Auth {
         /// Token.
         token: Arc<dyn SecretProvider>,
     },
+    /// AWS Signature Version 4, for S3.
+    Aws {
+        /// The region that signatures name.
+        region: String,
+        /// Whose key signs.
+        credentials: Arc<dyn AwsCredentialsProvider>,
+    },
+}
+
+/// Reads AWS credentials whenever a request is to be signed; those of limited life are its to renew.
+#[async_trait]
+pub trait AwsCredentialsProvider: fmt::Debug + Send + Sync + 'static {
+    /// The credentials of this moment. Errors say where they were looked for, never what they are.
+    async fn read(&self) -> Result<AwsCredentials, Fault>;
+}
+
+/// AWS credentials.
+#[derive(Debug, Clone)]
+pub struct AwsCredentials {
+    /// `AKIA…`
+    pub access_key_id: SecretBytes,
+    /// Its secret.
+    pub secret_access_key: SecretBytes,
+    /// The token of temporary credentials.
+    pub session_token: Option<SecretBytes>,
 }
 
 /// A folder that a plugin may use.

@@ -377,6 +377,9 @@ pub enum ResolveError {
     /// Neither `latest`, nor such as `latest~1`, nor hexadecimal digits.
     #[error("{0:?} is neither `latest` nor the beginning of a snapshot's id")]
     Malformed(String),
+    /// No hexadecimal digits, where only an id will do.
+    #[error("{0:?} is not the beginning of a snapshot's id")]
+    NotAnId(String),
     /// Reading the snapshots failed.
     #[error(transparent)]
     Read(#[from] ReadError),

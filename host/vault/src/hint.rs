@@ -123,6 +123,9 @@ impl Hint for ResolveError {
                     .collect();
                 Some(format!("give more digits: {}", candidates.join(", ")))
             }
+            Self::NotAnId(_) => {
+                some("give the first digits of the id that `bulkhead snapshots` lists: what `latest` means changes while snapshots go")
+            }
             Self::Malformed(_) => some("give `latest`, `latest~1` for the one before it, or the first digits of an id in lower case"),
             Self::Read(error) => error.hint(),
         }

@@ -1,6 +1,8 @@
 //! What an operator writes under `config` of a pipeline ([`Config`]) and of a restore target ([`RestoreOptions`]).
 
-use bulkhead_sdk::{Error, Result};
+use std::{collections::BTreeMap, time::Duration};
+
+use bulkhead_sdk::{Error, Result, config::Period};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -10,6 +12,8 @@ use serde::Deserialize;
 pub enum Mode {
     /// The whole cluster, file by file, with the write-ahead log that makes it consistent.
     Physical,
+    /// Databases as SQL and rows, read in one transaction each.
+    Logical,
 }
 
 /// How the server makes the checkpoint that a physical backup begins with.
@@ -27,9 +31,10 @@ pub enum Checkpoint {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Config {
-    /// What a snapshot holds: `physical`, the whole cluster.
+    /// What a snapshot holds: `physical`, the whole cluster, file by file; `logical`, databases as SQL that any later version of PostgreSQL takes.
     pub mode: Mode,
-    /// The role to connect as. `physical` needs one with REPLICATION and a line for database `replication` in pg_hba.conf.
+    /// The role to connect as. `physical` needs one with REPLICATION and a line for database `replication` in pg_hba.conf; `logical` one that may read
+    /// everything: a superuser, or a member of `pg_read_all_data` where there are no large objects of others.
     pub user: String,
     /// How the server makes the checkpoint that the backup begins with: `fast` (at once, the default) or `spread` (over minutes).
     #[serde(default)]
@@ -43,13 +48,70 @@ pub struct Config {
     /// Give the password to a server that asks for it in clear text over a TCP connection without TLS, where everybody on the way can read it.
     #[serde(default)]
     pub allow_cleartext_password: bool,
+    /// `logical`: the database to connect to first, `postgres` by default.
+    #[serde(default)]
+    pub database: Option<String>,
+    /// `logical`: the databases to back up, by name or pattern (`shop-*`). Without it, all that there are.
+    #[serde(default)]
+    pub databases: Vec<String>,
+    /// `logical`: databases to leave out, by name or pattern.
+    #[serde(default)]
+    pub exclude_databases: Vec<String>,
+    /// `logical`: tables whose rows are not backed up, by pattern (`public.log_*`); they come back empty. With `["*"]` no rows are backed up at all.
+    #[serde(default)]
+    pub exclude_data: Vec<String>,
+    /// `logical`: of these tables only the rows that an SQL condition holds for: `{ "public.events" = "at > now() - interval '90 days'" }`.
+    #[serde(default)]
+    pub rows: BTreeMap<String, String>,
+    /// `logical`: how long to wait for whoever has locked a table, `30 s` by default.
+    #[serde(default)]
+    pub lock_timeout: Option<Period>,
 }
 
+/// How long a table may be locked by somebody else, where nothing is configured.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The database that every cluster has.
+const MAINTENANCE_DATABASE: &str = "postgres";
+
 impl Config {
+    /// The database to connect to first.
+    pub(crate) fn database(&self) -> &str {
+        self.database.as_deref().unwrap_or(MAINTENANCE_DATABASE)
+    }
+
+    /// How long to wait for a lock.
+    pub(crate) fn lock_timeout(&self) -> Duration {
+        self.lock_timeout.map_or(LOCK_TIMEOUT, |period| period.0)
+    }
+
+    /// The first setting that only the other mode has.
+    fn foreign_setting(&self) -> Option<&'static str> {
+        let settings = match self.mode {
+            Mode::Physical => &[
+                ("database", self.database.is_some()),
+                ("databases", !self.databases.is_empty()),
+                ("exclude-databases", !self.exclude_databases.is_empty()),
+                ("lock-timeout", self.lock_timeout.is_some()),
+                ("exclude-data", !self.exclude_data.is_empty()),
+                ("rows", !self.rows.is_empty()),
+            ][..],
+            Mode::Logical => &[
+                ("checkpoint", self.checkpoint != Checkpoint::default()),
+                ("max-rate", self.max_rate.is_some()),
+                ("accept-damaged-pages", self.accept_damaged_pages),
+            ],
+        };
+        settings.iter().find(|(_, set)| *set).map(|(name, _)| *name)
+    }
+
     /// Checks what types cannot say.
     pub(crate) fn validate(&self) -> Result<()> {
         if self.user.is_empty() {
             return Err(Error::config("user", "the role to connect as is empty"));
+        }
+        if let Some(setting) = self.foreign_setting() {
+            return Err(Error::config(setting, "this setting belongs to the other mode"));
         }
         self.max_rate_kib().map(|_| ())
     }
@@ -82,7 +144,42 @@ impl Config {
     }
 }
 
-/// The config of a restore target.
+/// The config of a restore target of mode `logical`.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct LiveOptions {
+    /// The role to restore as, a superuser; without it, the pipeline's `user`.
+    pub user: Option<String>,
+    /// The database of the target to connect to first; without it, the pipeline's.
+    pub database: Option<String>,
+    /// Restore only these databases; without it, all of the snapshot.
+    pub databases: Vec<String>,
+    /// Restore a database under another name: `{ shop = "shop-restored" }`.
+    pub rename: BTreeMap<String, String>,
+    /// Restore roles and tablespaces. Without it, they are restored unless something else chooses.
+    pub globals: Option<bool>,
+    /// Restore only these schemas, by name or pattern, into a database that may have others.
+    pub schemas: Vec<String>,
+    /// Restore only these tables, views and sequences, by name or pattern with the schema (`public.orders`), with all that belongs to them.
+    pub tables: Vec<String>,
+    /// `all` (the default), `schema` (without rows and values), or `data` (rows and values only, into tables that are there and empty).
+    pub content: Content,
+}
+
+/// What of a database is restored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Content {
+    /// Everything.
+    #[default]
+    All,
+    /// Without rows, values of sequences and large objects.
+    Schema,
+    /// Only those.
+    Data,
+}
+
+/// The config of a restore target of mode `physical`.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct RestoreOptions {
@@ -175,6 +272,17 @@ mod tests {
                 .as_deref(),
             Some("chekpoint")
         );
+    }
+
+    #[test]
+    fn settings_of_the_other_mode_are_refused() {
+        for (json, setting) in [
+            (r#"{"mode":"physical","user":"x","databases":["a"]}"#, "databases"),
+            (r#"{"mode":"logical","user":"x","max-rate":"1 MiB/s"}"#, "max-rate"),
+        ] {
+            assert_eq!(config(json).unwrap_err().setting.as_deref(), Some(setting));
+        }
+        assert_eq!(config(r#"{"mode":"logical","user":"x"}"#).unwrap().database(), "postgres");
     }
 
     #[test]

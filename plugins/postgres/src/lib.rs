@@ -1,10 +1,11 @@
 //! Bulkhead's source plugin for PostgreSQL, over the server's own protocol: no `pg_basebackup`, no libpq, no shell.
 //!
 //! The plugin is [`Postgres`]. Its mode decides what a snapshot holds; `physical` is a whole cluster, file by file, with the log that makes it
-//! consistent (the module of that name says how). What the modes share: [`config`], the way to a server, and [`tar`].
+//! consistent; `logical` is databases as SQL (the modules of these names say how). What the modes share: [`config`] and the way to a server.
 
 pub mod config;
 mod connection;
+mod logical;
 mod physical;
 pub mod tar;
 
@@ -25,10 +26,14 @@ impl Source for Postgres {
         Description::new(
             "postgres",
             env!("CARGO_PKG_VERSION"),
-            "Backs up PostgreSQL 13 to 17 over its own replication protocol and restores it",
+            "Backs up PostgreSQL 13 to 17 over its own protocol, as files or as SQL, and restores it",
             reading | Operations::RESTORE | Operations::VERIFY,
         )
-        .endpoint(connection::ENDPOINT, "the server, over TCP or its Unix socket", reading)
+        .endpoint(
+            connection::ENDPOINT,
+            "the server, over TCP or its Unix socket; in a restore target of mode `logical`, the live server to restore into",
+            reading,
+        )
         .secret(
             connection::PASSWORD,
             "the role's password, where the server asks for one; SCRAM needs its bytes",
@@ -36,9 +41,9 @@ impl Source for Postgres {
         )
         .directory(
             "data",
-            "where a restored cluster goes (PGDATA); must be empty",
+            "mode `physical`: where a restored cluster goes (PGDATA); must be empty",
             Access::ReadWrite,
-            Operations::RESTORE,
+            Operations::none(),
         )
         .directory(
             "tablespace-*",
@@ -56,24 +61,28 @@ impl Source for Postgres {
     fn check(&mut self) -> Result<Vec<Finding>> {
         match self.config.mode {
             Mode::Physical => physical::check(&self.config),
+            Mode::Logical => logical::check(&self.config),
         }
     }
 
     fn backup(&mut self, _request: BackupRequest) -> Result<BackupResult> {
         match self.config.mode {
             Mode::Physical => physical::backup(&self.config),
+            Mode::Logical => logical::backup(&self.config),
         }
     }
 
     fn restore(&mut self, request: RestoreRequest) -> Result<RestoreResult> {
         match self.config.mode {
             Mode::Physical => physical::restore(&request),
+            Mode::Logical => logical::restore(&self.config, &request),
         }
     }
 
     fn verify(&mut self) -> Result<Vec<Finding>> {
         match self.config.mode {
             Mode::Physical => physical::verify(),
+            Mode::Logical => logical::verify(),
         }
     }
 }

@@ -6,20 +6,17 @@ use bulkhead_sdk::{
     Result, ResultExt,
     directory::{Folder, Stat},
     entries,
-    host::BEST_TRANSFER,
     metadata::{Metadata, NodeType},
-    progress,
     source::BackupResult,
     types::{Finding, Proof},
 };
 
+use bulkhead_sqlite_image::{Check, Contents, Engine, Image, Mode, Pages, Verdict};
+
 use crate::{
-    config::{Check, Config},
-    engine::{Engine, Verdict},
+    config::Config,
     find::{self, Wanted},
-    image::Image,
     inventory::{self, Inventory, Record},
-    pages::{Mode, Pages},
 };
 
 /// Backs up every database that the config means.
@@ -74,19 +71,13 @@ impl Run<'_> {
 
     fn store(&mut self, image: &Image, entry: &[u8]) -> Result<()> {
         let mut writer = entries::create(entry, &metadata(&image.stat))?;
-        let mut offset = 0;
-        while offset < image.size() {
-            let part = image.read(offset, BEST_TRANSFER)?;
-            writer.write_bytes(&part)?;
-            offset += part.len() as u64;
-            progress::report("reading databases", self.proof.bytes + offset, None);
-        }
+        image.store(&mut writer, self.proof.bytes)?;
         self.proof.count(&writer.finish()?);
         Ok(())
     }
 
     /// Lets SQLite read the same image, while nobody can change it.
-    fn judge(&mut self, image: &Rc<Image>, name: &str) -> Result<(String, Option<crate::inventory::Contents>)> {
+    fn judge(&mut self, image: &Rc<Image>, name: &str) -> Result<(String, Option<Contents>)> {
         if self.config.check == Check::None {
             return Ok(("not checked".to_owned(), None));
         }

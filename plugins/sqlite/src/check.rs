@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use bulkhead_sdk::{Result, types::Finding};
+use bulkhead_sqlite_image::{Image, Mode, Pages as _};
 
 use crate::{
     config::Config,
     find::{self, Wanted},
-    image::Image,
     inventory,
-    pages::{Mode, Pages as _},
 };
 
 /// How long to wait for a database that is locked: a run waits longer.

@@ -3,21 +3,9 @@
 use std::time::Duration;
 
 use bulkhead_sdk::config::Period;
+use bulkhead_sqlite_image::Check;
 use schemars::JsonSchema;
 use serde::Deserialize;
-
-/// What SQLite is asked about an image before the run may succeed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Check {
-    /// `PRAGMA integrity_check`: all pages, and that each row is in each index.
-    #[default]
-    Full,
-    /// `PRAGMA quick_check`: all pages, without the comparison with indexes; a fraction of the time.
-    Quick,
-    /// Nothing, and no rows are counted: for a database that is known to be damaged.
-    None,
-}
 
 /// The config of a pipeline. Patterns are globs (`*`, `?`, `[a-z]`, `{a,b}`, `**` for any number of folders). One without `/` is compared with names; one with `/` with whole
 /// paths in the snapshot, whose first component is the name of the directory: `/app/tenants/*/main.db`.

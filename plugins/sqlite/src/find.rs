@@ -7,11 +7,7 @@ use bulkhead_sdk::{
     types::Finding,
 };
 
-use crate::{
-    config::Config,
-    image::{INDEX, JOURNAL, LOG},
-    inventory,
-};
+use crate::{config::Config, inventory};
 
 /// What to look for, compiled.
 pub(crate) struct Wanted {
@@ -54,7 +50,7 @@ impl Wanted {
 
     /// Whether `path`, in the snapshot, is a database: the files beside one are part of it.
     fn is_database(&self, path: &[u8]) -> bool {
-        self.databases.matches(path) && ![JOURNAL, LOG, INDEX].iter().any(|suffix| path.ends_with(suffix))
+        self.databases.matches(path) && !bulkhead_sqlite_image::is_beside(path)
     }
 }
 

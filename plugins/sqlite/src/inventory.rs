@@ -8,6 +8,7 @@ use bulkhead_sdk::{
     metadata::Metadata,
     snapshot,
 };
+use bulkhead_sqlite_image::Contents;
 use serde::{Deserialize, Serialize};
 
 /// Where it is in a snapshot. No directory has such a name.
@@ -36,19 +37,6 @@ pub(crate) struct Record {
     pub(crate) integrity: String,
     /// `None` where nothing was asked.
     pub(crate) contents: Option<Contents>,
-}
-
-/// What SQLite says is in a database.
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) struct Contents {
-    pub(crate) encoding: String,
-    pub(crate) user_version: i64,
-    pub(crate) application_id: i64,
-    /// Rows of each table.
-    pub(crate) rows: BTreeMap<String, i64>,
-    /// The SQL of everything in the schema, by kind and name.
-    pub(crate) schema: Vec<String>,
 }
 
 /// What the inventory, and whoever reads it, calls the database at `path`.

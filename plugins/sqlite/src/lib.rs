@@ -6,24 +6,15 @@
 //! | `NAME/…` | each database of the directory `NAME`, as one file: what was in its write-ahead log or hot journal is in it |
 //! | `inventory.json` | schema, row counts and SQLite's verdict of each |
 //!
-//! The plugin is [`Sqlite`]. `image.rs` holds a database still by SQLite's own locks, `wal.rs` and `journal.rs` read what belongs to it, `engine/` is SQLite itself, which
-//! judges what was stored.
+//! The plugin is [`Sqlite`]. The crate `bulkhead-sqlite-image` holds a database still by SQLite's own locks, and has SQLite itself, which judges what was stored.
 
 mod backup;
 mod check;
 pub mod config;
-mod engine;
 mod find;
-mod image;
-mod index;
 mod inventory;
-mod journal;
-mod locks;
-mod overlay;
-mod pages;
 mod restore;
 mod verify;
-mod wal;
 
 use bulkhead_sdk::prelude::*;
 

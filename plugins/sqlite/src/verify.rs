@@ -4,11 +4,9 @@ use std::rc::Rc;
 
 use bulkhead_sdk::{ErrorKind, Result, progress, snapshot, types::Finding};
 
-use crate::{
-    config::Check,
-    engine::{Engine, Verdict},
-    inventory::{Inventory, Record},
-};
+use bulkhead_sqlite_image::{Check, Engine, Verdict};
+
+use crate::inventory::{Inventory, Record};
 
 const HINT: &str = "restore from another snapshot";
 

@@ -60,6 +60,8 @@ pub mod parts;
 pub mod progress;
 pub mod retry;
 pub mod secrets;
+#[cfg(feature = "services")]
+pub mod services;
 pub mod sink;
 pub mod snapshot;
 pub mod source;

@@ -12,6 +12,7 @@ pub struct Restic {
     tool: Tool,
     repository: PathBuf,
     password_file: PathBuf,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Restic {
@@ -22,7 +23,19 @@ impl Restic {
             tool,
             repository: repository.into(),
             password_file: password_file.into(),
+            environment: Vec::new(),
         })
+    }
+
+    /// restic on the repository at the root of the bucket of a server of S3, or below `prefix` in it.
+    pub fn on_s3(server: &crate::s3::Server, prefix: &str, password_file: impl Into<PathBuf>) -> Result<Self> {
+        let place = format!("s3:{}/vaults/{prefix}", server.url());
+        let mut restic = Self::new(place.trim_end_matches('/'), password_file)?;
+        restic.environment = vec![
+            ("AWS_ACCESS_KEY_ID", server.access_key().to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", server.secret_key().to_owned()),
+        ];
+        Ok(restic)
     }
 
     /// A command with repository, password and no cache set.
@@ -32,7 +45,8 @@ impl Restic {
             .arg(&self.repository)
             .arg("--password-file")
             .arg(&self.password_file)
-            .args(arguments);
+            .args(arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 

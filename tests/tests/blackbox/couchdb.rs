@@ -57,23 +57,11 @@ fn find<'v>(value: &'v Value, name: &str) -> Option<&'v Value> {
     }
 }
 
-/// Every leaf revision that the feed tells, by document.
-fn leaves(client: &Client, database: &str) -> Value {
-    let feed = client.json("GET", &format!("/{database}/_changes?style=all_docs"), "").unwrap();
-    let row = |row: &Value| {
-        let revs = row["changes"].as_array().unwrap().iter().map(|leaf| leaf["rev"].clone()).collect();
-        (row["id"].as_str().unwrap().to_owned(), Value::Array(revs))
-    };
-    Value::Object(feed["results"].as_array().unwrap().iter().map(row).collect())
-}
-
 /// By the replication protocol's own question: which of the one's leaf revisions the other lacks.
 #[track_caller]
 fn assert_replicas(one: (&Client, &str), other: (&Client, &str)) {
     for (from, to) in [(one, other), (other, one)] {
-        let asked = leaves(from.0, from.1);
-        assert!(!asked.as_object().unwrap().is_empty());
-        let lacking = to.0.json("POST", &format!("/{}/_revs_diff", to.1), &asked.to_string()).unwrap();
+        let lacking = to.0.lacking(to.1, from).unwrap();
         assert_eq!(lacking, json!({}), "{} lacks what {} has", to.1, from.1);
     }
 }

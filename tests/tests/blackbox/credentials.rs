@@ -107,13 +107,13 @@ fn a_password_is_to_be_made_only_where_its_vault_is_made() {
     std::fs::remove_file(bulkhead.vault_password_file()).unwrap();
     let outcome = bulkhead.run(["init", "main"]).unwrap();
     assert_eq!(outcome.code, Some(4));
-    assert!(outcome.stderr.contains("head -c 32 /dev/urandom | base64 >"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("bulkhead key generate "), "{}", outcome.stderr);
     let outcome = bulkhead.run(["init", "main", "--json"]).unwrap();
     let document: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
     assert_eq!(document["vaults"][0]["vault"], "main");
     let outcome = bulkhead.run(["snapshots", "--vault", "main"]).unwrap();
     assert!(
-        !outcome.stderr.contains("/dev/urandom"),
+        !outcome.stderr.contains("key generate"),
         "a new password would not open a vault that is there: {}",
         outcome.stderr
     );

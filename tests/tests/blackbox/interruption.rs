@@ -20,6 +20,11 @@ fn spawn(world: &World) -> Child {
 
 /// A command whose plugin has just logged `words`.
 pub(crate) fn spawn_until(world: &World, arguments: &[&str], words: &str) -> Child {
+    try_spawn_until(world, arguments, words).unwrap_or_else(|ended| panic!("it ended by itself: {ended:?}"))
+}
+
+/// The same, where it may end without that.
+fn try_spawn_until(world: &World, arguments: &[&str], words: &str) -> Result<Child, Outcome> {
     let mut command = world.bulkhead().command(arguments);
     command
         .env("BULKHEAD_LOG", "bulkhead::plugin=info")
@@ -30,15 +35,12 @@ pub(crate) fn spawn_until(world: &World, arguments: &[&str], words: &str) -> Chi
     let mut line = Vec::new();
     while !(line.ends_with(b"\n") && String::from_utf8_lossy(&line).contains(words)) {
         let mut byte = [0];
-        assert_eq!(
-            stderr.read(&mut byte).unwrap(),
-            1,
-            "the run ended by itself: {}",
-            String::from_utf8_lossy(&line)
-        );
+        if stderr.read(&mut byte).unwrap() == 0 {
+            return Err(outcome(child));
+        }
         line.push(byte[0]);
     }
-    child
+    Ok(child)
 }
 
 pub(crate) fn outcome(mut child: Child) -> Outcome {
@@ -159,10 +161,15 @@ fn pipelines_that_an_interrupt_left_out_are_documented_as_failed_runs_are() {
 
 /// The vault `main`, and beside it `beside` on a sink that behaves as told.
 fn configure_two_vaults(world: &World, behaviour: &str) {
+    configure_two_vaults_with(world, behaviour, 0);
+}
+
+/// The same, with a sink that misbehaves from when it has so many packs.
+fn configure_two_vaults_with(world: &World, behaviour: &str, after: u64) {
     world.bulkhead().scratch().folder("beside").unwrap();
     world.configure(&format!(
         "{}\n[vault.beside]\nkey = {{ file = \"vault-password\" }}\nsinks = [\"beside\"]\n\n[sink.beside]\nplugin = \"misbehaving-sink\"\n\
-         config = {{ behaviour = \"{behaviour}\" }}\ndirectory.root = {{ path = \"beside\", access = \"read-write\" }}\n\n\
+         config = {{ behaviour = \"{behaviour}\", after = {after} }}\ndirectory.root = {{ path = \"beside\", access = \"read-write\" }}\n\n\
          [pipeline.beside]\nplugin = \"misbehaving-source\"\nvault = \"beside\"\n",
         plugin_section("misbehaving-sink"),
     ));
@@ -193,4 +200,66 @@ fn vaults_that_an_interrupt_left_out_are_neither_good_nor_made() {
             .collect();
         assert_eq!(told, names.map(|name| (name, "cancelled")));
     }
+}
+
+/// Objects of this kind on the sink `beside`.
+fn objects_beside(world: &World, kind: &str) -> u64 {
+    let objects = std::fs::read_dir(world.folder().join("beside")).unwrap();
+    let of_kind = objects.filter(|object| object.as_ref().unwrap().file_name().to_string_lossy().starts_with(kind));
+    of_kind.count() as u64
+}
+
+/// Rounds of [`interrupt_at_each_pack`]: the packs that follow are as these.
+const ROUNDS: u64 = 4;
+
+/// Interrupts a command in the first call of its sink that hangs, then in the one after its first pack, and so on, until it has no more; how often.
+fn interrupt_at_each_pack(world: &World, arguments: &[&str]) -> u64 {
+    for stored in 0..ROUNDS {
+        let snapshots = objects_beside(world, "snapshots@");
+        configure_two_vaults_with(world, "hang", objects_beside(world, "data@") + stored);
+        let child = match try_spawn_until(world, arguments, "going wrong now") {
+            Ok(child) => child,
+            Err(ended) => {
+                assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+                return stored;
+            }
+        };
+        let begin = Instant::now();
+        signal::interrupt(&child).unwrap();
+        let outcome = outcome(child);
+        let took = begin.elapsed();
+        assert!(took < Duration::from_secs(5), "{arguments:?} was left after {took:?}");
+        // Only a run whose snapshot was stored by then, and which removed its lock, has done what it was to do.
+        let is_committed = objects_beside(world, "snapshots@") > snapshots;
+        assert_eq!(
+            outcome.code,
+            Some(if is_committed { 0 } else { 130 }),
+            "{arguments:?}: {}",
+            outcome.stderr
+        );
+        configure_two_vaults(world, "good");
+        world.succeed(&["verify", "beside", "--vault-only", "--read-data"]);
+    }
+    ROUNDS
+}
+
+#[test]
+fn commands_are_interrupted_wherever_their_sink_hangs() {
+    let world = World::with_a_snapshot();
+    configure_two_vaults(&world, "good");
+    world.succeed(&["init", "beside"]);
+    world.succeed(&["run", "beside"]);
+    let interrupted = [
+        &["run", "beside"][..],
+        &["restore", "beside", "--into", "into", "--delta"],
+        &["prune", "beside", "--yes"],
+    ]
+    .map(|arguments| interrupt_at_each_pack(&world, arguments));
+    assert!(
+        interrupted[0] >= 2 && interrupted.iter().all(|times| *times >= 1),
+        "{interrupted:?}"
+    );
+    configure_two_vaults(&world, "good");
+    world.succeed(&["verify", "beside", "--read-data"]);
+    world.assert_nothing_was_lost();
 }

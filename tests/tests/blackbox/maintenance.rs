@@ -44,6 +44,9 @@ fn files(folder: &Path, of: &str) -> BTreeSet<std::path::PathBuf> {
 fn a_retention_is_planned_first_and_carried_out_on_request() {
     let world = with_snapshots(3, KEEP_TWO);
     let before = ids(&world);
+    let refused = world.run(&["forget", "good", "--snapshot", "latest", "--yes"]);
+    assert_eq!(refused.code, Some(3), "what it means changes while snapshots go");
+    assert!(refused.stderr.contains("not the beginning of a snapshot's id") && !refused.stderr.contains("give `latest`"));
     let plan = world.succeed(&["forget", "good", "--dry-run"]);
     let fates: Vec<&str> = plan.lines().filter_map(|line| line.split("  ").last()).map(str::trim).collect();
     assert_eq!(

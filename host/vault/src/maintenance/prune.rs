@@ -103,13 +103,8 @@ impl PrunePlan {
     }
 }
 
-/// Whether to carry a plan out.
-enum Act {
-    No,
-    Yes,
-    /// Only if it is still this one.
-    As(PrunePlan),
-}
+/// Whether a plan is to be carried out.
+type Agrees = Box<dyn FnOnce(&PrunePlan) -> bool + Send>;
 
 impl Vault {
     /// What [`Vault::prune`] would do. Nobody else may be at work in the vault: who is storing something looks like one who has left it behind.
@@ -117,26 +112,33 @@ impl Vault {
     /// # Errors
     /// [`MaintenanceError`]; also where something is missing that a snapshot needs.
     pub async fn plan_prune(&self, options: PruneOptions, host: &str, stop: &Stop) -> Result<PrunePlan, MaintenanceError> {
-        self.prune_as(options, host, stop, Act::No).await
+        self.prune_if(options, host, stop, None).await
     }
 
-    /// Removes what no snapshot needs; `expected` is the plan that was agreed to, where there is one.
+    /// Removes what no snapshot needs. `agrees` is asked with the plan before anything is removed: the place to tell it, or to compare it with one that
+    /// was agreed to.
     ///
     /// # Errors
-    /// [`MaintenanceError::Changed`]: the plan is another one by now. Otherwise as [`Vault::plan_prune`]; a prune that was cut off leaves nothing
+    /// [`MaintenanceError::Changed`]: `agrees` did not. Otherwise as [`Vault::plan_prune`]; a prune that was cut off leaves nothing
     /// behind that the next one doesn't finish.
     pub async fn prune(
         &self,
         options: PruneOptions,
-        expected: Option<PrunePlan>,
+        agrees: impl FnOnce(&PrunePlan) -> bool + Send + 'static,
         host: &str,
         stop: &Stop,
     ) -> Result<PrunePlan, MaintenanceError> {
-        self.prune_as(options, host, stop, expected.map_or(Act::Yes, Act::As)).await
+        self.prune_if(options, host, stop, Some(Box::new(agrees))).await
     }
 
     /// In a task of its own: if nobody waits any more, it stops, and gives back the lock when rustic's threads have.
-    async fn prune_as(&self, options: PruneOptions, host: &str, stop: &Stop, act: Act) -> Result<PrunePlan, MaintenanceError> {
+    async fn prune_if(
+        &self,
+        options: PruneOptions,
+        host: &str,
+        stop: &Stop,
+        agrees: Option<Agrees>,
+    ) -> Result<PrunePlan, MaintenanceError> {
         let lock = Lock::take(&self.core, host, Share::Nobody).await?;
         let guard = Arc::new(Guard::new(Arc::clone(lock.held()), stop.clone()));
         let lost = Arc::downgrade(&guard);
@@ -148,7 +150,7 @@ impl Vault {
         let vault = self.clone();
         let watched = Arc::clone(&guard);
         let task = tokio::spawn(async move {
-            let result = vault.prune_locked(options, act, &watched).await;
+            let result = vault.prune_locked(options, agrees, &watched).await;
             lock.release().await;
             result
         });
@@ -159,11 +161,11 @@ impl Vault {
         }
     }
 
-    async fn prune_locked(&self, options: PruneOptions, act: Act, guard: &Arc<Guard>) -> Result<PrunePlan, MaintenanceError> {
+    async fn prune_locked(&self, options: PruneOptions, agrees: Option<Agrees>, guard: &Arc<Guard>) -> Result<PrunePlan, MaintenanceError> {
         let runtime = Handle::current();
         let (vault, owned) = (self.clone(), Arc::clone(guard));
-        let acts = !matches!(act, Act::No);
-        let work = tokio::task::spawn_blocking(move || work(&vault, options, act, runtime, &owned));
+        let acts = agrees.is_some();
+        let work = tokio::task::spawn_blocking(move || work(&vault, options, agrees, runtime, &owned));
         let plan = work.await.map_err(|error| did_not_end(&error))??;
         // rustic finds packs that are in no index, but forgets its marks for them where no index file has to be rewritten.
         if acts && plan.unindexed_packs > 0 && plan.index_files == 0 && !options.grace.is_zero() {
@@ -215,17 +217,22 @@ impl Drop for StopOnDrop {
     }
 }
 
-fn work(vault: &Vault, options: PruneOptions, act: Act, runtime: Handle, guard: &Arc<Guard>) -> Result<PrunePlan, MaintenanceError> {
+fn work(
+    vault: &Vault,
+    options: PruneOptions,
+    agrees: Option<Agrees>,
+    runtime: Handle,
+    guard: &Arc<Guard>,
+) -> Result<PrunePlan, MaintenanceError> {
     let core = &vault.core;
     let repository = rustic::open(Arc::clone(&core.store), runtime, &core.key, guard)?;
     let options = rustic_options(options)?;
     let failed = |error: Box<RusticError>| MaintenanceError::Repository(rustic::told(&error));
     let rustic_plan = repository.prune_plan(&options).map_err(failed)?;
     let plan = summary(&rustic_plan);
-    match act {
-        Act::No => return Ok(plan),
-        Act::As(expected) if expected != plan => return Err(MaintenanceError::Changed),
-        Act::Yes | Act::As(_) => {}
+    let Some(agrees) = agrees else { return Ok(plan) };
+    if !agrees(&plan) {
+        return Err(MaintenanceError::Changed);
     }
     repository.prune(&options, rustic_plan).map_err(failed)?;
     Ok(plan)

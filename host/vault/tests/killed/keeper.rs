@@ -77,7 +77,7 @@ pub(crate) async fn keep_house_until_killed(folder: &Path, first: i64) {
 }
 
 async fn prune(vault: &Vault, grace: Duration) {
-    vault.prune(options(grace), None, &host(), &Stop::default()).await.unwrap();
+    vault.prune(options(grace), |_| true, &host(), &Stop::default()).await.unwrap();
 }
 
 fn options(grace: Duration) -> PruneOptions {

@@ -46,7 +46,7 @@ async fn forget(vault: &Vault, ids: &[ObjectId]) {
 }
 
 async fn prune(vault: &Vault, options: PruneOptions) -> bulkhead_vault::PrunePlan {
-    vault.prune(options, None, "here", &Stop::default()).await.unwrap()
+    vault.prune(options, |_| true, "here", &Stop::default()).await.unwrap()
 }
 
 /// What a snapshot has in `name`, as plain restic sees it.
@@ -76,7 +76,7 @@ async fn what_is_forgotten_is_pruned_and_the_rest_stays() {
     );
     assert_eq!(packs(&bench), before, "a plan changes nothing");
     let other = backup(&vault, &[("other", b"other")]).await.snapshot.id;
-    let refused = vault.prune(NOW, Some(plan), "here", &Stop::default()).await;
+    let refused = vault.prune(NOW, move |now| *now == plan, "here", &Stop::default()).await;
     assert!(matches!(refused, Err(MaintenanceError::Changed)), "{refused:?}");
 
     let done = prune(&vault, NOW).await;
@@ -224,7 +224,7 @@ async fn paused_prune(
     let store = Hooked::new(folder_store(vault), hook);
     let paused = Vault::open(Arc::clone(&store) as _, &password()).await.unwrap();
     let stop = stop.clone();
-    let task = tokio::spawn(async move { paused.prune(NOW, None, "here", &stop).await });
+    let task = tokio::spawn(async move { paused.prune(NOW, |_| true, "here", &stop).await });
     store.hook.stopped.notified().await;
     (store, task)
 }
@@ -289,7 +289,7 @@ async fn a_prune_waits_for_restic_to_end() {
         .spawn()
         .unwrap();
     wait_for_lock(&bench.restic.repository).await;
-    let refused = bench.vault.prune(NOW, None, "here", &Stop::default()).await.unwrap_err();
+    let refused = bench.vault.prune(NOW, |_| true, "here", &Stop::default()).await.unwrap_err();
     let by = match refused {
         MaintenanceError::Lock(WriteError::Locked { by, .. }) => by,
         other => panic!("{other}"),

@@ -14,16 +14,19 @@ use bulkhead_test_support::postgres::Cluster;
 
 use crate::setup::{Operations, Target, assert_says, builder, codes, config, over_tcp, superuser};
 
+/// Waits until the server's statistics have such a row.
+fn wait_for(cluster: &Cluster, row: &str) {
+    while cluster.execute("postgres", &format!("SELECT count(*) FROM {row}")).unwrap() == "0" {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// A backup that takes seconds, with `during` a while after its start.
 fn slow_backup(cluster: &Cluster, during: impl FnOnce() + Send) -> bulkhead_sdk::Error {
     let harness = over_tcp(cluster);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let sending = "SELECT count(*) FROM pg_stat_replication WHERE state = 'backup'";
-            while cluster.execute("postgres", sending).unwrap() == "0" {
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            std::thread::sleep(Duration::from_secs(1));
+            wait_for(cluster, "pg_stat_progress_basebackup WHERE backup_streamed > 1000000");
             during();
         });
         let error = harness.backup_as(&config("postgres", r#", "max-rate": "1 MiB/s""#)).unwrap_err();
@@ -88,10 +91,7 @@ fn slow_backup_outcome(cluster: &Cluster, during: impl FnOnce() + Send) {
     let harness = over_tcp(cluster);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let sending = "SELECT count(*) FROM pg_stat_replication WHERE state = 'backup'";
-            while cluster.execute("postgres", sending).unwrap() == "0" {
-                std::thread::sleep(Duration::from_millis(50));
-            }
+            wait_for(cluster, "pg_stat_replication WHERE state = 'backup'");
             during();
         });
         harness.backup_as(&config("postgres", r#", "max-rate": "8 MiB/s""#)).unwrap();

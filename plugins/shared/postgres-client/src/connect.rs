@@ -242,6 +242,7 @@ fn finish<T: Transport>(session: &mut Session<T>) -> Result<(), ClientError> {
         Ready,
         Parameter(String, String),
         Notice(crate::ServerReport),
+        Process(u32),
         Nothing,
     }
     loop {
@@ -252,13 +253,15 @@ fn finish<T: Transport>(session: &mut Session<T>) -> Result<(), ClientError> {
                 String::from_utf8_lossy(value).into_owned(),
             )),
             Message::NoticeResponse(report) => Ok(After::Notice(report)),
-            Message::BackendKeyData { .. } | Message::NegotiateProtocolVersion => Ok(After::Nothing),
+            Message::BackendKeyData { process } => Ok(After::Process(process)),
+            Message::NegotiateProtocolVersion => Ok(After::Nothing),
             other => Err(refused(tag, other)),
         })?;
         match after {
             After::Ready => return Ok(()),
             After::Parameter(name, value) => session.parameter_status(name, value),
             After::Notice(report) => session.notice(report),
+            After::Process(process) => session.process = Some(process),
             After::Nothing => {}
         }
     }

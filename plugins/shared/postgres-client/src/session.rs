@@ -71,10 +71,12 @@ pub enum CopyEvent<'a> {
     Columns(Vec<String>),
     /// One of its rows.
     Row(Vec<Option<String>>),
-    /// A statement is done.
-    CommandComplete,
+    /// A statement is done; its command tag (`COPY 42`).
+    CommandComplete(String),
     /// `CopyData` messages follow.
     CopyOut,
+    /// The server waits for [`Session::copy_data`].
+    CopyIn,
     /// A piece of a `CopyData` message.
     CopyData {
         /// Of the message.
@@ -99,6 +101,7 @@ pub struct Session<T> {
     notices_dropped: u64,
     pub(crate) encryption: Encryption,
     pub(crate) authentication: AuthenticationMethod,
+    pub(crate) process: Option<u32>,
 }
 
 impl<T: Transport> Session<T> {
@@ -111,6 +114,7 @@ impl<T: Transport> Session<T> {
             notices_dropped: 0,
             encryption,
             authentication: AuthenticationMethod::NotAsked,
+            process: None,
         }
     }
 
@@ -130,6 +134,12 @@ impl<T: Transport> Session<T> {
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.get(name).map(String::as_str)
+    }
+
+    /// The process that whoever answered the login says it is, to be cancelled by. A pooler makes one up: it differs from the server's own `pg_backend_pid()`.
+    #[must_use]
+    pub fn process(&self) -> Option<u32> {
+        self.process
     }
 
     /// Notices since the last call, and how many more there were than are kept.
@@ -162,9 +172,9 @@ impl<T: Transport> Session<T> {
                         .rows
                         .push(row);
                 }
-                CopyEvent::CommandComplete => {}
+                CopyEvent::CommandComplete(_) => {}
                 CopyEvent::Ready => return Ok(sets),
-                CopyEvent::CopyOut | CopyEvent::CopyDone => {
+                CopyEvent::CopyOut | CopyEvent::CopyIn | CopyEvent::CopyDone => {
                     return Err(Violation::Unexpected {
                         tag: b'H',
                         during: "a query",
@@ -192,6 +202,22 @@ impl<T: Transport> Session<T> {
         self.send(&message)
     }
 
+    /// Sends a piece of the data that a `COPY … FROM STDIN` waits for, after [`CopyEvent::CopyIn`]. Pieces may end anywhere. A server that finds fault with the data
+    /// says so only through [`Self::next_event`]; until then it reads on.
+    pub fn copy_data(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
+        let mut header = Vec::with_capacity(5);
+        frontend::copy_data_header(&mut header, bytes.len());
+        self.send(&header)?;
+        self.send(bytes)
+    }
+
+    /// Ends the data of a `COPY … FROM STDIN`.
+    pub fn copy_done(&mut self) -> Result<(), ClientError> {
+        let mut message = Vec::new();
+        frontend::copy_done(&mut message);
+        self.send(&message)
+    }
+
     /// The next thing that a running command sends. An error of the server ends the command, as [`ClientError::Server`].
     pub fn next_event(&mut self) -> Result<CopyEvent<'_>, ClientError> {
         let located = loop {
@@ -216,8 +242,10 @@ impl<T: Transport> Session<T> {
         Ok(Some(match parse(self.decoder.frame(located))? {
             Message::RowDescription { columns } => CopyEvent::Columns(columns.into_iter().map(lossy).collect()),
             Message::DataRow(row) => CopyEvent::Row(row.0.into_iter().map(|value| value.map(lossy)).collect()),
-            Message::CommandComplete { .. } | Message::EmptyQueryResponse => CopyEvent::CommandComplete,
+            Message::CommandComplete { tag } => CopyEvent::CommandComplete(lossy(tag)),
+            Message::EmptyQueryResponse => CopyEvent::CommandComplete(String::new()),
             Message::CopyOutResponse => CopyEvent::CopyOut,
+            Message::CopyInResponse => CopyEvent::CopyIn,
             Message::CopyDone => CopyEvent::CopyDone,
             Message::ReadyForQuery => CopyEvent::Ready,
             Message::ErrorResponse(report) => return Err(ClientError::Server(Box::new(report))),
@@ -235,7 +263,6 @@ impl<T: Transport> Session<T> {
             | Message::BackendKeyData { .. }
             | Message::NegotiateProtocolVersion
             | Message::CopyBothResponse
-            | Message::CopyInResponse
             | Message::Unknown(_) => return Err(Violation::Unexpected { tag, during }.into()),
         }))
     }

@@ -81,4 +81,24 @@ impl Client {
         }
         serde_json::from_slice(&reply.body).map_err(|error| Error::Unusable(format!("{method} {path}: {error}: {text}")))
     }
+
+    /// Every leaf revision that the feed of a database tells, by document.
+    fn leaves(&self, database: &str) -> Result<Value> {
+        let feed = self.json("GET", &format!("/{database}/_changes?style=all_docs"), "")?;
+        let rows = feed["results"].as_array().into_iter().flatten().map(|row| {
+            let leaves = row["changes"].as_array().into_iter().flatten();
+            let revisions = leaves.map(|leaf| leaf["rev"].clone()).collect();
+            (row["id"].as_str().unwrap_or_default().to_owned(), Value::Array(revisions))
+        });
+        Ok(Value::Object(rows.collect()))
+    }
+
+    /// Which leaf revisions of another database `database` lacks, by the replication protocol's own question (`_revs_diff`). The other one must have some.
+    pub fn lacking(&self, database: &str, other: (&Self, &str)) -> Result<Value> {
+        let asked = other.0.leaves(other.1)?;
+        if asked.as_object().is_none_or(serde_json::Map::is_empty) {
+            return Err(Error::Unusable(format!("{} has no documents to compare with", other.1)));
+        }
+        self.json("POST", &format!("/{database}/_revs_diff"), &asked.to_string())
+    }
 }

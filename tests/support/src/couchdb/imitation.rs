@@ -163,54 +163,60 @@ impl Imitation {
 
     /// Listens on a loopback port, until the process ends; its URL.
     pub fn serve(&self) -> Result<String> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Error::io("cannot bind a loopback port"))?;
-        let address = listener.local_addr().map_err(Error::io("cannot read a socket's address"))?;
         let server = self.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let server = server.clone();
-                std::thread::spawn(move || while server.exchange(&stream).is_some() {});
-            }
-        });
-        Ok(format!("http://{address}"))
+        serve(move |request| server.answer(request))
     }
+}
 
-    /// One request and its answer; `None` where the connection is over.
-    fn exchange(&self, stream: &TcpStream) -> Option<()> {
-        let mut reader = BufReader::new(stream);
+/// Listens on a loopback port, until the process ends, and lets `answer` answer; the URL.
+pub(crate) fn serve(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Result<String> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Error::io("cannot bind a loopback port"))?;
+    let address = listener.local_addr().map_err(Error::io("cannot read a socket's address"))?;
+    let answer = Arc::new(answer);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let answer = Arc::clone(&answer);
+            std::thread::spawn(move || while exchange(&stream, &*answer).is_some() {});
+        }
+    });
+    Ok(format!("http://{address}"))
+}
+
+/// One request and its answer; `None` where the connection is over.
+fn exchange(stream: &TcpStream, answer: &dyn Fn(&Request) -> Answer) -> Option<()> {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    reader.read_line(&mut line).ok().filter(|length| *length > 0)?;
+    let mut words = line.split_whitespace().map(str::to_owned);
+    let (method, path) = (words.next()?, words.next()?);
+    let mut headers = Vec::new();
+    loop {
         let mut line = String::new();
-        reader.read_line(&mut line).ok().filter(|length| *length > 0)?;
-        let mut words = line.split_whitespace().map(str::to_owned);
-        let (method, path) = (words.next()?, words.next()?);
-        let mut headers = Vec::new();
-        loop {
-            let mut line = String::new();
-            reader.read_line(&mut line).ok()?;
-            let Some((name, value)) = line.split_once(':') else { break };
-            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
-        }
-        let mut request = Request {
-            method,
-            path,
-            headers,
-            body: Vec::new(),
-        };
-        let length: u64 = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-        reader.take(length).read_to_end(&mut request.body).ok()?;
-        let answer = self.answer(&request);
-        let mut head = format!("HTTP/1.1 {} Answered\r\nContent-Length: {}\r\n", answer.status, answer.body.len());
-        for (name, value) in &answer.headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        let mut output = stream;
-        output.write_all(head.as_bytes()).ok()?;
-        output.write_all(b"\r\n").ok()?;
-        let end = answer.break_after.unwrap_or(answer.body.len()).min(answer.body.len());
-        output.write_all(&answer.body[..end]).ok()?;
-        if answer.break_after.is_some() {
-            let _ = stream.shutdown(std::net::Shutdown::Both);
-            return None;
-        }
-        Some(())
+        reader.read_line(&mut line).ok()?;
+        let Some((name, value)) = line.split_once(':') else { break };
+        headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
+    let mut request = Request {
+        method,
+        path,
+        headers,
+        body: Vec::new(),
+    };
+    let length: u64 = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    reader.take(length).read_to_end(&mut request.body).ok()?;
+    let answer = answer(&request);
+    let mut head = format!("HTTP/1.1 {} Answered\r\nContent-Length: {}\r\n", answer.status, answer.body.len());
+    for (name, value) in &answer.headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    let mut output = stream;
+    output.write_all(head.as_bytes()).ok()?;
+    output.write_all(b"\r\n").ok()?;
+    let end = answer.break_after.unwrap_or(answer.body.len()).min(answer.body.len());
+    output.write_all(&answer.body[..end]).ok()?;
+    if answer.break_after.is_some() {
+        let _ = stream.shutdown(std::net::Shutdown::Both);
+        return None;
+    }
+    Some(())
 }

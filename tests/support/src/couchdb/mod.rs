@@ -10,6 +10,7 @@ mod routes;
 mod store;
 
 pub use client::{Client, Reply};
+pub(crate) use imitation::serve;
 pub use imitation::{Answer, Imitation, Request};
 pub use pouch::Pouch;
 pub use store::{Database, Server as State};

@@ -15,6 +15,7 @@ pub struct Builder {
     tls: bool,
     checksums: bool,
     wal_segment_mebibytes: u32,
+    major: u32,
 }
 
 impl Default for Builder {
@@ -25,6 +26,7 @@ impl Default for Builder {
             tls: true,
             checksums: true,
             wal_segment_mebibytes: 16,
+            major: 15,
         }
     }
 }
@@ -41,6 +43,13 @@ impl Builder {
     #[must_use]
     pub fn rule(mut self, line: impl Into<String>) -> Self {
         self.rules.push(line.into());
+        self
+    }
+
+    /// Another major version than Debian's: one of [`Installation::OTHERS`].
+    #[must_use]
+    pub fn major(mut self, major: u32) -> Self {
+        self.major = major;
         self
     }
 
@@ -67,7 +76,7 @@ impl Builder {
 
     /// Makes the cluster in a scratch folder of its own and starts it.
     pub fn start(self) -> Result<Cluster> {
-        let place = Place::new(self.tls)?;
+        let place = Place::new(Installation::of_major(self.major)?, self.tls)?;
         let password = random_secret()?;
         self.initialize(&place, &password)?;
         Cluster::start_in(place, password, self.settings)
@@ -76,7 +85,7 @@ impl Builder {
     /// Starts a server on a data directory that is there already (a restored one), as the superuser `postgres` with `password`. The directory
     /// must belong to the server's user; it stays where it is and is not removed.
     pub fn adopt(self, data_directory: &Path, password: &str) -> Result<Cluster> {
-        let mut place = Place::new(self.tls)?;
+        let mut place = Place::new(Installation::of_major(self.major)?, self.tls)?;
         place.data_directory = data_directory.to_owned();
         Cluster::start_in(place, password.to_owned(), self.settings)
     }
@@ -87,7 +96,10 @@ impl Builder {
         let mut initdb = place
             .installation
             .server_program("initdb", ["--username=postgres", "--auth=scram-sha-256", "--no-sync"])?;
-        initdb.args(["--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions"]);
+        initdb.args(["--encoding=UTF8", "--locale=C.UTF-8"]);
+        if place.installation.major() >= 14 {
+            initdb.arg("--no-instructions");
+        }
         initdb.arg(format!("--wal-segsize={}", self.wal_segment_mebibytes));
         initdb
             .arg("--pwfile")
@@ -106,8 +118,7 @@ impl Builder {
 
 impl Place {
     /// A scratch folder with room for a cluster: folders of the server's user for data and sockets, and certificates.
-    pub(super) fn new(tls: bool) -> Result<Self> {
-        let installation = Installation::find()?;
+    pub(super) fn new(installation: Installation, tls: bool) -> Result<Self> {
         let scratch = Scratch::new()?;
         let server_folder = |name: &str| -> Result<PathBuf> {
             let path = scratch.folder(name)?;

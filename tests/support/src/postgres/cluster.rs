@@ -133,6 +133,11 @@ impl Cluster {
     /// Runs SQL (each statement a transaction of its own) in `database` as the superuser; rows come back unaligned, columns separated by "|". The first
     /// error ends it.
     pub fn execute(&self, database: &str, sql: &str) -> Result<String> {
+        self.execute_bytes(database, sql.as_bytes())
+    }
+
+    /// As [`execute`](Self::execute), for a script in any encoding.
+    pub fn execute_bytes(&self, database: &str, sql: &[u8]) -> Result<String> {
         let mut psql = self.client(
             "psql",
             ["--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1"],
@@ -146,7 +151,7 @@ impl Cluster {
         let input = child.stdin.take();
         // Answers may fill their pipe before the script has gone in, so it goes in beside the reading.
         let output = std::thread::scope(|scope| {
-            scope.spawn(move || input.map(|mut input| input.write_all(sql.as_bytes())));
+            scope.spawn(move || input.map(|mut input| input.write_all(sql)));
             child.wait_with_output()
         });
         let output = output.map_err(Error::io("cannot wait for psql"))?;
@@ -173,7 +178,7 @@ impl Cluster {
 
     /// Makes a hot standby that streams from this server, and starts it.
     pub fn start_standby(&self) -> Result<Self> {
-        let place = Place::new(self.place.certificates.is_some())?;
+        let place = Place::new(self.place.installation, self.place.certificates.is_some())?;
         let mut copy = place
             .installation
             .server_program("pg_basebackup", ["--write-recovery-conf", "--checkpoint=fast", "--no-sync"])?;

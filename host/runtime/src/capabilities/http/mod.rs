@@ -1,6 +1,7 @@
 //! HTTP/1.1 requests to endpoints with a URL, over the same dialer as plain connections. The host adds the operator's authentication; the plugin never
-//! holds a credential. Connections are kept alive between requests; redirects are not followed and nothing is retried.
+//! holds a credential; requests to S3 are signed. Connections are kept alive between requests; redirects are not followed and nothing is retried.
 
+mod aws;
 mod body;
 mod exchange;
 mod pool;

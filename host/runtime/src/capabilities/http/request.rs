@@ -1,13 +1,15 @@
 //! The head of a request: what the plugin may say in it, and what the host adds.
 
+use std::time::SystemTime;
+
 use base64::Engine as _;
 use bulkhead_model::{Fault, FaultKind};
 use bytes::Bytes;
-use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue};
 use hyper::{Method, Request as HttpRequest, Uri};
 use zeroize::Zeroizing;
 
-use super::Request;
+use super::{Request, aws};
 use crate::{Auth, Destination, EndpointGrant};
 
 /// Headers that decide how a message is framed and where it goes: the host's business.
@@ -63,7 +65,7 @@ pub(super) async fn head(url: &Uri, grant: &EndpointGrant, request: &Request) ->
     if let Some(length) = request.content_length.filter(|length| *length > 0 || needs_length(&request.method)) {
         headers.insert(CONTENT_LENGTH, length.into());
     }
-    add_auth(headers, grant.auth.as_ref()).await?;
+    add_auth(&mut head, grant.auth.as_ref()).await?;
     Ok(head)
 }
 
@@ -95,6 +97,12 @@ fn check_header(name: &HeaderName, grant: &EndpointGrant) -> Result<(), Fault> {
             "the endpoint's `auth` sets the header `authorization`",
         ));
     }
+    if matches!(grant.auth, Some(Auth::Aws { .. })) && aws::OWN_HEADERS.contains(name) {
+        return Err(Fault::new(
+            FaultKind::PermissionDenied,
+            format!("the header `{name}` is set by the host, which signs the request"),
+        ));
+    }
     Ok(())
 }
 
@@ -111,9 +119,10 @@ fn target(url: &Uri, path: &str) -> Result<Uri, Fault> {
         .map_err(|error| bad("path", &error))
 }
 
-async fn add_auth(headers: &mut HeaderMap, auth: Option<&Auth>) -> Result<(), Fault> {
+async fn add_auth(head: &mut HttpRequest<()>, auth: Option<&Auth>) -> Result<(), Fault> {
     let value = match auth {
         None => return Ok(()),
+        Some(Auth::Aws { region, credentials }) => return aws::sign(head, region, &credentials.read().await?, SystemTime::now()),
         Some(Auth::Basic { user, password }) => {
             let password = password.read().await?;
             let pair = erased(&[user.as_bytes(), b":", line(password.expose())]);
@@ -133,7 +142,7 @@ async fn add_auth(headers: &mut HeaderMap, auth: Option<&Auth>) -> Result<(), Fa
         )
     })?;
     value.set_sensitive(true);
-    headers.insert(AUTHORIZATION, value);
+    head.headers_mut().insert(AUTHORIZATION, value);
     Ok(())
 }
 

@@ -42,6 +42,17 @@ pub fn query(out: &mut Vec<u8>, statement: &str) {
     tagged(out, b'Q', |body| string(body, statement.as_bytes()));
 }
 
+/// Type and length of a `CopyData` whose `length` bytes follow.
+pub fn copy_data_header(out: &mut Vec<u8>, length: usize) {
+    out.push(b'd');
+    out.extend_from_slice(&u32::try_from(length + 4).unwrap_or(u32::MAX).to_be_bytes());
+}
+
+/// `CopyDone`: no further `CopyData`.
+pub fn copy_done(out: &mut Vec<u8>) {
+    tagged(out, b'c', |_| {});
+}
+
 /// `Terminate`: good-bye.
 pub fn terminate(out: &mut Vec<u8>) {
     tagged(out, b'X', |_| {});

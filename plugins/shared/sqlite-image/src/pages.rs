@@ -10,11 +10,14 @@ const MAGIC: &[u8] = b"SQLite format 3\0";
 pub(crate) const HEADER: usize = 100;
 
 /// A database file as it stands at one moment.
-pub(crate) trait Pages {
+pub trait Pages {
     /// Bytes in all.
     fn size(&self) -> u64;
 
     /// Bytes at an offset, at most as many as a transfer has; fewer than `length` only at the end.
+    ///
+    /// # Errors
+    /// What reading failed with.
     fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>>;
 }
 
@@ -31,7 +34,7 @@ impl Pages for EntryReader {
 
 /// How changes reach a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mode {
+pub enum Mode {
     /// In place, with what was there in a rollback journal.
     Rollback,
     /// Through a write-ahead log.

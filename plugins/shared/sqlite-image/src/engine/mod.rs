@@ -7,9 +7,9 @@ mod vfs;
 use std::rc::Rc;
 
 use bulkhead_sdk::{Error, ErrorKind, Result};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, Row};
 
-use crate::{config::Check, inventory::Contents, pages::Pages};
+use crate::{Check, Contents, Verdict, pages::Pages};
 
 /// KiB of pages that SQLite keeps.
 const CACHE: i32 = 8 << 10;
@@ -17,19 +17,10 @@ const CACHE: i32 = 8 << 10;
 const TOLD: usize = 3;
 
 /// A database that is open for reading.
-pub(crate) struct Engine {
+pub struct Engine {
     // Before what it reads through, so that it is closed first.
     connection: Connection,
     registered: vfs::Registered,
-}
-
-/// What SQLite says of an image.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Nothing is wrong with it.
-    Whole,
-    /// It cannot say: the schema uses something that only its program has (a collation, a function).
-    Unknown(String),
 }
 
 impl Engine {
@@ -37,7 +28,7 @@ impl Engine {
     ///
     /// # Errors
     /// `SourceDamaged`; what reading failed with.
-    pub(crate) fn open(pages: Rc<dyn Pages>) -> Result<Self> {
+    pub fn open(pages: Rc<dyn Pages>) -> Result<Self> {
         let registered = vfs::register(pages);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags_and_vfs(registered.name(), flags, vfs::NAME).map_err(internal)?;
@@ -51,7 +42,7 @@ impl Engine {
     ///
     /// # Errors
     /// `SourceDamaged`, with what SQLite complains about; what reading failed with.
-    pub(crate) fn check(&self, check: Check) -> Result<Verdict> {
+    pub fn check(&self, check: Check) -> Result<Verdict> {
         let pragma = match check {
             Check::Full => "PRAGMA integrity_check",
             Check::Quick => "PRAGMA quick_check",
@@ -81,7 +72,7 @@ impl Engine {
     ///
     /// # Errors
     /// `SourceDamaged`; what reading failed with.
-    pub(crate) fn contents(&self) -> Result<Contents> {
+    pub fn contents(&self) -> Result<Contents> {
         let read = || -> rusqlite::Result<Contents> {
             let mut contents = Contents {
                 encoding: self.pragma("encoding")?,
@@ -105,6 +96,19 @@ impl Engine {
             Ok(contents)
         };
         self.asked(read())
+    }
+
+    /// Gives `take` what `read` makes of each row that `sql` yields, in its order, one after the other.
+    ///
+    /// # Errors
+    /// `SourceDamaged`, also where a table or column is not there; what reading failed with; what `take` fails with.
+    pub fn each<T>(&self, sql: &str, read: impl Fn(&Row<'_>) -> rusqlite::Result<T>, mut take: impl FnMut(T) -> Result<()>) -> Result<()> {
+        let mut statement = self.asked(self.connection.prepare(sql))?;
+        let mut rows = self.asked(statement.query(()))?;
+        while let Some(row) = self.asked(rows.next())? {
+            take(self.asked(read(row))?)?;
+        }
+        Ok(())
     }
 
     fn pragma<T: rusqlite::types::FromSql>(&self, name: &str) -> rusqlite::Result<T> {

@@ -8,7 +8,9 @@ use std::{
 use bulkhead_sdk::{
     Error, ErrorKind, Result,
     directory::{File, Folder, OpenMode, Stat},
-    host::MAX_TRANSFER,
+    entries::EntryWriter,
+    host::{BEST_TRANSFER, MAX_TRANSFER},
+    progress,
 };
 
 use crate::{
@@ -23,12 +25,12 @@ use crate::{
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// A database as of one moment. Its locks end with it; until then, nobody changes what it reads.
-pub(crate) struct Image {
+pub struct Image {
     database: File,
     /// Attributes of the database file.
-    pub(crate) stat: Stat,
+    pub stat: Stat,
     /// `None` of an empty database.
-    pub(crate) mode: Option<Mode>,
+    pub mode: Option<Mode>,
     page_size: u32,
     size: u64,
     overlay: Overlay,
@@ -52,7 +54,7 @@ impl Image {
     ///
     /// # Errors
     /// `TimedOut`: a writer did not let go; `SourceDamaged`; `Unsupported`.
-    pub(crate) fn hold(folder: &Folder, path: &[u8], patience: Duration) -> Result<Self> {
+    pub fn hold(folder: &Folder, path: &[u8], patience: Duration) -> Result<Self> {
         let begin = Instant::now();
         loop {
             match Self::try_hold(folder, path)? {
@@ -143,7 +145,8 @@ impl Image {
     }
 
     /// How many pages come from the log or journal.
-    pub(crate) fn second_pages(&self) -> usize {
+    #[must_use]
+    pub fn second_pages(&self) -> usize {
         self.overlay.len()
     }
 
@@ -151,7 +154,7 @@ impl Image {
     ///
     /// # Errors
     /// `Conflict`, retryable: a program began to use it meanwhile.
-    pub(crate) fn confirm(&self, folder: &Folder, path: &[u8]) -> Result<()> {
+    pub fn confirm(&self, folder: &Folder, path: &[u8]) -> Result<()> {
         let Log::Unlocked(before) = &self.log else { return Ok(()) };
         let now = beside(folder, path, LOG)?.map(|log| log.stat()).transpose()?;
         if beside(folder, path, INDEX)?.is_none() && now == *before {
@@ -183,6 +186,23 @@ impl Image {
     }
 }
 
+impl Image {
+    /// Writes the whole image into an entry, and tells progress on top of the `before` bytes that the run has stored.
+    ///
+    /// # Errors
+    /// Those of reading the database and of storing.
+    pub fn store(&self, entry: &mut EntryWriter, before: u64) -> Result<()> {
+        let mut offset = 0;
+        while offset < self.size {
+            let part = self.read(offset, BEST_TRANSFER)?;
+            entry.write_bytes(&part)?;
+            offset += part.len() as u64;
+            progress::report("reading databases", before + offset, None);
+        }
+        Ok(())
+    }
+}
+
 impl Pages for Image {
     fn size(&self) -> u64 {
         self.size
@@ -203,9 +223,16 @@ impl Pages for Image {
 }
 
 /// What SQLite calls the files beside a database.
-pub(crate) const JOURNAL: &[u8] = b"-journal";
-pub(crate) const LOG: &[u8] = b"-wal";
-pub(crate) const INDEX: &[u8] = b"-shm";
+const JOURNAL: &[u8] = b"-journal";
+const LOG: &[u8] = b"-wal";
+const INDEX: &[u8] = b"-shm";
+pub(crate) const BESIDE: [&[u8]; 3] = [JOURNAL, LOG, INDEX];
+
+/// Whether `path` is that of a log, a journal or an index beside a database, rather than one of a database.
+#[must_use]
+pub fn is_beside(path: &[u8]) -> bool {
+    BESIDE.iter().any(|suffix| path.ends_with(suffix))
+}
 
 /// Opens a file beside a database, where it is there and not empty.
 fn beside(folder: &Folder, path: &[u8], suffix: &[u8]) -> Result<Option<File>> {

@@ -1,0 +1,59 @@
+//! Preflight: which CAs the home has, whether their databases can be held, and what a run would find wrong with keys and certificates.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bulkhead_patterns::Patterns;
+use bulkhead_sdk::{
+    Result, directory,
+    types::{Finding, Timestamp},
+};
+use bulkhead_sqlite_image::{Image, Pages as _};
+
+use crate::{
+    api, authority,
+    backup::{databases, seconds, server_home},
+    config::{Config, Database},
+    home::{HOME, Home, shown},
+    inspect::{self, Certificates},
+};
+
+/// How long to wait for a database that is locked: a run waits longer.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Looks at everything, and reads no database.
+pub(crate) fn check(config: &Config, exclude: &Patterns, keys_elsewhere: &Patterns) -> Result<Vec<Finding>> {
+    let folder = directory::open(HOME)?;
+    let home = Home::live(&folder, exclude)?;
+    let server_home = server_home(config);
+    let authorities = authority::find(&home, &server_home)?;
+    let mut findings = Vec::new();
+    for authority in &authorities {
+        let name = authority.called().map(|name| format!(" ({name})")).unwrap_or_default();
+        findings.push(Finding::info("authority-found", format!("the CA {}{name}", authority.label())));
+    }
+    match databases(config, &authorities) {
+        Err(error) => findings.push(Finding::of_error("database-unusable", &error)),
+        Ok(databases) => {
+            for path in databases.keys() {
+                findings.push(match Image::hold(&folder, path, config.busy_timeout.0.min(PATIENCE)) {
+                    Ok(image) => Finding::info("database-found", format!("{}: {} bytes", shown(path), image.size())),
+                    Err(error) => Finding::of_error("database-unusable", &error.context(format!("{} cannot be backed up", shown(path)))),
+                });
+            }
+        }
+    }
+    let terms = inspect::Terms {
+        now: Timestamp::now().seconds,
+        within: seconds(config),
+        keys_elsewhere,
+        database_elsewhere: config.database == Database::Elsewhere,
+    };
+    let certificates = Certificates::of(&home);
+    let inspection = inspect::inspect(&home, &server_home, &authorities, &certificates, &BTreeMap::new(), &terms);
+    findings.extend(inspection.findings);
+    if api::is_granted() {
+        findings.push(api::check(&authorities, &certificates).unwrap_or_else(|error| Finding::of_error("api-unusable", &error)));
+    }
+    Ok(findings)
+}

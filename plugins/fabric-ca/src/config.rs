@@ -1,0 +1,63 @@
+//! What an operator writes under `config` of a pipeline ([`Config`]) and of a restore target ([`RestoreOptions`]).
+
+use std::time::Duration;
+
+use bulkhead_sdk::config::Period;
+use bulkhead_sqlite_image::Check;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Where the database of a CA is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Database {
+    /// In the home: SQLite, stored as of one moment. A CA with another database fails the run.
+    #[default]
+    Home,
+    /// With somebody else, who backs it up: PostgreSQL or MySQL. Only the home is stored, and a finding says so.
+    Elsewhere,
+}
+
+/// The config of a pipeline. Patterns are globs (`*`, `?`, `[a-z]`, `{a,b}`, `**` for any number of folders). One without `/` is compared with names; one with `/` with
+/// whole paths from the home: `/ca/ca1/*.log`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Config {
+    /// Where the server sees its home, such as `/etc/hyperledger/fabric-ca-server`: what absolute paths in its config are compared with. The granted directory's own
+    /// path by default.
+    pub server_home: Option<String>,
+    /// Where the databases are: `home` (the default) or `elsewhere`.
+    pub database: Database,
+    /// What to leave out; of a folder, all that is in it.
+    pub exclude: Vec<String>,
+    /// CA and TLS certificates whose private keys are kept elsewhere on purpose (offline, in an HSM), as patterns. Any other one without its key fails the run.
+    pub keys_elsewhere: Vec<String>,
+    /// A certificate that expires within this time is a finding: `"30 d"` by default.
+    pub expires_within: Period,
+    /// How long to wait for a database that the server has locked: 30 s by default.
+    pub busy_timeout: Period,
+    /// What SQLite is asked about each database: `full` (the default), `quick` or `none`.
+    pub check: Check,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            server_home: None,
+            database: Database::Home,
+            exclude: Vec::new(),
+            keys_elsewhere: Vec::new(),
+            expires_within: Period(Duration::from_secs(30 * 24 * 3600)),
+            busy_timeout: Period(Duration::from_secs(30)),
+            check: Check::Full,
+        }
+    }
+}
+
+/// The config of a restore target.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct RestoreOptions {
+    /// Replace what is there. The server must be stopped. What the snapshot does not have is left as it is.
+    pub overwrite: bool,
+}

@@ -1,0 +1,240 @@
+//! From dependencies to an order: [`sorted`]. It knows which dependencies of PostgreSQL's are not ones of making, and how circles are cut.
+
+use std::collections::{HashMap, HashSet};
+
+use bulkhead_sdk::{Error, Result, ResultExt};
+
+use super::{
+    Object, circular,
+    kinds::{Section, rank},
+    links::{Links, ObjectId, step},
+};
+use crate::logical::{
+    session::Sql,
+    sort::{Circle, order},
+};
+
+/// The objects, with placeholders of views where views need each other, and the order in which they are made.
+pub(crate) struct Sorted {
+    pub(crate) objects: Vec<Object>,
+    /// Their places, each with its section.
+    pub(crate) order: Vec<(usize, Section)>,
+}
+
+/// Puts objects into the order in which they are made.
+pub(crate) fn sorted(sql: &mut Sql, mut objects: Vec<Object>, links: &Links) -> Result<Sorted> {
+    objects.sort_by(|one, other| {
+        (rank(&one.kind), &one.schema, &one.name, one.id).cmp(&(rank(&other.kind), &other.schema, &other.name, other.id))
+    });
+    let mut split = HashSet::new();
+    loop {
+        let graph = Graph::of(&objects, links, &split);
+        let ranks: Vec<_> = objects.iter().map(|object| rank(&object.kind)).collect();
+        let Circle(circle) = match order(&ranks, &graph.needs) {
+            Ok(order) => {
+                let sections = graph.sections(&order, &ranks);
+                if let Some(late) = (0..objects.len()).find(|&place| objects[place].kind == "TABLE" && sections[place] == Section::After) {
+                    return Err(too_late(&objects[late]));
+                }
+                let order = order.into_iter().map(|place| (place, sections[place])).collect();
+                return Ok(Sorted { objects, order });
+            }
+            Err(circle) => circle,
+        };
+        // Whoever needs a view in a circle can do with one of the same columns that returns nothing; the real one replaces it when all is there.
+        let view = circle
+            .iter()
+            .copied()
+            .find(|&place| objects[place].kind == "VIEW" && !split.contains(&objects[place].id));
+        let Some(view) = view else {
+            return Err(circular(&circle.iter().map(|&place| &objects[place]).collect::<Vec<_>>()));
+        };
+        split.insert(objects[view].id);
+        let placeholder = placeholder(sql, &objects[view])?;
+        objects.insert(0, placeholder);
+    }
+}
+
+/// A table that could only be made after its own rows.
+fn too_late(table: &Object) -> Error {
+    Error::unsupported(format!(
+        "table {} needs something that is made after the rows are there, such as a view that relies on a primary key",
+        table.title()
+    ))
+    .with_hint("back the cluster up with `mode = \"physical\"`, and tell us about this table")
+}
+
+/// A view with the same columns and nothing in it.
+fn placeholder(sql: &mut Sql, view: &Object) -> Result<Object> {
+    let statement = sql
+        .value(&format!(
+            "SELECT 'CREATE VIEW ' || {number}::oid::regclass || E' AS SELECT\\n    ' || string_agg(concat('NULL::', format_type(a.atttypid, a.atttypmod), \
+             CASE WHEN a.attcollation <> 0 AND a.attcollation <> t.typcollation THEN ' COLLATE ' || a.attcollation::regcollation END, \
+             ' AS ', quote_ident(a.attname)), E',\\n    ' ORDER BY a.attnum) \
+             FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid WHERE a.attrelid = {number} AND a.attnum > 0 AND NOT a.attisdropped",
+            number = view.id.number
+        ))
+        .context(|| format!("reading the columns of {} failed", view.title()))?;
+    Ok(Object {
+        id: view.id.step(step::PLACEHOLDER),
+        kind: "VIEW".to_owned(),
+        schema: view.schema.clone(),
+        name: view.name.clone(),
+        statement,
+        ..Object::default()
+    })
+}
+
+/// Who needs whom, by place.
+struct Graph {
+    needs: Vec<Vec<usize>>,
+}
+
+impl Graph {
+    fn of(objects: &[Object], links: &Links, split: &HashSet<ObjectId>) -> Self {
+        let places: HashMap<ObjectId, usize> = objects.iter().enumerate().map(|(place, object)| (object.id, place)).collect();
+        let mut builder = Builder {
+            objects,
+            links,
+            split,
+            places,
+            // What a base type is made with.
+            made_with: HashSet::new(),
+            tables: HashMap::new(),
+            needs: vec![Vec::new(); objects.len()],
+        };
+        builder.steps();
+        builder.edges();
+        builder.refreshes();
+        for needs in &mut builder.needs {
+            needs.sort_unstable();
+            needs.dedup();
+        }
+        Self { needs: builder.needs }
+    }
+
+    /// What needs something that is made after the rows is made after them too.
+    fn sections(&self, order: &[usize], ranks: &[(Section, usize)]) -> Vec<Section> {
+        let mut sections: Vec<Section> = ranks.iter().map(|(section, _)| *section).collect();
+        for &place in order {
+            if self.needs[place].iter().any(|&need| sections[need] == Section::After) {
+                sections[place] = Section::After;
+            }
+        }
+        sections
+    }
+}
+
+struct Builder<'a> {
+    objects: &'a [Object],
+    links: &'a Links,
+    split: &'a HashSet<ObjectId>,
+    places: HashMap<ObjectId, usize>,
+    made_with: HashSet<(ObjectId, ObjectId)>,
+    /// Of checks that are part of their table's statement.
+    tables: HashMap<ObjectId, ObjectId>,
+    needs: Vec<Vec<usize>>,
+}
+
+impl Builder<'_> {
+    fn need(&mut self, from: ObjectId, to: ObjectId) {
+        if let (Some(&from), Some(&to)) = (self.places.get(&from), self.places.get(&to))
+            && from != to
+        {
+            self.needs[from].push(to);
+        }
+    }
+
+    fn kind(&self, object: ObjectId) -> &str {
+        self.places.get(&object).map_or("", |&place| &self.objects[place].kind)
+    }
+
+    /// Steps of our own come after (or before) what they are steps of.
+    fn steps(&mut self) {
+        let (types, relations) = (self.links.catalog("pg_type"), self.links.catalog("pg_class"));
+        for object in self.objects {
+            match object.id.catalog {
+                step::SHELL => self.need(object.id.step(types), object.id),
+                step::PLACEHOLDER => self.need(object.id.step(relations), object.id),
+                1..=step::LAST => self.need(object.id, object.id.step(relations)),
+                _ => {}
+            }
+        }
+    }
+
+    fn edges(&mut self) {
+        let resolved: Vec<(ObjectId, ObjectId, bool)> = self
+            .links
+            .edges
+            .iter()
+            .filter_map(|edge| Some((self.links.resolve(edge.from)?, self.links.resolve(edge.to)?, edge.automatic())))
+            .filter(|(from, to, _)| from != to)
+            .collect();
+        let types = self.links.catalog("pg_type");
+        for &(from, to, _) in resolved.iter().filter(|(from, _, _)| from.catalog == types) {
+            self.made_with.insert((from, to));
+        }
+        for &(from, to, automatic) in &resolved {
+            if automatic && self.is_within(from) && matches!(self.kind(to), "TABLE" | "FOREIGN TABLE") {
+                self.tables.insert(from, to);
+            }
+        }
+        for (from, to, automatic) in resolved {
+            self.edge(from, to, automatic);
+        }
+    }
+
+    fn edge(&mut self, from: ObjectId, to: ObjectId, automatic: bool) {
+        match (self.kind(from), self.kind(to)) {
+            // OWNED BY is a step of its own, and so is being attached.
+            ("SEQUENCE", "TABLE" | "FOREIGN TABLE") if automatic => self.need(from.step(step::OWNED_BY), to),
+            ("TABLE" | "FOREIGN TABLE", "TABLE") if automatic && self.places.contains_key(&from.step(step::ATTACH)) => {
+                self.need(from.step(step::ATTACH), to)
+            }
+            ("INDEX", "INDEX") => self.need(from.step(step::ATTACH_INDEX), to),
+            // The functions of a base type are made with its name only.
+            ("FUNCTION", "TYPE") if self.made_with.contains(&(to, from)) && self.places.contains_key(&to.step(step::SHELL)) => {
+                self.need(from, to.step(step::SHELL))
+            }
+            // A check that its table's own statement has: what it needs, the table needs.
+            ("CHECK CONSTRAINT", _) if self.tables.get(&from).is_some_and(|table| *table != to) => self.need(self.tables[&from], to),
+            (_, "VIEW") if self.split.contains(&to) => self.need(from, to.step(step::PLACEHOLDER)),
+            _ => self.need(from, to),
+        }
+    }
+
+    fn is_within(&self, check: ObjectId) -> bool {
+        self.places
+            .get(&check)
+            .is_some_and(|&place| self.objects[place].kind == "CHECK CONSTRAINT" && self.objects[place].statement.is_empty())
+    }
+
+    /// A materialized view is filled after those that it reads, through whatever else.
+    fn refreshes(&mut self) {
+        let refreshes: Vec<ObjectId> = self
+            .objects
+            .iter()
+            .map(|object| object.id)
+            .filter(|id| id.catalog == step::REFRESH)
+            .collect();
+        let relations = self.links.catalog("pg_class");
+        for refresh in refreshes {
+            let Some(&start) = self.places.get(&refresh.step(relations)) else {
+                continue;
+            };
+            let mut seen = HashSet::from([start]);
+            let mut open = vec![start];
+            while let Some(place) = open.pop() {
+                for &need in &self.needs[place] {
+                    if seen.insert(need) {
+                        open.push(need);
+                    }
+                }
+            }
+            seen.remove(&start);
+            for place in seen {
+                self.need(refresh, self.objects[place].id.step(step::REFRESH));
+            }
+        }
+    }
+}

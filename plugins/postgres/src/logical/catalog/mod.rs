@@ -1,0 +1,325 @@
+//! What a database consists of: [`Catalog`], read by one query for each kind of object, sorted by what depends on what.
+
+mod graph;
+mod kinds;
+mod links;
+
+use std::collections::HashMap;
+
+use bulkhead_sdk::{Error, Result, ResultExt};
+
+pub(crate) use links::{Links, ObjectId};
+
+use super::session::{Row, Sql, for_major, number, text};
+use graph::Sorted;
+use kinds::{QUERIES, Section};
+
+/// Where a subscription connects to, not everybody may read.
+const MAY_READ_SUBSCRIPTIONS: &str = "SELECT has_table_privilege('pg_catalog.pg_subscription', 'SELECT')";
+
+/// How many subscriptions the database has: everybody may know that.
+const SUBSCRIPTIONS: &str =
+    "SELECT count(*) FROM pg_subscription s WHERE s.subdbid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())";
+
+/// An object, with the statements that make it again.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Object {
+    pub(crate) id: ObjectId,
+    /// As PostgreSQL calls it: `TABLE`, `FK CONSTRAINT`.
+    pub(crate) kind: String,
+    pub(crate) schema: Option<String>,
+    pub(crate) name: String,
+    /// What COMMENT ON and ALTER … OWNER TO call it.
+    target: Option<String>,
+    owner: Option<String>,
+    /// Without the last semicolon; empty where it comes with something else.
+    statement: String,
+    /// The number of the table that it belongs to.
+    table: Option<u32>,
+}
+
+impl Object {
+    fn read(row: Row) -> Self {
+        let mut values = row.into_iter();
+        let mut next = || values.next().flatten();
+        Self {
+            id: ObjectId::read(next(), next()),
+            kind: text(next()),
+            schema: next(),
+            name: text(next()),
+            target: next(),
+            owner: next(),
+            statement: text(next()),
+            table: next().map(|number_of_table| number(Some(&number_of_table))),
+        }
+    }
+
+    /// The number of the relation that it is, or belongs to.
+    fn relation(&self) -> Option<u32> {
+        let itself = matches!(
+            self.kind.as_str(),
+            "TABLE" | "FOREIGN TABLE" | "VIEW" | "MATERIALIZED VIEW" | "MATERIALIZED VIEW DATA" | "TABLE ATTACH"
+        );
+        if itself { Some(self.id.number) } else { self.table }
+    }
+
+    /// What a message calls it.
+    pub(crate) fn title(&self) -> String {
+        match &self.schema {
+            Some(schema) => format!("{schema}.{}", self.name),
+            None => self.name.clone(),
+        }
+    }
+}
+
+/// What a script has of an object.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) kind: String,
+    pub(crate) name: String,
+    pub(crate) place: Place,
+    pub(crate) statements: String,
+}
+
+/// Where something belongs, so that a restore can choose.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) schema: Option<String>,
+    /// Table, view or sequence.
+    pub(crate) relation: Option<String>,
+}
+
+/// Where objects belong.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    relations: HashMap<u32, Place>,
+    all: HashMap<ObjectId, Place>,
+}
+
+impl Places {
+    fn of(objects: &[Object]) -> Self {
+        let mut places = Self::default();
+        for object in objects {
+            let schema = object
+                .schema
+                .clone()
+                .or_else(|| (object.kind == "SCHEMA").then(|| object.name.clone()));
+            let is_relation = object.relation() == Some(object.id.number);
+            let relation = is_relation.then(|| object.name.clone());
+            let place = Place { schema, relation };
+            if is_relation {
+                places.relations.insert(object.id.number, place.clone());
+            }
+            places.all.insert(object.id, place);
+        }
+        for object in objects {
+            if let Some(of_table) = object.relation().and_then(|table| places.relations.get(&table)) {
+                places.all.insert(object.id, of_table.clone());
+            }
+        }
+        places
+    }
+
+    pub(crate) fn get(&self, object: ObjectId) -> Place {
+        self.all.get(&object).cloned().unwrap_or_default()
+    }
+}
+
+/// A database, in the order in which it is made again.
+#[derive(Debug, Default)]
+pub(crate) struct Catalog {
+    /// Before the rows.
+    pub(crate) before: Vec<Written>,
+    /// After them.
+    pub(crate) after: Vec<Written>,
+    /// Indexes that are there but not valid, which are not carried.
+    pub(crate) invalid_indexes: Vec<String>,
+    /// Mappings of users to foreign servers, whose options only a superuser sees all of.
+    pub(crate) user_mappings: u64,
+    /// Subscriptions, where this role may not read them.
+    pub(crate) hidden_subscriptions: u64,
+    /// What others than an extension added to its tables and operator families, which is not carried.
+    pub(crate) added_to_extensions: Vec<String>,
+    /// What comes with an extension, or belongs to a session.
+    pub(crate) links: Links,
+    pub(crate) places: Places,
+    /// Large objects.
+    pub(crate) large_objects: Vec<u32>,
+}
+
+impl Catalog {
+    /// Reads all of it. Fails where there is an object that none of the queries knows.
+    pub(crate) fn read(sql: &mut Sql, major: u32) -> Result<Self> {
+        let mut links = Links::read(sql).context(|| "reading what depends on what failed")?;
+        let mut catalog = Self {
+            added_to_extensions: links.read_extended(sql).context(|| "reading what was added to extensions failed")?,
+            ..Self::default()
+        };
+        let mut objects = Vec::new();
+        for (what, query) in QUERIES {
+            if what == "subscriptions" && sql.value(MAY_READ_SUBSCRIPTIONS)? != "t" {
+                catalog.hidden_subscriptions = number(Some(&sql.value(SUBSCRIPTIONS)?));
+                continue;
+            }
+            sql.each(&for_major(query, major), |row| {
+                objects.push(Object::read(row));
+                Ok(())
+            })
+            .context(|| format!("reading {what} from the catalogs failed"))?;
+        }
+        // Constructors of a range, and the cast to its multirange, come with the type.
+        let comes_along = |object: &Object| matches!(object.kind.as_str(), "FUNCTION" | "CAST") && links.is_part(object.id);
+        let of_interest = |object: Object| match links.ignored(object.id) {
+            true => links.of_member(&object),
+            false => (!comes_along(&object)).then_some(object),
+        };
+        let objects: Vec<Object> = objects.into_iter().filter_map(of_interest).collect();
+        links.know(&objects);
+        links.refuse_unknown(sql)?;
+        let mut said = said(sql, &links)?;
+        let places = Places::of(&objects);
+        let privileges = privileges(sql, major, &links, &places)?;
+        let Sorted { objects, order } = graph::sorted(sql, objects, &links)?;
+        for (place, section) in order {
+            let object = &objects[place];
+            if object.kind == "INVALID INDEX" {
+                catalog.invalid_indexes.push(object.title());
+            }
+            if object.kind == "USER MAPPING" {
+                catalog.user_mappings += 1;
+            }
+            if object.kind == "LARGE OBJECT" {
+                catalog.large_objects.push(object.id.number);
+            }
+            // Of something that is made in two steps, only the last one has an owner and comments.
+            let about = said.remove(&object.id).unwrap_or_default();
+            let statements = statements(object, &about);
+            if !statements.is_empty() {
+                let written = Written {
+                    kind: object.kind.clone(),
+                    name: object.title(),
+                    place: places.get(object.id),
+                    statements,
+                };
+                match section {
+                    Section::Before => catalog.before.push(written),
+                    Section::After => catalog.after.push(written),
+                }
+            }
+        }
+        catalog.place_privileges(privileges);
+        catalog.public_is_gone(&objects);
+        catalog.links = links;
+        catalog.places = places;
+        Ok(catalog)
+    }
+
+    /// Privileges come when everything is there, but before materialized views are filled and event triggers fire.
+    fn place_privileges(&mut self, privileges: Vec<Written>) {
+        let place = self
+            .after
+            .iter()
+            .position(|written| kinds::is_last(&written.kind))
+            .unwrap_or(self.after.len());
+        self.after.splice(place..place, privileges);
+    }
+
+    /// A new database has a schema `public`.
+    fn public_is_gone(&mut self, objects: &[Object]) {
+        if !objects.iter().any(|object| object.kind == "SCHEMA" && object.name == "public") {
+            self.before.insert(
+                0,
+                Written {
+                    kind: "SCHEMA".to_owned(),
+                    name: "public".to_owned(),
+                    place: Place {
+                        schema: Some("public".to_owned()),
+                        relation: None,
+                    },
+                    statements: "DROP SCHEMA IF EXISTS public".to_owned(),
+                },
+            );
+        }
+    }
+}
+
+/// An object, its owner, and what is said about it.
+fn statements(object: &Object, said: &[Said]) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    if !object.statement.is_empty() {
+        parts.push(object.statement.trim_end().trim_end_matches(';').to_owned());
+    }
+    if let (Some(target), Some(owner)) = (&object.target, &object.owner) {
+        parts.push(format!("ALTER {target} OWNER TO {}", super::session::quoted(owner)));
+    }
+    for said in said {
+        let Some(target) = said.column.as_ref().or(object.target.as_ref()) else {
+            continue;
+        };
+        parts.push(match &said.provider {
+            None => format!("COMMENT ON {target} IS {}", said.text),
+            Some(provider) => format!("SECURITY LABEL FOR {provider} ON {target} IS {}", said.text),
+        });
+    }
+    parts.join(";\n")
+}
+
+/// A comment or a security label.
+struct Said {
+    column: Option<String>,
+    provider: Option<String>,
+    /// Quoted.
+    text: String,
+}
+
+/// All comments and labels.
+fn said(sql: &mut Sql, links: &Links) -> Result<HashMap<ObjectId, Vec<Said>>> {
+    let mut said: HashMap<_, Vec<_>> = HashMap::new();
+    sql.each(include_str!("sql/comments.sql"), |row| {
+        let mut values = row.into_iter();
+        let mut next = || values.next().flatten();
+        let (id, column) = (ObjectId::read(next(), next()), next());
+        // The columns of a composite type are those of a relation that comes with it.
+        let about = if column.is_some() { links.resolve(id).unwrap_or(id) } else { id };
+        said.entry(about).or_default().push(Said {
+            column,
+            provider: next(),
+            text: text(next()),
+        });
+        Ok(())
+    })
+    .context(|| "reading comments and security labels failed")?;
+    Ok(said)
+}
+
+/// All privileges that differ from what the target will have by itself.
+fn privileges(sql: &mut Sql, major: u32, links: &Links, places: &Places) -> Result<Vec<Written>> {
+    let mut all = Vec::new();
+    sql.each(&for_major(include_str!("sql/acl.sql"), major), |row| {
+        let mut values = row.into_iter();
+        let mut next = || values.next().flatten();
+        let id = ObjectId::read(next(), next());
+        let written = Written {
+            kind: "ACL".to_owned(),
+            name: text(next()),
+            place: places.get(id),
+            statements: text(next()),
+        };
+        if !links.temporary(id) {
+            all.push(written);
+        }
+        Ok(())
+    })
+    .context(|| "reading privileges failed")?;
+    Ok(all)
+}
+
+/// Objects that need each other, and none of them can be made in two steps.
+fn circular(objects: &[&Object]) -> Error {
+    let names: Vec<String> = objects.iter().map(|object| format!("{} {}", object.kind, object.title())).collect();
+    Error::unsupported(format!(
+        "these objects need each other in a circle that this mode cannot cut: {}",
+        names.join(", ")
+    ))
+    .with_hint("back the cluster up with `mode = \"physical\"`, and tell us about these objects")
+}

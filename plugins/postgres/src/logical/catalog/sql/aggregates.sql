@@ -1,0 +1,26 @@
+SELECT p.tableoid, p.oid, 'AGGREGATE', n.nspname, p.proname, format('AGGREGATE %I.%I(%s)', n.nspname, p.proname, CASE WHEN p.pronargs = 0 THEN '*' ELSE pg_get_function_identity_arguments(p.oid) END), pg_get_userbyid(p.proowner),
+       format(E'CREATE AGGREGATE %I.%I(%s) (\n    %s\n)', n.nspname, p.proname,
+         CASE WHEN p.pronargs = 0 THEN '*' ELSE pg_get_function_arguments(p.oid) END,
+         concat_ws(E',\n    ', format('SFUNC = %s', a.aggtransfn::regproc), format('STYPE = %s', format_type(a.aggtranstype, NULL)),
+           CASE WHEN a.aggtransspace <> 0 THEN format('SSPACE = %s', a.aggtransspace) END,
+           'INITCOND = ' || quote_literal(a.agginitval),
+           CASE WHEN a.aggfinalfn <> 0 THEN format('FINALFUNC = %s', a.aggfinalfn::regproc) END,
+           CASE WHEN a.aggfinalextra THEN 'FINALFUNC_EXTRA' END,
+           format('FINALFUNC_MODIFY = %s', CASE a.aggfinalmodify WHEN 'r' THEN 'READ_ONLY' WHEN 's' THEN 'SHAREABLE' ELSE 'READ_WRITE' END),
+           CASE WHEN a.aggcombinefn <> 0 THEN format('COMBINEFUNC = %s', a.aggcombinefn::regproc) END,
+           CASE WHEN a.aggserialfn <> 0 THEN format('SERIALFUNC = %s', a.aggserialfn::regproc) END,
+           CASE WHEN a.aggdeserialfn <> 0 THEN format('DESERIALFUNC = %s', a.aggdeserialfn::regproc) END,
+           CASE WHEN a.aggmtransfn <> 0 THEN format('MSFUNC = %s', a.aggmtransfn::regproc) END,
+           CASE WHEN a.aggmtransfn <> 0 THEN format('MINVFUNC = %s', a.aggminvtransfn::regproc) END,
+           CASE WHEN a.aggmtransfn <> 0 THEN format('MSTYPE = %s', format_type(a.aggmtranstype, NULL)) END,
+           CASE WHEN a.aggmtransspace <> 0 THEN format('MSSPACE = %s', a.aggmtransspace) END,
+           'MINITCOND = ' || quote_literal(a.aggminitval),
+           CASE WHEN a.aggmfinalfn <> 0 THEN format('MFINALFUNC = %s', a.aggmfinalfn::regproc) END,
+           CASE WHEN a.aggmfinalextra THEN 'MFINALFUNC_EXTRA' END,
+           CASE WHEN a.aggmtransfn <> 0
+             THEN format('MFINALFUNC_MODIFY = %s', CASE a.aggmfinalmodify WHEN 'r' THEN 'READ_ONLY' WHEN 's' THEN 'SHAREABLE' ELSE 'READ_WRITE' END) END,
+           CASE WHEN a.aggsortop <> 0 THEN format('SORTOP = OPERATOR(%s.%s)', (SELECT quote_ident(n2.nspname) FROM pg_namespace n2 WHERE n2.oid = o.oprnamespace), o.oprname) END,
+           CASE WHEN a.aggkind = 'h' THEN 'HYPOTHETICAL' END,
+           CASE p.proparallel WHEN 's' THEN 'PARALLEL = safe' WHEN 'r' THEN 'PARALLEL = restricted' END))
+FROM pg_proc p JOIN pg_aggregate a ON a.aggfnoid = p.oid JOIN pg_namespace n ON n.oid = p.pronamespace LEFT JOIN pg_operator o ON o.oid = a.aggsortop
+WHERE p.oid >= 16384 AND n.nspname !~ '^pg_'

@@ -1,0 +1,7 @@
+-- Those that a table's own statement does not have. One that is not validated comes after the data, which it may contradict.
+SELECT k.tableoid, k.oid, CASE WHEN k.convalidated THEN 'CHECK CONSTRAINT' ELSE 'CONSTRAINT' END, n.nspname, format('%s %s', c.relname, k.conname),
+       format('CONSTRAINT %I ON %s', k.conname, c.oid::regclass), NULL,
+       CASE WHEN (NOT k.convalidated AND k.conislocal) OR NOT EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent))
+         THEN format('ALTER TABLE %s ADD CONSTRAINT %I %s', c.oid::regclass, k.conname, pg_get_constraintdef(k.oid)) ELSE '' END, c.oid
+FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE k.oid >= 16384 AND k.contype = 'c' AND k.conrelid <> 0 AND n.nspname !~ '^pg_'

@@ -1,0 +1,250 @@
+//! What a restore will do: [`Plan`], known before anything is written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bulkhead_sdk::{Error, ErrorKind, Result, source::RestoreRequest};
+
+use super::{
+    index::{IndexReader, Record},
+    layout,
+    selection::Selection,
+    server::{Server, databases},
+    session::{Row, Sql, literal},
+};
+use crate::config::{Config, Content, LiveOptions};
+
+/// Objects of users in a database: one is enough.
+const OCCUPANT: &str = "SELECT 'schema ' || nspname FROM pg_namespace WHERE oid >= 16384 AND nspname !~ '^pg_' \
+    UNION ALL SELECT 'relation ' || c.oid::regclass FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid >= 16384 AND n.nspname !~ '^pg_' \
+    UNION ALL SELECT 'function ' || p.oid::regprocedure FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.oid >= 16384 AND n.nspname !~ '^pg_' \
+    UNION ALL SELECT 'type ' || t.oid::regtype FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.oid >= 16384 AND n.nspname !~ '^pg_' \
+    UNION ALL SELECT 'extension ' || extname FROM pg_extension WHERE oid >= 16384 \
+    UNION ALL SELECT 'large object ' || oid FROM pg_largeobject_metadata LIMIT 1";
+
+/// What will be done, known before anything is.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) selection: Selection,
+    /// Of the server that was backed up.
+    pub(crate) major: u32,
+    /// Whether roles and tablespaces are restored too.
+    pub(crate) globals: bool,
+    /// Databases by their names in the snapshot, with those that they get.
+    pub(crate) databases: BTreeMap<String, String>,
+    roles: BTreeSet<String>,
+    tablespaces: BTreeSet<String>,
+    /// Of each database, by its name in the snapshot: the tables with rows that are chosen, as the index has them.
+    tables: BTreeMap<String, BTreeSet<Table>>,
+}
+
+/// A table of the snapshot: schema, name, and both as SQL has them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Table {
+    schema: String,
+    name: String,
+    full: String,
+}
+
+impl Plan {
+    /// Reads the whole index.
+    pub(crate) fn make(request: &RestoreRequest, options: &LiveOptions) -> Result<Self> {
+        let selection = Selection::new(options)?;
+        let whole = request.paths.is_empty() && options.databases.is_empty() && selection.is_whole();
+        let mut plan = Self {
+            globals: options
+                .globals
+                .unwrap_or(whole || (!request.paths.is_empty() && request.selects(layout::GLOBALS.as_bytes()))),
+            selection,
+            major: 0,
+            databases: BTreeMap::new(),
+            roles: BTreeSet::new(),
+            tablespaces: BTreeSet::new(),
+            tables: BTreeMap::new(),
+        };
+        let mut current = None;
+        let mut there = BTreeSet::new();
+        let mut index = IndexReader::open()?;
+        plan.major = index.major;
+        while let Some(record) = index.next_record()? {
+            match record {
+                Record::Database { name, .. } => {
+                    let asked = options.databases.is_empty() || options.databases.contains(&name);
+                    if asked && request.selects(layout::database(&name).as_bytes()) {
+                        let target = options.rename.get(&name).unwrap_or(&name).clone();
+                        plan.databases.insert(name.clone(), target);
+                        current = Some(name.clone());
+                    } else {
+                        current = None;
+                    }
+                    there.insert(name);
+                }
+                Record::Statement { kind, name, .. } if plan.globals && there.is_empty() && kind == "ROLE" => _ = plan.roles.insert(name),
+                Record::Statement { kind, name, .. } if plan.globals && there.is_empty() && kind == "TABLESPACE" => {
+                    _ = plan.tablespaces.insert(name)
+                }
+                Record::Data {
+                    table, schema, relation, ..
+                } if !plan.selection.is_whole() && plan.selection.takes_table(&schema, &relation) => {
+                    if let Some(database) = &current {
+                        let table = Table {
+                            schema,
+                            name: relation,
+                            full: table,
+                        };
+                        plan.tables.entry(database.clone()).or_default().insert(table);
+                    }
+                }
+                _ => {}
+            }
+        }
+        plan.refuse_absent("databases", options.databases.iter(), &there)?;
+        plan.refuse_absent("rename", options.rename.keys(), &there)?;
+        let distinct: BTreeSet<&String> = plan.databases.values().collect();
+        if distinct.len() < plan.databases.len() {
+            return Err(Error::config("rename", "two databases would get the same name"));
+        }
+        if plan.selection.is_partial() && plan.selection.content == Content::Data && plan.tables.is_empty() {
+            return Err(
+                Error::new(ErrorKind::NotFound, "no table of the snapshot is among those that are chosen")
+                    .with_hint("`bulkhead ls` lists them: `databases/<name>/data/<schema>.<table>.copy`"),
+            );
+        }
+        if plan.databases.is_empty() && !plan.globals {
+            return Err(
+                Error::new(ErrorKind::NotFound, "no database of the snapshot is among what is to be restored")
+                    .with_hint(format!("select whole databases, such as `{}`", layout::database("NAME"))),
+            );
+        }
+        Ok(plan)
+    }
+
+    fn refuse_absent<'a>(&self, setting: &str, mut names: impl Iterator<Item = &'a String>, there: &BTreeSet<String>) -> Result<()> {
+        match names.find(|name| !there.contains(*name)) {
+            None => Ok(()),
+            Some(absent) => {
+                let have: Vec<&str> = there.iter().map(String::as_str).collect();
+                Err(Error::config(setting, format!("the snapshot has no database `{absent}`"))
+                    .with_hint(format!("it has {}", have.join(", "))))
+            }
+        }
+    }
+
+    /// A server without a choice of provider had one, which isn't what the target's template has for certain.
+    pub(crate) fn provider(&self, target: u32) -> &'static str {
+        if self.major < 15 && target >= 15 {
+            " LOCALE_PROVIDER = libc"
+        } else {
+            ""
+        }
+    }
+
+    /// From 16 on, whoever grants a role must have the right to: what an older server says of it doesn't hold there.
+    pub(crate) fn without_grantor<'a>(&self, target: u32, kind: &str, statement: &'a str) -> Option<&'a str> {
+        let applies = self.major < 16 && target >= 16 && kind == "ROLE MEMBERSHIP";
+        applies
+            .then(|| statement.rsplit_once(" GRANTED BY "))
+            .flatten()
+            .map(|(grant, _)| grant)
+    }
+
+    /// Looks at the target, and ends the restore where something is in its way; returns the databases and roles that are there.
+    pub(crate) fn refuse_occupied(&self, config: &Config, sql: &mut Sql, server: &Server) -> Result<Existing> {
+        let names = |rows: Vec<Row>| rows.into_iter().flatten().flatten().collect::<BTreeSet<String>>();
+        let existing = Existing {
+            databases: databases(sql)?.into_iter().map(|database| database.name).collect(),
+            roles: names(sql.rows("SELECT rolname FROM pg_roles")?),
+        };
+        let first = sql.value("SELECT rolname FROM pg_roles WHERE oid = 10")?;
+        let occupied = |what: String, hint: &str| Err(Error::new(ErrorKind::Conflict, what).with_hint(hint));
+        if let Some(role) = self
+            .roles
+            .iter()
+            .find(|role| existing.roles.contains(*role) && **role != first && **role != server.role)
+        {
+            return occupied(
+                format!("the target has a role `{role}` already"),
+                "drop it, or set `globals = false` in the target's config and see that all roles of the snapshot are there",
+            );
+        }
+        let tablespaces = names(sql.rows("SELECT spcname FROM pg_tablespace")?);
+        if let Some(tablespace) = self.tablespaces.intersection(&tablespaces).next() {
+            return occupied(
+                format!("the target has a tablespace `{tablespace}` already"),
+                "drop it, or set `globals = false` in the target's config",
+            );
+        }
+        for (name, target) in &self.databases {
+            if !existing.databases.contains(target) {
+                if self.selection.content == Content::Data {
+                    return occupied(
+                        format!("the target has no database `{target}` to put rows into"),
+                        "restore it with `content = \"schema\"` first",
+                    );
+                }
+                continue;
+            }
+            let mut inside = Sql::open(config, target)?;
+            if !self.selection.is_whole() && (self.selection.is_partial() || self.selection.content == Content::Data) {
+                self.refuse_occupied_tables(&mut inside, name, target)?;
+                inside.close();
+                continue;
+            }
+            let occupant = inside.value(OCCUPANT)?;
+            inside.close();
+            if !occupant.is_empty() {
+                return occupied(
+                    format!("database `{target}` of the target is not empty: it has {occupant}"),
+                    "restore into another name (`rename = { \"old\" = \"new\" }` in the target's config), or drop the database first",
+                );
+            }
+        }
+        Ok(existing)
+    }
+}
+
+impl Plan {
+    /// Tables that are to be made must not be there; those that are to be filled must be, without rows.
+    fn refuse_occupied_tables(&self, sql: &mut Sql, name: &str, target: &str) -> Result<()> {
+        let conflict = |message: String, hint: &str| Err(Error::new(ErrorKind::Conflict, message).with_hint(hint));
+        for table in self.tables.get(name).into_iter().flatten() {
+            let there = sql.value(&format!(
+                "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = {} AND c.relname = {})",
+                literal(&table.schema),
+                literal(&table.name)
+            ))? == "t";
+            let full = &table.full;
+            if self.selection.content != Content::Data {
+                if there {
+                    return conflict(
+                        format!("database `{target}` of the target has {full} already"),
+                        "rename or drop it first, or restore into another database (`rename`)",
+                    );
+                }
+            } else if !there {
+                return conflict(
+                    format!("database `{target}` of the target has no table {full} to put rows into"),
+                    "restore it with `content = \"schema\"` first",
+                );
+            } else if sql.value(&format!("SELECT EXISTS (SELECT FROM {full})"))? == "t" {
+                return conflict(
+                    format!("table {full} of database `{target}` of the target is not empty"),
+                    "TRUNCATE it first",
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a schema is needed by tables that are chosen one by one.
+    pub(crate) fn needs_schema(&self, database: &str, schema: &str) -> bool {
+        self.tables
+            .get(database)
+            .is_some_and(|tables| tables.iter().any(|table| table.schema == schema))
+    }
+}
+
+/// What the target has.
+pub(crate) struct Existing {
+    pub(crate) databases: BTreeSet<String>,
+    pub(crate) roles: BTreeSet<String>,
+}

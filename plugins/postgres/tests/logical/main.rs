@@ -1,0 +1,11 @@
+//! Mode `logical` against real PostgreSQL servers, run natively: the same code that the sandbox runs.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod failures;
+mod foreign;
+mod majors;
+mod oracle;
+mod pooler;
+mod round_trip;
+mod selection;
+mod setup;
