@@ -4,7 +4,7 @@
 //! sink are judged by themselves, so that none of them goes for one that only a further sink has. It is carried out snapshot by snapshot, on the first sink
 //! and then on the others.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use bulkhead_config as config;
 use bulkhead_config::Pipeline;
@@ -20,7 +20,7 @@ use crate::{
     host::pipeline_site,
     maintenance::{MaintainError, Replica, Replicas, SinkOutcome, failed, forget_on, is_one_of, replace_snapshots},
     operation::Operation,
-    retention::{self, Reasons},
+    retention::{self, Circumstances, Reasons, Taken},
 };
 
 /// Which snapshots of a vault to forget.
@@ -34,7 +34,12 @@ pub enum ForgetBy<'a> {
         ids: &'a [String],
     },
     /// Those that the `retention` of these pipelines doesn't keep. Never a pipeline's newest, and none that Bulkhead didn't take for it.
-    Retention(&'a [&'a Pipeline]),
+    Retention {
+        /// The pipelines.
+        pipelines: &'a [&'a Pipeline],
+        /// Also while a pipeline's newest snapshot is older than its RPO.
+        overdue: bool,
+    },
 }
 
 /// A snapshot in a plan.
@@ -52,7 +57,7 @@ pub struct PlannedSnapshot {
     pub pipeline: Option<String>,
     /// The host that it was taken on.
     pub host: String,
-    /// The rules that keep it: `last`, `hourly`, …, `within`, `newest`, `future`; none of one that is forgotten.
+    /// The rules that keep it: `last`, `hourly`, …, `within`, `newest`, `future`, `clock`, `overdue`; none of one that is forgotten.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<&'static str>,
 }
@@ -67,6 +72,9 @@ pub struct ForgetPlan {
     pub kept: Vec<PlannedSnapshot>,
     /// Snapshots that go, oldest first.
     pub forgotten: Vec<PlannedSnapshot>,
+    /// Pipelines of which nothing goes because their newest snapshot is older than their RPO.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub overdue: Vec<String>,
     /// Snapshots that were named and go, although their files are damaged.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub damaged: Vec<UnreadableSnapshot>,
@@ -137,6 +145,7 @@ async fn make_plan(operation: &Operation, name: &str, by: ForgetBy<'_>) -> Resul
         vault: name.to_owned(),
         kept: Vec::new(),
         forgotten: Vec::new(),
+        overdue: Vec::new(),
         damaged: Vec::new(),
         unreadable: Vec::new(),
         unusable: replicas.unusable.clone(),
@@ -146,9 +155,9 @@ async fn make_plan(operation: &Operation, name: &str, by: ForgetBy<'_>) -> Resul
     let found = all_snapshots(&replicas, &mut plan).await?;
     match by {
         ForgetBy::Ids { pipeline, ids } => plan.by_ids(&found, pipeline, ids)?,
-        ForgetBy::Retention(pipelines) => {
+        ForgetBy::Retention { pipelines, overdue } => {
             for pipeline in pipelines {
-                plan.by_retention(&found, pipeline)?;
+                plan.by_retention(&found, pipeline, overdue)?;
             }
         }
     }
@@ -210,17 +219,31 @@ impl ForgetPlan {
         Ok(())
     }
 
-    fn by_retention(&mut self, found: &Found, pipeline: &Pipeline) -> Result<(), MaintainError> {
+    fn by_retention(&mut self, found: &Found, pipeline: &Pipeline, overdue: bool) -> Result<(), MaintainError> {
         let rules = pipeline.retention.as_ref().ok_or_else(|| MaintainError::NoRetention {
             pipeline: pipeline.name.clone(),
             site: pipeline_site(pipeline),
         })?;
-        let zone = zone_of(pipeline)?;
-        let judge = |snapshots: &[&SnapshotInfo]| {
-            let times: Vec<_> = snapshots.iter().map(|snapshot| snapshot.time).collect();
-            retention::apply(rules, &times, &zone, clock::now())
+        let rpo = pipeline.objectives.as_ref().and_then(|objectives| objectives.rpo.as_ref());
+        let circumstances = Circumstances {
+            zone: zone_of(pipeline)?,
+            now: clock::now(),
+            rpo: rpo.filter(|_| !overdue).map(|rpo| rpo.0),
         };
-        for (snapshot, reasons) in fates(found, &pipeline.name, judge) {
+        let times: HashMap<ObjectId, Timestamp> = found.snapshots.iter().map(|snapshot| (snapshot.id, snapshot.time)).collect();
+        let taken = |snapshot: &SnapshotInfo| Taken {
+            time: snapshot.time,
+            parent: snapshot.parent.and_then(|parent| times.get(&parent).copied()),
+        };
+        let judge = |snapshots: &[&SnapshotInfo]| {
+            let taken: Vec<Taken> = snapshots.iter().map(|snapshot| taken(snapshot)).collect();
+            retention::apply(rules, &taken, &circumstances)
+        };
+        let fates = fates(found, &pipeline.name, judge);
+        if fates.iter().any(|(_, reasons)| reasons.contains(&retention::OVERDUE)) {
+            self.overdue.push(pipeline.name.clone());
+        }
+        for (snapshot, reasons) in fates {
             if reasons.is_empty() {
                 self.add(snapshot, reasons);
             } else {

@@ -1,8 +1,11 @@
 //! Which snapshots a `retention` keeps, and why: restic's rules, on the snapshots of one pipeline.
 //!
 //! Each rule that counts keeps the newest snapshot of so many of its periods, in which there is one. `within` counts back from the newest snapshot, not from
-//! now: when backups fail for a month, what there is stays. The newest snapshot always stays. So does one of the future, which a clock that was wrong has left,
-//! and it counts for none of the rules: it would take the place of every snapshot to come.
+//! now: when backups fail for a month, what there is stays. The newest snapshot always stays. So do those that a clock that was wrong has left, one of the
+//! future and one that is older than the snapshot it continues; they count for none of the rules, since they would take the place of others. And where the
+//! newest is older than the pipeline's RPO, everything stays: what there is may be all that there will be.
+
+use std::time::Duration;
 
 use bulkhead_config::Retention;
 use bulkhead_model::Timestamp;
@@ -51,21 +54,59 @@ fn day(time: &Zoned) -> i64 {
     i64::from(time.year()) * 10_000 + i64::from(time.month()) * 100 + i64::from(time.day())
 }
 
-/// What becomes of snapshots that were taken at `times`, in any order: for each, by which rules it stays. Periods begin and end in `zone`; `now` tells
-/// which snapshots are of the future.
-pub(crate) fn apply(retention: &Retention, times: &[Timestamp], zone: &TimeZone, now: Timestamp) -> Vec<Reasons> {
-    let mut order: Vec<usize> = (0..times.len()).collect();
-    order.sort_by_key(|number| std::cmp::Reverse((times[*number], *number)));
-    let newest = times.iter().filter(|time| **time <= now).max();
-    let mut rules = rules(retention);
-    let mut kept: Vec<Reasons> = vec![Vec::new(); times.len()];
-    let is_future = |number: &usize| times[*number] > now;
-    for number in order.iter().filter(|number| is_future(number)) {
-        kept[*number].push("future");
+/// When a snapshot was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) time: Timestamp,
+    /// When the snapshot was taken that it continues, where that is still there.
+    pub(crate) parent: Option<Timestamp>,
+}
+
+/// What the rules are applied with.
+pub(crate) struct Circumstances {
+    /// Periods begin and end here.
+    pub(crate) zone: TimeZone,
+    pub(crate) now: Timestamp,
+    /// How old the newest snapshot may be for others to go.
+    pub(crate) rpo: Option<Duration>,
+}
+
+impl Circumstances {
+    /// What keeps a snapshot that an unsure clock has left.
+    fn wrong_clock(&self, taken: &Taken) -> Option<&'static str> {
+        if taken.time > self.now {
+            Some("future")
+        } else if taken.parent.is_some_and(|parent| parent > taken.time) {
+            Some("clock")
+        } else {
+            None
+        }
     }
-    for (position, number) in order.into_iter().filter(|number| !is_future(number)).enumerate() {
-        let (time, reasons) = (times[number], &mut kept[number]);
-        let local = zoned(time, zone);
+
+    fn is_overdue(&self, newest: Option<Timestamp>) -> bool {
+        let (Some(rpo), Some(newest)) = (self.rpo, newest) else {
+            return false;
+        };
+        !is_within(newest, self.now, rpo)
+    }
+}
+
+/// What becomes of snapshots, in any order: for each, by which rules it stays.
+pub(crate) fn apply(retention: &Retention, snapshots: &[Taken], circumstances: &Circumstances) -> Vec<Reasons> {
+    let mut order: Vec<usize> = (0..snapshots.len()).collect();
+    order.sort_by_key(|number| std::cmp::Reverse((snapshots[*number].time, *number)));
+    let (unsure, order): (Vec<usize>, Vec<usize>) = order
+        .into_iter()
+        .partition(|number| circumstances.wrong_clock(&snapshots[*number]).is_some());
+    let newest = order.first().map(|number| snapshots[*number].time);
+    let mut rules = rules(retention);
+    let mut kept: Vec<Reasons> = vec![Vec::new(); snapshots.len()];
+    for number in unsure {
+        kept[number].extend(circumstances.wrong_clock(&snapshots[number]));
+    }
+    for (position, number) in order.into_iter().enumerate() {
+        let (time, reasons) = (snapshots[number].time, &mut kept[number]);
+        let local = zoned(time, &circumstances.zone);
         for rule in rules.iter_mut().filter(|rule| rule.left > 0) {
             let period = (rule.period)(&local, position);
             if rule.last != Some(period) {
@@ -75,7 +116,7 @@ pub(crate) fn apply(retention: &Retention, times: &[Timestamp], zone: &TimeZone,
             }
         }
         if let (Some(within), Some(newest)) = (retention.within, newest)
-            && is_within(time, *newest, within.0)
+            && is_within(time, newest, within.0)
         {
             reasons.push("within");
         }
@@ -83,13 +124,20 @@ pub(crate) fn apply(retention: &Retention, times: &[Timestamp], zone: &TimeZone,
             reasons.push("newest");
         }
     }
+    if circumstances.is_overdue(newest) {
+        let going = kept.iter_mut().filter(|reasons| reasons.is_empty());
+        going.for_each(|reasons| reasons.push(OVERDUE));
+    }
     kept
 }
 
-/// Whether less than `period` lies between a snapshot and the newest.
-fn is_within(time: Timestamp, newest: Timestamp, period: std::time::Duration) -> bool {
+/// What keeps a snapshot that no rule keeps, while the newest one is older than the RPO.
+pub(crate) const OVERDUE: &str = "overdue";
+
+/// Whether less than `period` lies between a time and a later one.
+fn is_within(time: Timestamp, later: Timestamp, period: Duration) -> bool {
     let nanoseconds = |time: Timestamp| i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanoseconds);
-    let age = nanoseconds(newest) - nanoseconds(time);
+    let age = nanoseconds(later) - nanoseconds(time);
     age < i128::try_from(period.as_nanos()).unwrap_or(i128::MAX)
 }
 

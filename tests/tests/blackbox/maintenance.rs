@@ -74,6 +74,24 @@ fn a_retention_is_planned_first_and_carried_out_on_request() {
 }
 
 #[test]
+fn nothing_is_forgotten_while_backups_are_overdue() {
+    let world = with_snapshots(2, "");
+    let before = ids(&world);
+    configure(&world, 2, "\nretention = { last = 1 }\nobjectives = { rpo = \"1 s\" }\n");
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let refused = world.run(&["forget", "good", "--yes"]);
+    assert_eq!(refused.code, Some(12), "{}{}", refused.stdout, refused.stderr);
+    assert!(refused.stdout.contains("kept: overdue"), "{}", refused.stdout);
+    assert!(refused.stderr.contains("older than its RPO"), "{}", refused.stderr);
+    let refused = world.run(&["forget", "--all", "--yes", "--json"]);
+    let document: Value = serde_json::from_str(&refused.stdout).unwrap();
+    assert_eq!(document["vaults"][0]["plan"]["overdue"][0], "good");
+    assert_eq!(ids(&world), before);
+    world.succeed(&["forget", "good", "--yes", "--overdue"]);
+    assert_eq!(ids(&world), before[1..]);
+}
+
+#[test]
 fn a_snapshot_that_is_named_goes_even_if_it_is_the_last() {
     let world = with_snapshots(1, "");
     let [id] = &ids(&world)[..] else { panic!("one snapshot") };

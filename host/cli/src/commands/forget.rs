@@ -41,6 +41,10 @@ pub(crate) struct ForgetArguments {
     #[arg(long, value_name = "VAULT", conflicts_with = "pipelines", requires = "snapshots")]
     vault: Option<String>,
 
+    /// Also where a pipeline's newest snapshot is older than its `objectives.rpo`, while otherwise nothing of it goes
+    #[arg(long, conflicts_with_all = ["snapshots", "vault"])]
+    overdue: bool,
+
     /// Show the plan and change nothing
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
@@ -60,7 +64,10 @@ pub(crate) async fn forget(arguments: &ForgetArguments, session: &Session) -> Re
             continue;
         };
         let by = match &arguments.snapshots[..] {
-            [] => ForgetBy::Retention(&pipelines),
+            [] => ForgetBy::Retention {
+                pipelines: &pipelines,
+                overdue: arguments.overdue,
+            },
             ids => ForgetBy::Ids {
                 pipeline: pipelines.first().map(|pipeline| pipeline.name.as_str()),
                 ids,
@@ -130,6 +137,13 @@ async fn carry_out(
     document["vault"] = plan.vault.clone().into();
     let going = plan.forgotten.len() + plan.damaged.len();
     let question = format!("Forget {}?", snapshots(going));
+    for pipeline in &plan.overdue {
+        session.output.warn(&format!(
+            "warning: the newest snapshot of {pipeline} is older than its RPO, so that nothing of it goes\n  help: find out why `bulkhead run {pipeline}` gives no newer one, or \
+             forget all the same with `--overdue`"
+        ));
+        several.exit = several.exit.and(Exit::Conflict);
+    }
     let is_wanted = !arguments.dry_run && going > 0 && agreed(arguments.yes, &question, session).await?;
     if !is_wanted {
         print_sinks(&plan.unusable, "", "", "", &session.output);

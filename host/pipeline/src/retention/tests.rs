@@ -7,6 +7,8 @@ use bulkhead_config::Period;
 use bulkhead_model::Proof;
 use bulkhead_vault::{BeginSnapshot, InitOptions, PluginIdentity, SnapshotRecord, Vault, stores::FolderStore};
 
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+
 use super::*;
 
 fn time(text: &str) -> Timestamp {
@@ -17,10 +19,21 @@ fn time(text: &str) -> Timestamp {
     }
 }
 
+fn taken(time: Timestamp) -> Taken {
+    Taken { time, parent: None }
+}
+
+fn at(now: Timestamp) -> Circumstances {
+    Circumstances {
+        zone: TimeZone::UTC,
+        now,
+        rpo: None,
+    }
+}
+
 fn kept(retention: &Retention, texts: &[&str]) -> Vec<bool> {
-    let times: Vec<Timestamp> = texts.iter().map(|text| time(text)).collect();
-    let now = time("2026-12-01T00:00:00Z");
-    apply(retention, &times, &TimeZone::UTC, now)
+    let times: Vec<Taken> = texts.iter().map(|text| taken(time(text))).collect();
+    apply(retention, &times, &at(time("2026-12-01T00:00:00Z")))
         .iter()
         .map(|reasons| !reasons.is_empty())
         .collect()
@@ -38,12 +51,12 @@ fn days_end_where_the_operator_lives() {
         daily: Some(9),
         ..Retention::default()
     };
-    let times: Vec<Timestamp> = ["2026-05-01T22:30:00Z", "2026-05-02T10:00:00Z", "2026-05-02T21:00:00Z"]
-        .iter()
-        .map(|text| time(text))
-        .collect();
-    let zone = TimeZone::fixed(jiff::tz::offset(2));
-    let reasons = apply(&daily, &times, &zone, time("2026-12-01T00:00:00Z"));
+    let times = ["2026-05-01T22:30:00Z", "2026-05-02T10:00:00Z", "2026-05-02T21:00:00Z"].map(|text| taken(time(text)));
+    let there = Circumstances {
+        zone: TimeZone::fixed(jiff::tz::offset(2)),
+        ..at(time("2026-12-01T00:00:00Z"))
+    };
+    let reasons = apply(&daily, &times, &there);
     // All three are of one day there; in UTC the first is of the day before.
     assert_eq!(reasons.iter().map(Vec::is_empty).collect::<Vec<_>>(), [true, true, false]);
 }
@@ -68,6 +81,117 @@ fn within_counts_from_the_newest_snapshot() {
     };
     let times = ["2020-01-01T00:00:00Z", "2020-01-05T00:00:00Z", "2020-01-10T00:00:00Z"];
     assert_eq!(kept(&week, &times), [false, true, true]);
+}
+
+#[test]
+fn a_snapshot_of_a_clock_that_was_set_back_takes_nobodys_place() {
+    let last = Retention {
+        last: Some(2),
+        ..Retention::default()
+    };
+    let days: Vec<Timestamp> = (1..=4).map(|day| time(&format!("2026-05-0{day}T00:00:00Z"))).collect();
+    let back = Taken {
+        time: time("2025-01-01T00:00:00Z"),
+        parent: Some(days[3]),
+    };
+    let all: Vec<Taken> = days.iter().copied().map(taken).chain([back]).collect();
+    let kept = apply(&last, &all, &at(time("2026-12-01T00:00:00Z")));
+    assert_eq!(kept, [vec![], vec![], vec!["last"], vec!["last"], vec!["clock"]]);
+}
+
+#[test]
+fn nothing_goes_while_the_newest_is_older_than_the_rpo() {
+    let last = Retention {
+        last: Some(1),
+        ..Retention::default()
+    };
+    let times = ["2026-05-01T00:00:00Z", "2026-05-02T00:00:00Z"].map(|text| taken(time(text)));
+    let with_rpo = |now: &str| Circumstances {
+        rpo: Some(Duration::from_secs(3600)),
+        ..at(time(now))
+    };
+    assert_eq!(apply(&last, &times, &with_rpo("2026-05-02T00:59:59Z")), [vec![], vec!["last"]]);
+    assert_eq!(
+        apply(&last, &times, &with_rpo("2026-05-02T01:00:00Z")),
+        [vec![OVERDUE], vec!["last"]]
+    );
+}
+
+/// A history of runs, some of which had a wrong clock, and rules; the same for the same seed.
+fn history(random: &mut StdRng) -> (Retention, Vec<Taken>, Timestamp) {
+    let mut count = || random.random_bool(0.5).then(|| random.random_range(0..6));
+    let retention = Retention {
+        last: count(),
+        hourly: count(),
+        daily: count(),
+        weekly: count(),
+        monthly: count(),
+        yearly: count(),
+        within: None,
+    };
+    let mut seconds = 1_700_000_000_i64;
+    let mut taken: Vec<Taken> = Vec::new();
+    for _ in 0..random.random_range(0..60) {
+        seconds += random.random_range(1..40 * 86_400_i64 >> random.random_range(0..20));
+        let wrong = random.random_bool(0.1).then(|| random.random_range(-400..400) * 86_400);
+        let time = Timestamp {
+            seconds: seconds + wrong.unwrap_or(0),
+            nanoseconds: 0,
+        };
+        let parent = taken.last().map(|last| last.time);
+        taken.push(Taken { time, parent });
+    }
+    (retention, taken, Timestamp { seconds, nanoseconds: 0 })
+}
+
+#[test]
+fn no_history_and_no_clock_lets_go_of_what_must_stay() {
+    for seed in 0..3000 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let (retention, snapshots, now) = history(&mut random);
+        let kept = |snapshots: &[Taken], circumstances: &Circumstances| -> Vec<bool> {
+            let reasons = apply(&retention, snapshots, circumstances);
+            reasons.iter().map(|reasons| !reasons.is_empty()).collect()
+        };
+        let today = kept(&snapshots, &at(now));
+        let is_sure = |taken: &&Taken| at(now).wrong_clock(taken).is_none();
+        let newest = snapshots.iter().filter(is_sure).map(|taken| taken.time).max();
+        for (taken, stays) in snapshots.iter().zip(&today) {
+            let must = !is_sure(&taken) || Some(taken.time) == newest;
+            assert!(*stays || !must, "seed {seed}: {taken:?} goes");
+        }
+        let sure: Vec<bool> = snapshots
+            .iter()
+            .zip(&today)
+            .filter(|(taken, _)| is_sure(taken))
+            .map(|(_, stays)| *stays)
+            .collect();
+        let last = retention.last.unwrap_or(0) as usize;
+        assert!(
+            sure.iter().filter(|stays| **stays).count() >= last.min(sure.len()),
+            "seed {seed}: fewer than `last`"
+        );
+        // However wrong the clock is at the time of `forget`: nothing goes that would not go today.
+        let jump = random.random_range(-4000..4000) * 86_400;
+        let jumped = Timestamp {
+            seconds: now.seconds + jump,
+            ..now
+        };
+        if jump <= 0 {
+            for ((taken, then), stays) in snapshots.iter().zip(kept(&snapshots, &at(jumped))).zip(&today) {
+                assert!(then || !stays, "seed {seed}: {taken:?} goes by a clock that was set back");
+            }
+        } else {
+            let far = Circumstances {
+                rpo: Some(Duration::from_secs(3600)),
+                ..at(jumped)
+            };
+            assert!(
+                kept(&snapshots, &far).into_iter().all(|stays| stays),
+                "seed {seed}: something goes by a clock that was set forward"
+            );
+        }
+    }
 }
 
 /// A vault with snapshots at odd times over three years.
@@ -136,8 +260,8 @@ async fn the_rules_keep_what_restic_keeps() {
     let folder = scratch.path().join("vault");
     let vault = vault_with_history(&folder).await;
     let snapshots = vault.snapshots().await.unwrap();
-    let times: Vec<Timestamp> = snapshots.iter().map(|snapshot| snapshot.time).collect();
-    let now = crate::clock::now();
+    let times: Vec<Taken> = snapshots.iter().map(|snapshot| taken(snapshot.time)).collect();
+    let now = at(crate::clock::now());
     let days = |days: u64| Some(Period(std::time::Duration::from_secs(days * 86_400)));
     let none = Retention::default;
     for (options, retention) in [
@@ -179,7 +303,7 @@ async fn the_rules_keep_what_restic_keeps() {
             },
         ),
     ] {
-        let reasons = apply(&retention, &times, &TimeZone::UTC, now);
+        let reasons = apply(&retention, &times, &now);
         let ours: BTreeSet<String> = snapshots
             .iter()
             .zip(reasons)
