@@ -68,7 +68,7 @@ pub use init::{InitReport, InitVaultError, init};
 pub use items::{BrowseError, BrowseOptions, BrowsedItem, Browsing, browse};
 pub use keys::{ChangeKeyError, KeyReport, VaultKey, add_key, keys, remove_key};
 pub use maintenance::{MaintainError, SinkOutcome, is_everywhere};
-pub use mount::{MountError, Mounted, mount};
+pub use mount::{MountError, MountPlace, Mounted, WebDavUrl, mount, mount_webdav};
 pub use operation::{Interrupted, Operation};
 pub use progress::{Progress, ProgressView};
 pub use proof::{ProofError, Stored};

@@ -1,4 +1,4 @@
-//! A vault mounted through FUSE has the files that were backed up, and goes when it is told to.
+//! A mounted vault, through FUSE and over WebDAV, has the files that were backed up, and goes when it is told to.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -29,8 +29,21 @@ impl Mount {
     }
 
     fn begin(files: &Files) -> Self {
+        Self::spawn(files, "mnt")
+    }
+
+    /// Over WebDAV, and with the address.
+    fn webdav(files: &Files) -> (Self, String) {
+        let mut mount = Self::spawn(files, "--webdav=127.0.0.1:0");
+        let event = mount.event();
+        assert_eq!(event["event"], "mounted");
+        let url = event["url"].as_str().unwrap().to_owned();
+        (mount, url)
+    }
+
+    fn spawn(files: &Files, place: &str) -> Self {
         let folder = files.bulkhead.scratch().folder("mnt").unwrap();
-        let mut command = files.bulkhead.command(["mount", "main", "mnt", "--json"]);
+        let mut command = files.bulkhead.command(["mount", "main", place, "--json"]);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         Self { child, stdout, folder }
@@ -155,8 +168,8 @@ fn damage_in_the_vault_is_an_error_where_it_is_met_and_nowhere_else() {
     let files = Files::of_all_kinds();
     let mount = Mount::new(&files);
     // Nothing was read yet but the snapshots.
-    for pack in packs(&files.bulkhead.vault().join("data")) {
-        if fs::metadata(&pack).unwrap().len() > 1 << 20 {
+    for pack in walk(&files.bulkhead.vault().join("data")) {
+        if pack.is_file() && fs::metadata(&pack).unwrap().len() > 1 << 20 {
             fs::set_permissions(&pack, fs::Permissions::from_mode(0o600)).unwrap();
             let length = fs::metadata(&pack).unwrap().len();
             File::options().write(true).open(&pack).unwrap().set_len(length / 100).unwrap();
@@ -189,13 +202,6 @@ fn a_snapshot_whose_file_is_damaged_does_not_hide_the_others() {
     mount.assert_ended();
 }
 
-fn packs(folder: &Path) -> Vec<PathBuf> {
-    let inside = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    inside
-        .flat_map(|path| if path.is_dir() { packs(&path) } else { vec![path] })
-        .collect()
-}
-
 #[test]
 fn what_cannot_be_mounted_says_what_to_do() {
     let files = Files::of_all_kinds();
@@ -205,4 +211,96 @@ fn what_cannot_be_mounted_says_what_to_do() {
     let outcome = files.bulkhead.run(["mount", "maim", "source"]).unwrap();
     assert_ne!(outcome.code, Some(0));
     assert!(outcome.stderr.contains("main"), "{}", outcome.stderr);
+}
+
+/// rclone, as a client of what is at an address.
+fn rclone(url: &str, arguments: &[&str]) -> Command {
+    let (credentials, address) = url.strip_prefix("http://").unwrap().split_once('@').unwrap();
+    let (user, password) = credentials.split_once(':').unwrap();
+    let obscured = Command::new("rclone").args(["obscure", password]).output().unwrap();
+    let mut command = Command::new("rclone");
+    command
+        .args([
+            "--config=/dev/null",
+            "--retries=1",
+            "--low-level-retries=1",
+            "--webdav-vendor=other",
+        ])
+        .arg(format!("--webdav-url=http://{address}"))
+        .arg(format!("--webdav-user={user}"))
+        .arg(format!("--webdav-pass={}", String::from_utf8(obscured.stdout).unwrap().trim()))
+        .args(arguments);
+    command
+}
+
+#[test]
+fn over_webdav_a_client_of_somebody_elses_reads_what_was_backed_up() {
+    let files = Files::of_all_kinds();
+    let (mount, url) = Mount::webdav(&files);
+    let copy = files.path("copy");
+    let latest = ":webdav:pipelines/good/latest";
+    let copied = rclone(&url, &["copy", latest, copy.to_str().unwrap()]).output().unwrap();
+    assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+    let mut plain = 0;
+    for entry in walk(&files.source) {
+        let name = entry.strip_prefix(&files.source).unwrap();
+        let metadata = fs::symlink_metadata(&entry).unwrap();
+        if metadata.is_file() && name.to_str().is_some() {
+            plain += 1;
+            assert!(fs::read(copy.join(name)).unwrap() == fs::read(&entry).unwrap(), "{name:?} differs");
+        }
+    }
+    assert!(plain > 5, "{plain} files were compared");
+    let part = rclone(&url, &["cat", "--offset=300001", "--count=70000", &format!("{latest}/big")]);
+    let big = fs::read(files.source.join("big")).unwrap();
+    assert!({ part }.output().unwrap().stdout == big[300_001..370_001], "a range differs");
+    for forbidden in [
+        ["touch", ":webdav:pipelines/good/latest/new"],
+        ["deletefile", ":webdav:pipelines/good/latest/big"],
+        ["mkdir", ":webdav:new"],
+    ] {
+        assert!(
+            !rclone(&url, &forbidden).output().unwrap().status.success(),
+            "{forbidden:?} was allowed"
+        );
+    }
+    signal::interrupt(&mount.child).unwrap();
+    mount.assert_ended();
+}
+
+#[test]
+fn over_webdav_nobody_reads_without_the_password() {
+    let files = Files::of_all_kinds();
+    let (mount, url) = Mount::webdav(&files);
+    let listed = rclone(&url, &["lsf", ":webdav:pipelines/good"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&listed.stdout).contains("latest/"), "{listed:?}");
+    let wrong = url.replace("bulkhead:", "bulkhead:0");
+    for wrong in [wrong.as_str(), &url.replace("bulkhead:", "root:")] {
+        let refused = rclone(wrong, &["lsf", ":webdav:"]).output().unwrap();
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && said.contains("401"), "{said}");
+    }
+    let exposed = files.bulkhead.run(["mount", "main", "--webdav", "0.0.0.0:0"]).unwrap();
+    assert_eq!(exposed.code, Some(3), "{}", exposed.stderr);
+    assert!(exposed.stderr.contains("give an address of the loopback"), "{}", exposed.stderr);
+    let taken = url.trim_end_matches('/').rsplit('@').next().unwrap().to_owned();
+    let taken = files.bulkhead.run(["mount", "main", "--webdav", &taken]).unwrap();
+    assert!(taken.stderr.contains("cannot listen on"), "{}", taken.stderr);
+    signal::interrupt(&mount.child).unwrap();
+    mount.assert_ended();
+}
+
+/// All that is below a folder.
+fn walk(folder: &Path) -> Vec<PathBuf> {
+    let inside = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    inside
+        .flat_map(|path| {
+            let below = if path.is_dir() && !path.is_symlink() {
+                walk(&path)
+            } else {
+                Vec::new()
+            };
+            [vec![path], below].concat()
+        })
+        .collect()
 }

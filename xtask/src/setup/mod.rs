@@ -54,7 +54,7 @@ struct Requirement {
 const RUSTIC: &str = "0.11.4";
 
 /// What Debian packages provide.
-const REQUIREMENTS: [Requirement; 14] = [
+const REQUIREMENTS: [Requirement; 15] = [
     Requirement {
         what: "C compiler",
         purpose: "zstd, ring and mimalloc",
@@ -91,6 +91,13 @@ const REQUIREMENTS: [Requirement; 14] = [
         need: Need::Tests,
         packages: &["fuse3"],
         present: || in_path("fusermount3"),
+    },
+    Requirement {
+        what: "rclone",
+        purpose: "a client of vaults that are shown over WebDAV",
+        need: Need::Tests,
+        packages: &["rclone"],
+        present: || in_path("rclone"),
     },
     Requirement {
         what: "strace",

@@ -1,4 +1,4 @@
-//! Open files of a mounted vault: [`Files`], one task for each.
+//! Open files of a mounted vault: [`OpenFile`], and [`Files`] for the kernel's requests, one task for each.
 //!
 //! Requests to one file are answered in order. Reads from the beginning onwards, as most programs read, come with the vault's read-ahead; not more than
 //! [`STREAMS`] files at once have that, so that memory is bounded however many are open.
@@ -32,7 +32,7 @@ pub(crate) struct ReadRequest {
 pub(crate) struct Files {
     next: AtomicU64,
     open: Mutex<HashMap<u64, mpsc::Sender<ReadRequest>>>,
-    streams: Arc<Semaphore>,
+    streams: Streams,
 }
 
 impl Files {
@@ -40,7 +40,7 @@ impl Files {
         Self {
             next: AtomicU64::new(1),
             open: Mutex::default(),
-            streams: Arc::new(Semaphore::new(STREAMS)),
+            streams: Streams::default(),
         }
     }
 
@@ -49,13 +49,7 @@ impl Files {
         let handle = self.next.fetch_add(1, Ordering::Relaxed);
         let (requests, received) = mpsc::channel(WAITING);
         self.lock().insert(handle, requests);
-        let file = OpenFile {
-            reader,
-            at: 0,
-            stream: None,
-            streams: Arc::clone(&self.streams),
-        };
-        tokio::spawn(file.answer(received));
+        tokio::spawn(OpenFile::new(reader, self.streams.clone()).answer(received));
         handle
     }
 
@@ -74,16 +68,36 @@ impl Files {
     }
 }
 
-struct OpenFile {
+/// Who may read ahead, shared by the files of a mounted vault.
+#[derive(Clone)]
+pub(crate) struct Streams(Arc<Semaphore>);
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(STREAMS)))
+    }
+}
+
+/// A file that is read in parts.
+pub(crate) struct OpenFile {
     reader: EntryReader,
     /// Where reading in sequence is.
     at: u64,
     /// The right to read ahead.
     stream: Option<OwnedSemaphorePermit>,
-    streams: Arc<Semaphore>,
+    streams: Streams,
 }
 
 impl OpenFile {
+    pub(crate) fn new(reader: EntryReader, streams: Streams) -> Self {
+        Self {
+            reader,
+            at: 0,
+            stream: None,
+            streams,
+        }
+    }
+
     async fn answer(mut self, mut requests: mpsc::Receiver<ReadRequest>) {
         while let Some(ReadRequest { offset, size, reply }) = requests.recv().await {
             match self.read(offset, size).await {
@@ -96,10 +110,14 @@ impl OpenFile {
         }
     }
 
-    async fn read(&mut self, offset: u64, size: usize) -> Result<Bytes, ReadError> {
+    /// Up to `size` bytes at `offset`; fewer only at the end.
+    ///
+    /// # Errors
+    /// What can happen to content.
+    pub(crate) async fn read(&mut self, offset: u64, size: usize) -> Result<Bytes, ReadError> {
         let in_sequence = offset == self.at && offset < self.reader.size();
         if in_sequence && self.stream.is_none() && offset == 0 {
-            self.stream = Arc::clone(&self.streams).try_acquire_owned().ok();
+            self.stream = Arc::clone(&self.streams.0).try_acquire_owned().ok();
         }
         if !in_sequence || self.stream.is_none() {
             return Ok(self.reader.read_at(offset, size).await?.unwrap_or_default());

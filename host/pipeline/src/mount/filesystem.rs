@@ -238,7 +238,7 @@ fn kind(node_type: &NodeType) -> FileType {
     }
 }
 
-fn system_time(time: Timestamp) -> SystemTime {
+pub(crate) fn system_time(time: Timestamp) -> SystemTime {
     let seconds = Duration::from_secs(time.seconds.unsigned_abs());
     let whole = if time.seconds < 0 {
         UNIX_EPOCH.checked_sub(seconds)

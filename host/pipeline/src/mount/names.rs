@@ -23,6 +23,8 @@ use crate::clock;
 const KEPT_ENTRIES: usize = 200_000;
 /// Snapshots that are kept open; each has up to 24 MiB of buffers and content.
 const OPEN_SNAPSHOTS: usize = 3;
+/// Links that a path may lead through, as Linux has it.
+const MAX_LINKS: usize = 40;
 /// The root's number.
 pub(crate) const ROOT: u64 = 1;
 
@@ -144,6 +146,34 @@ impl Names {
             None => self.enter(number).await?,
         };
         Ok((folder, self.items(folder).await?))
+    }
+
+    /// What a path leads to from the root, and its number; links are followed where they stay within the vault.
+    pub(crate) async fn resolve(&self, path: &[u8]) -> Result<(u64, Item), NameError> {
+        let mut left: VecDeque<Vec<u8>> = components(path);
+        let mut at: Vec<(u64, Item)> = vec![(ROOT, self.item(ROOT).await?)];
+        let mut links = 0;
+        while let Some(name) = left.pop_front() {
+            if name == b".." {
+                // The root is above itself.
+                at.truncate(at.len().saturating_sub(1).max(1));
+                continue;
+            }
+            let parent = at.last().map_or(ROOT, |(number, _)| *number);
+            let (number, item) = self.lookup(parent, &name).await?;
+            match &item.metadata.node_type {
+                // An absolute one is of the system that was backed up.
+                NodeType::Symlink(target) if target.first() == Some(&b'/') || links == MAX_LINKS => return Err(NameError::Missing),
+                NodeType::Symlink(target) => {
+                    links += 1;
+                    let mut behind = components(target);
+                    behind.append(&mut left);
+                    left = behind;
+                }
+                _ => at.push((number, item)),
+            }
+        }
+        at.pop().ok_or(NameError::Missing)
     }
 
     /// The number of the folder above a folder.
@@ -283,6 +313,12 @@ pub(crate) fn inode(folder: usize, at: usize) -> u64 {
 fn place(inode: u64) -> Option<(usize, usize)> {
     let at = (inode & 0xffff_ffff).checked_sub(1)?;
     Some(((inode >> 32) as usize, at as usize))
+}
+
+/// The names in a path, without those that lead nowhere.
+fn components(path: &[u8]) -> VecDeque<Vec<u8>> {
+    let names = path.split(|byte| *byte == b'/');
+    names.filter(|name| !name.is_empty() && *name != b".").map(<[u8]>::to_vec).collect()
 }
 
 fn folder_name(snapshot: &SnapshotInfo) -> String {
