@@ -47,9 +47,18 @@ pub(crate) async fn list(store: &dyn ObjectStore, prefix: &str) -> Result<Vec<Ob
 
 /// Lists the ids of objects, in order.
 pub(crate) async fn list_ids(store: &dyn ObjectStore, prefix: &str) -> Result<Vec<ObjectId>, StoreError> {
-    let mut ids: Vec<ObjectId> = list(store, prefix).await?.iter().filter_map(|object| id_of(&object.key)).collect();
+    let mut ids: Vec<ObjectId> = list_sizes(store, prefix).await?.into_iter().map(|(id, _)| id).collect();
     ids.sort_unstable();
     Ok(ids)
+}
+
+/// Lists the ids of objects, in no order, and how many bytes each has.
+pub(crate) async fn list_sizes(store: &dyn ObjectStore, prefix: &str) -> Result<Vec<(ObjectId, u64)>, StoreError> {
+    let objects = list(store, prefix).await?;
+    Ok(objects
+        .iter()
+        .filter_map(|object| Some((id_of(&object.key)?, object.size)))
+        .collect())
 }
 
 /// Looks for an object.

@@ -1,10 +1,11 @@
 //! Reading what is shared by all operations: the index, and single blobs and trees.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use bulkhead_model::FaultKind;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
 
 use crate::{
     access, blob,
@@ -23,6 +24,9 @@ use crate::{
 
 /// How often the index is listed again when index files vanish while they are read.
 const REFRESH_ATTEMPTS: usize = 5;
+/// Bytes of index files, as they are stored, that are read at once: small ones together, a large one by itself, which takes some eight times its size while
+/// it is parsed.
+const INDEX_AT_ONCE: u32 = 4 << 20;
 
 impl Core {
     /// Requests that are worth running at once.
@@ -43,10 +47,10 @@ impl Core {
 
     /// Whether every index file was still there when its turn came.
     async fn try_refresh(self: &Arc<Self>) -> Result<bool, ReadError> {
-        let listed: HashSet<ObjectId> = access::list_ids(&*self.store, "index/").await?.into_iter().collect();
+        let listed: HashMap<ObjectId, u64> = access::list_sizes(&*self.store, "index/").await?.into_iter().collect();
         let known = read(&self.index).files().clone();
-        if known.is_subset(&listed) {
-            let new = listed.difference(&known).copied().collect();
+        if known.iter().all(|name| listed.contains_key(name)) {
+            let new = listed.into_iter().filter(|(name, _)| !known.contains(name)).collect();
             return self.read_index_files(new, |name, file| write(&self.index).add(name, file)).await;
         }
         let mut rebuilt = Index::default();
@@ -57,17 +61,23 @@ impl Core {
         Ok(complete)
     }
 
-    /// Reads index files; says whether all of them were still there.
+    /// Reads index files of these sizes; says whether all of them were still there.
     pub(crate) async fn read_index_files(
         self: &Arc<Self>,
-        names: Vec<ObjectId>,
+        files: Vec<(ObjectId, u64)>,
         mut add: impl FnMut(ObjectId, &IndexFile),
     ) -> Result<bool, ReadError> {
-        let mut files = stream::iter(names)
-            .map(|name| self.read_index_file(name))
+        let budget = Semaphore::new(INDEX_AT_ONCE as usize);
+        let mut files = stream::iter(files)
+            .map(async |(name, size)| {
+                let bytes = u32::try_from(size).unwrap_or(u32::MAX).clamp(1, INDEX_AT_ONCE);
+                let held = budget.acquire_many(bytes).await;
+                let held = held.map_err(|error| ReadError::Internal(error.to_string()))?;
+                self.read_index_file(name).await.map(|file| (name, file, held))
+            })
             .buffer_unordered(self.concurrency());
         let mut complete = true;
-        while let Some((name, file)) = files.try_next().await? {
+        while let Some((name, file, _held)) = files.try_next().await? {
             match file {
                 Some(file) => add(name, &file),
                 None => complete = false,
@@ -77,17 +87,17 @@ impl Core {
     }
 
     /// `None` where the file has gone since it was listed.
-    async fn read_index_file(self: &Arc<Self>, name: ObjectId) -> Result<(ObjectId, Option<IndexFile>), ReadError> {
+    async fn read_index_file(self: &Arc<Self>, name: ObjectId) -> Result<Option<IndexFile>, ReadError> {
         let key = format!("index/{name}");
         let content = match access::get(&*self.store, &key, None).await {
             Ok(content) => content,
-            Err(error) if error.fault.kind == FaultKind::NotFound => return Ok((name, None)),
+            Err(error) if error.fault.kind == FaultKind::NotFound => return Ok(None),
             Err(error) => return Err(error.into()),
         };
         let core = Arc::clone(self);
         let decode = move |_: &mut Tools| {
             document::check_name(name, &content)?;
-            document::decode(&core.key, content.to_vec())
+            document::decode(&core.key, blob::own(content).into())
         };
         let decoded = self.crew.run(decode).await.map_err(ReadError::Internal)?;
         let file = decoded.map_err(|reason| Corruption {
@@ -95,7 +105,7 @@ impl Core {
             blob: None,
             reason,
         })?;
-        Ok((name, Some(file)))
+        Ok(Some(file))
     }
 
     /// Where a blob is; `of` says what needs it.

@@ -401,7 +401,7 @@ impl Core {
         self: &std::sync::Arc<Self>,
         mut each: impl FnMut(&crate::format::index_file::IndexFile),
     ) -> Result<(), ReadError> {
-        let names = crate::access::list_ids(&*self.store, "index/").await?;
-        self.read_index_files(names, |_, file| each(file)).await.map(drop)
+        let files = crate::access::list_sizes(&*self.store, "index/").await?;
+        self.read_index_files(files, |_, file| each(file)).await.map(drop)
     }
 }
