@@ -1,4 +1,5 @@
-//! What an operator writes under `config` of a pipeline ([`Config`]) and of a restore target ([`RestoreOptions`]).
+//! What an operator writes under `config` of a pipeline ([`Config`]) and of a restore target of mode `physical` ([`RestoreOptions`]); that of mode `logical` is
+//! [`LiveOptions`](bulkhead_postgres_logical::LiveOptions).
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -142,41 +143,6 @@ impl Config {
             _ => Err(wrong("is outside of what PostgreSQL takes, 32 KiB/s to 1 GiB/s")),
         }
     }
-}
-
-/// The config of a restore target of mode `logical`.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct LiveOptions {
-    /// The role to restore as, a superuser; without it, the pipeline's `user`.
-    pub user: Option<String>,
-    /// The database of the target to connect to first; without it, the pipeline's.
-    pub database: Option<String>,
-    /// Restore only these databases; without it, all of the snapshot.
-    pub databases: Vec<String>,
-    /// Restore a database under another name: `{ shop = "shop-restored" }`.
-    pub rename: BTreeMap<String, String>,
-    /// Restore roles and tablespaces. Without it, they are restored unless something else chooses.
-    pub globals: Option<bool>,
-    /// Restore only these schemas, by name or pattern, into a database that may have others.
-    pub schemas: Vec<String>,
-    /// Restore only these tables, views and sequences, by name or pattern with the schema (`public.orders`), with all that belongs to them.
-    pub tables: Vec<String>,
-    /// `all` (the default), `schema` (without rows and values), or `data` (rows and values only, into tables that are there and empty).
-    pub content: Content,
-}
-
-/// What of a database is restored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Content {
-    /// Everything.
-    #[default]
-    All,
-    /// Without rows, values of sequences and large objects.
-    Schema,
-    /// Only those.
-    Data,
 }
 
 /// The config of a restore target of mode `physical`.

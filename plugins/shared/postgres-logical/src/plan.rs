@@ -6,12 +6,15 @@ use bulkhead_sdk::{Error, ErrorKind, Result, source::RestoreRequest};
 
 use super::{
     index::{IndexReader, Record},
-    layout,
     selection::Selection,
     server::{Server, databases},
     session::{Row, Sql, literal},
 };
-use crate::config::{Config, Content, LiveOptions};
+use crate::{
+    layout::Layout,
+    options::{Content, LiveOptions},
+    settings::Settings,
+};
 
 /// Objects of users in a database: one is enough.
 const OCCUPANT: &str = "SELECT 'schema ' || nspname FROM pg_namespace WHERE oid >= 16384 AND nspname !~ '^pg_' \
@@ -47,13 +50,13 @@ struct Table {
 
 impl Plan {
     /// Reads the whole index.
-    pub(crate) fn make(request: &RestoreRequest, options: &LiveOptions) -> Result<Self> {
+    pub(crate) fn make(layout: &Layout, request: &RestoreRequest, options: &LiveOptions) -> Result<Self> {
         let selection = Selection::new(options)?;
         let whole = request.paths.is_empty() && options.databases.is_empty() && selection.is_whole();
         let mut plan = Self {
             globals: options
                 .globals
-                .unwrap_or(whole || (!request.paths.is_empty() && request.selects(layout::GLOBALS.as_bytes()))),
+                .unwrap_or(whole || (!request.paths.is_empty() && request.selects(layout.globals().as_bytes()))),
             selection,
             major: 0,
             databases: BTreeMap::new(),
@@ -63,13 +66,13 @@ impl Plan {
         };
         let mut current = None;
         let mut there = BTreeSet::new();
-        let mut index = IndexReader::open()?;
+        let mut index = IndexReader::open(layout)?;
         plan.major = index.major;
         while let Some(record) = index.next_record()? {
             match record {
                 Record::Database { name, .. } => {
                     let asked = options.databases.is_empty() || options.databases.contains(&name);
-                    if asked && request.selects(layout::database(&name).as_bytes()) {
+                    if asked && request.selects(layout.database(&name).as_bytes()) {
                         let target = options.rename.get(&name).unwrap_or(&name).clone();
                         plan.databases.insert(name.clone(), target);
                         current = Some(name.clone());
@@ -112,7 +115,7 @@ impl Plan {
         if plan.databases.is_empty() && !plan.globals {
             return Err(
                 Error::new(ErrorKind::NotFound, "no database of the snapshot is among what is to be restored")
-                    .with_hint(format!("select whole databases, such as `{}`", layout::database("NAME"))),
+                    .with_hint(format!("select whole databases, such as `{}`", layout.database("NAME"))),
             );
         }
         Ok(plan)
@@ -148,7 +151,7 @@ impl Plan {
     }
 
     /// Looks at the target, and ends the restore where something is in its way; returns the databases and roles that are there.
-    pub(crate) fn refuse_occupied(&self, config: &Config, sql: &mut Sql, server: &Server) -> Result<Existing> {
+    pub(crate) fn refuse_occupied(&self, settings: &Settings, sql: &mut Sql, server: &Server) -> Result<Existing> {
         let names = |rows: Vec<Row>| rows.into_iter().flatten().flatten().collect::<BTreeSet<String>>();
         let existing = Existing {
             databases: databases(sql)?.into_iter().map(|database| database.name).collect(),
@@ -183,7 +186,7 @@ impl Plan {
                 }
                 continue;
             }
-            let mut inside = Sql::open(config, target)?;
+            let mut inside = Sql::open(settings, target)?;
             if !self.selection.is_whole() && (self.selection.is_partial() || self.selection.content == Content::Data) {
                 self.refuse_occupied_tables(&mut inside, name, target)?;
                 inside.close();

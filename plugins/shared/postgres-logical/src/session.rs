@@ -4,8 +4,8 @@ use bulkhead_postgres_client::{ClientError, CopyEvent};
 use bulkhead_sdk::{Error, Result, ResultExt};
 
 use crate::{
-    config::Config,
     connection::{self, Connection, Purpose},
+    settings::Settings,
 };
 
 /// The values of a row, in the order of the query's columns.
@@ -24,9 +24,9 @@ pub(crate) struct Sql {
 
 impl Sql {
     /// Connects, logs in and sets what must be set.
-    pub(crate) fn open(config: &Config, database: &str) -> Result<Self> {
-        let connection =
-            connection::open(config, Purpose::Database(database)).context(|| format!("database `{database}` cannot be reached"))?;
+    pub(crate) fn open(settings: &Settings, database: &str) -> Result<Self> {
+        let connection = connection::open(&settings.login, Purpose::Database(database))
+            .context(|| format!("database `{database}` cannot be reached"))?;
         let mut sql = Self { connection };
         sql.refuse_pooler()?;
         sql.run(SETTINGS)

@@ -10,7 +10,7 @@ use bulkhead_sdk::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::layout;
+use crate::layout::Layout;
 
 /// The version of the index that this code writes and reads.
 const FORMAT: u32 = 1;
@@ -82,9 +82,9 @@ pub(crate) struct IndexWriter {
 
 impl IndexWriter {
     /// Begins with the header.
-    pub(crate) fn create(server_version: &str, major: u32) -> Result<Self> {
+    pub(crate) fn create(layout: &Layout, server_version: &str, major: u32) -> Result<Self> {
         let mut writer = Self {
-            entry: entries::create(layout::INDEX, &Metadata::file())?,
+            entry: entries::create(layout.index(), &Metadata::file())?,
             pending: Vec::new(),
             records: 0,
         };
@@ -117,6 +117,7 @@ impl IndexWriter {
 
 /// Reads the index, and sees to it that it is whole.
 pub(crate) struct IndexReader {
+    path: String,
     entry: EntryReader,
     records: u64,
     ended: bool,
@@ -126,13 +127,15 @@ pub(crate) struct IndexReader {
 
 impl IndexReader {
     /// Opens it and reads the header.
-    pub(crate) fn open() -> Result<Self> {
-        let entry = snapshot::open(layout::INDEX).map_err(|error| {
+    pub(crate) fn open(layout: &Layout) -> Result<Self> {
+        let path = layout.index();
+        let entry = snapshot::open(&path).map_err(|error| {
             error
-                .context("the snapshot has no index")
-                .with_hint("it was not taken by mode `logical`: set the pipeline's `mode` to that of the snapshot")
+                .context("the snapshot has no dump")
+                .with_hint("set the pipeline's config (of the plugin `postgres`, its `mode`) to what it was when the snapshot was taken")
         })?;
         let mut reader = Self {
+            path,
             entry,
             records: 0,
             ended: false,
@@ -143,7 +146,7 @@ impl IndexReader {
             Some(Record::Header { format, .. }) => {
                 return Err(Error::unsupported(format!("the snapshot's index has format {format}")).with_hint("use a newer Bulkhead"));
             }
-            _ => return Err(damaged("does not begin with a header")),
+            _ => return Err(reader.damaged("does not begin with a header")),
         }
         Ok(reader)
     }
@@ -156,16 +159,16 @@ impl IndexReader {
             return if line.is_empty() {
                 Ok(None)
             } else {
-                Err(damaged("goes on after its end"))
+                Err(self.damaged("goes on after its end"))
             };
         }
         if line.last() != Some(&b'\n') {
-            return Err(damaged("is cut off"));
+            return Err(self.damaged("is cut off"));
         }
-        let record = serde_json::from_slice(&line).map_err(|error| damaged("has a line that is no record").with_cause(error))?;
+        let record = serde_json::from_slice(&line).map_err(|error| self.damaged("has a line that is no record").with_cause(error))?;
         if let Record::End { records } = record {
             if records != self.records {
-                return Err(damaged("lacks records"));
+                return Err(self.damaged("lacks records"));
             }
             self.ended = true;
             return self.next_record();
@@ -173,9 +176,9 @@ impl IndexReader {
         self.records += 1;
         Ok(Some(record))
     }
-}
 
-/// What is stored is not what was written.
-pub(crate) fn damaged(what: &str) -> Error {
-    Error::new(ErrorKind::Corrupt, format!("{} {what}", layout::INDEX)).with_hint("restore from another snapshot")
+    /// What is stored is not what was written.
+    fn damaged(&self, what: &str) -> Error {
+        Error::new(ErrorKind::Corrupt, format!("{} {what}", self.path)).with_hint("restore from another snapshot")
+    }
 }

@@ -12,12 +12,13 @@ use super::{
     catalog::Catalog,
     data, globals,
     index::{IndexWriter, Record},
-    large_objects, layout,
+    large_objects,
+    rows::Observer,
     script::{Script, Title},
     server::Server,
     session::{Sql, text},
 };
-use crate::config::Config;
+use crate::settings::Settings;
 
 /// Tables that are locked with one message.
 const LOCKED_AT_ONCE: usize = 500;
@@ -30,7 +31,7 @@ const TABLES: &str = "SELECT c.oid::regclass FROM pg_class c JOIN pg_namespace n
 
 /// What a run has so far.
 pub(crate) struct Run<'a> {
-    pub(crate) config: &'a Config,
+    pub(crate) settings: &'a Settings,
     pub(crate) server: &'a Server,
     pub(crate) index: IndexWriter,
     pub(crate) proof: Proof,
@@ -40,15 +41,17 @@ pub(crate) struct Run<'a> {
     pub(crate) objects: u64,
     /// Tables of which only some rows are wanted, and that were there.
     pub(crate) filtered: BTreeSet<String>,
+    /// Who is told of every row.
+    pub(crate) observer: Option<&'a mut dyn Observer>,
 }
 
 /// Reads the database `name` in one snapshot.
 pub(crate) fn dump(run: &mut Run<'_>, name: &str) -> Result<()> {
-    let mut guard = Sql::open(run.config, name)?;
-    let timeout = run.config.lock_timeout();
+    let mut guard = Sql::open(run.settings, name)?;
+    let timeout = run.settings.lock_timeout;
     guard.run("BEGIN").context(|| "beginning a transaction failed")?;
     lock(&mut guard, timeout, name)?;
-    let mut sql = Sql::open(run.config, name)?;
+    let mut sql = Sql::open(run.settings, name)?;
     sql.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY DEFERRABLE")
         .context(|| "beginning the transaction with the snapshot failed")?;
     let snapshot = sql
@@ -70,11 +73,11 @@ pub(crate) fn dump(run: &mut Run<'_>, name: &str) -> Result<()> {
     })?;
     let catalog = Catalog::read(&mut sql, run.server.major).context(|| format!("reading the catalogs of database `{name}` failed"))?;
     not_carried(run, name, &catalog);
-    script(run, layout::script(name, "pre-data"), &catalog.before)?;
+    script(run, run.settings.layout.script(name, "pre-data"), &catalog.before)?;
     let rows_before = run.rows;
     let tables = data::dump(run, &mut sql, name, &encoding, &catalog)?;
     large_objects::dump(run, &mut sql, name, &catalog.large_objects)?;
-    script(run, layout::script(name, "post-data"), &catalog.after)?;
+    script(run, run.settings.layout.script(name, "post-data"), &catalog.after)?;
     sql.run("COMMIT").context(|| "ending the transaction with the snapshot failed")?;
     sql.close();
     let rows = run.rows - rows_before;
@@ -126,7 +129,7 @@ fn not_carried(run: &mut Run<'_>, name: &str, catalog: &Catalog) {
 }
 
 fn database_script(run: &mut Run<'_>, name: &str, statements: &[(String, String)]) -> Result<()> {
-    let mut script = Script::create(layout::script(name, "database"))?;
+    let mut script = Script::create(run.settings.layout.script(name, "database"))?;
     let exists = globals::is_always_there(name);
     for (before, after) in statements.iter().skip(usize::from(exists)) {
         script.add_unlisted(&format!("{before}{}{after}", super::session::quoted(name)))?;

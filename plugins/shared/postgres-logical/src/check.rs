@@ -7,13 +7,13 @@ use super::{
     server::{Server, databases},
     session::Sql,
 };
-use crate::config::Config;
+use crate::settings::Settings;
 
 /// Connects to every database that is to be read, and looks for what would make a backup fail.
-pub(crate) fn check(config: &Config) -> Result<Vec<Finding>> {
-    let mut sql = Sql::open(config, config.database())?;
+pub(crate) fn check(settings: &Settings) -> Result<Vec<Finding>> {
+    let mut sql = Sql::open(settings, &settings.database)?;
     let server = Server::inspect(&mut sql)?;
-    let databases = chosen(config, databases(&mut sql)?)?;
+    let databases = chosen(settings, databases(&mut sql)?)?;
     sql.close();
     let names: Vec<&str> = databases.iter().map(|database| database.name.as_str()).collect();
     let bytes: u64 = databases.iter().map(|database| database.size).sum();
@@ -24,7 +24,7 @@ pub(crate) fn check(config: &Config) -> Result<Vec<Finding>> {
         names.join(", ")
     );
     let mut findings = vec![Finding::info("server-reached", message)];
-    if !server.sees_passwords {
+    if settings.globals && !server.sees_passwords {
         let message = format!("`{}` may not read the passwords of roles, so they are not carried", server.role);
         findings.push(
             Finding::info("no-passwords", message)
@@ -32,7 +32,7 @@ pub(crate) fn check(config: &Config) -> Result<Vec<Finding>> {
         );
     }
     for name in names {
-        match unreadable(config, name) {
+        match unreadable(settings, name) {
             Ok(tables) if tables.is_empty() => {}
             Ok(tables) => {
                 let message = format!(
@@ -52,8 +52,8 @@ pub(crate) fn check(config: &Config) -> Result<Vec<Finding>> {
 }
 
 /// A few of the tables that the role may not read.
-fn unreadable(config: &Config, database: &str) -> Result<Vec<String>> {
-    let mut sql = Sql::open(config, database)?;
+fn unreadable(settings: &Settings, database: &str) -> Result<Vec<String>> {
+    let mut sql = Sql::open(settings, database)?;
     let rows = sql.rows(
         "SELECT c.oid::regclass FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
          WHERE c.relkind IN ('r', 'p', 'S') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' \

@@ -20,15 +20,15 @@ use bulkhead_sdk::{
 use super::{
     data,
     index::{IndexReader, Record},
-    large_objects, layout,
+    large_objects,
     plan::{Existing, Plan},
     script::PREAMBLE,
     server::Server,
     session::{Sql, quoted},
 };
 use crate::{
-    config::{Config, Content, LiveOptions},
-    connection::ENDPOINT,
+    options::{Content, LiveOptions},
+    settings::{Login, Settings},
 };
 
 /// The longest statement that is read, in bytes.
@@ -38,30 +38,28 @@ const LONGEST_STATEMENT: u64 = 32 << 20;
 const LONGEST_LINE: u64 = 1 << 20;
 
 /// Restores what the request and the target's config select.
-pub(crate) fn restore(config: &Config, request: &RestoreRequest) -> Result<RestoreResult> {
-    let options: LiveOptions = request.options()?;
-    endpoint::settings(ENDPOINT).map_err(|_| {
-        Error::new(ErrorKind::NotGranted, "the restore target grants no server").with_hint(
-            "a snapshot of mode `logical` goes into a server that runs: add `endpoint.server = { address = \"…\" }` (and `secret.password`) to the target; \
-             or `bulkhead restore … --into FOLDER` writes scripts for psql",
-        )
+pub(crate) fn restore(settings: &Settings, request: &RestoreRequest, options: &LiveOptions) -> Result<RestoreResult> {
+    let Login { endpoint, secret, .. } = settings.login;
+    endpoint::settings(endpoint).map_err(|_| {
+        Error::new(ErrorKind::NotGranted, "the restore target grants no server").with_hint(format!(
+            "a dump goes into a server that runs: add `endpoint.{endpoint} = {{ address = \"…\" }}` (and `secret.{secret}`) to the target; \
+             or `bulkhead restore … --into FOLDER` writes scripts for psql"
+        ))
     })?;
-    let config = Config {
-        user: options.user.clone().unwrap_or_else(|| config.user.clone()),
-        database: options.database.clone().or_else(|| config.database.clone()),
-        ..config.clone()
-    };
-    let plan = Plan::make(request, &options)?;
-    let mut sql = Sql::open(&config, config.database())?;
+    let mut settings = settings.clone();
+    settings.login.user = options.user.clone().unwrap_or(settings.login.user);
+    settings.database = options.database.clone().unwrap_or(settings.database);
+    let plan = Plan::make(&settings.layout, request, options)?;
+    let mut sql = Sql::open(&settings, &settings.database)?;
     let server = Server::inspect(&mut sql)?;
     if server.major < plan.major {
         let message = format!("the snapshot is of PostgreSQL {}, the target is {}", plan.major, server.version);
         return Err(Error::unsupported(message).with_hint("restore into a server of the same major version or a newer one"));
     }
-    let existing = plan.refuse_occupied(&config, &mut sql, &server)?;
+    let existing = plan.refuse_occupied(&settings, &mut sql, &server)?;
     sql.run(PREAMBLE).context(|| "preparing the session failed")?;
     let mut writer = Writer {
-        config: &config,
+        settings: &settings,
         plan: &plan,
         role: server.role.clone(),
         major: server.major,
@@ -73,7 +71,7 @@ pub(crate) fn restore(config: &Config, request: &RestoreRequest) -> Result<Resto
         statements: 0,
         rows: 0,
     };
-    let mut index = IndexReader::open()?;
+    let mut index = IndexReader::open(&settings.layout)?;
     while let Some(record) = index.next_record()? {
         writer.replay(record)?;
     }
@@ -112,7 +110,7 @@ impl Current {
 
 /// Carries records out.
 struct Writer<'a> {
-    config: &'a Config,
+    settings: &'a Settings,
     plan: &'a Plan,
     role: String,
     /// The target's major version.
@@ -139,7 +137,7 @@ impl Writer<'_> {
                 kind,
                 name,
                 ..
-            } if entry == layout::GLOBALS => {
+            } if entry == self.settings.layout.globals() => {
                 if !self.plan.globals {
                     return Ok(());
                 }
@@ -217,7 +215,7 @@ impl Writer<'_> {
                 .run(&format!("{before}{}{after}{provider}", quoted(target)))
                 .context(|| format!("restoring database `{target}` failed"))?;
         }
-        let mut sql = Sql::open(self.config, target)?;
+        let mut sql = Sql::open(self.settings, target)?;
         sql.run(PREAMBLE)
             .context(|| format!("preparing the session in database `{target}` failed"))?;
         if self.plan.selection.content == Content::Data {

@@ -3,7 +3,7 @@
 use bulkhead_patterns::Patterns;
 use bulkhead_sdk::{Error, Result};
 
-use crate::config::{Content, LiveOptions};
+use crate::options::{Content, LiveOptions};
 
 /// What is chosen, of every database that is restored.
 #[derive(Debug)]

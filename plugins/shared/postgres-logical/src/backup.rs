@@ -13,33 +13,37 @@ use super::{
     database::{self, Run},
     globals,
     index::IndexWriter,
+    rows::Observer,
     server::{DatabaseName, Server, databases},
     session::Sql,
 };
-use crate::config::Config;
+use crate::settings::Settings;
 
 /// Backs up roles, tablespaces and all databases that are configured.
-pub(crate) fn backup(config: &Config) -> Result<BackupResult> {
-    let mut sql = Sql::open(config, config.database())?;
+pub(crate) fn backup<'a>(settings: &'a Settings, observer: Option<&'a mut dyn Observer>) -> Result<BackupResult> {
+    let mut sql = Sql::open(settings, &settings.database)?;
     let server = Server::inspect(&mut sql)?;
-    let databases = chosen(config, databases(&mut sql)?)?;
+    let databases = chosen(settings, databases(&mut sql)?)?;
     let mut run = Run {
-        config,
+        settings,
         server: &server,
-        index: IndexWriter::create(&server.version, server.major)?,
+        index: IndexWriter::create(&settings.layout, &server.version, server.major)?,
         proof: Proof::default(),
         findings: Vec::new(),
         tables: 0,
         rows: 0,
         objects: 0,
         filtered: BTreeSet::new(),
+        observer: observer.map(|observer| observer as &mut dyn Observer),
     };
-    globals::dump(&mut run, &mut sql)?;
+    if settings.globals {
+        globals::dump(&mut run, &mut sql)?;
+    }
     sql.close();
     for database in &databases {
         database::dump(&mut run, &database.name)?;
     }
-    for table in config.rows.keys().filter(|table| !run.filtered.contains(*table)) {
+    for table in settings.rows.keys().filter(|table| !run.filtered.contains(*table)) {
         let message = format!("`rows` has a condition for `{table}`, which no database has");
         run.findings.push(
             Finding::warning("rows-unused", message).with_hint("write the schema and the table without quotation marks: `public.events`"),
@@ -69,15 +73,15 @@ pub(crate) fn backup(config: &Config) -> Result<BackupResult> {
 }
 
 /// The databases that are to be read.
-pub(crate) fn chosen(config: &Config, databases: Vec<DatabaseName>) -> Result<Vec<DatabaseName>> {
+pub(crate) fn chosen(settings: &Settings, databases: Vec<DatabaseName>) -> Result<Vec<DatabaseName>> {
     let (wanted, unwanted) = (
-        Patterns::new("databases", &config.databases)?,
-        Patterns::new("exclude-databases", &config.exclude_databases)?,
+        Patterns::new("databases", &settings.databases)?,
+        Patterns::new("exclude-databases", &settings.exclude_databases)?,
     );
     let matches = |patterns: &Patterns, name: &str| patterns.matches(name.as_bytes());
     let chosen: Vec<DatabaseName> = databases
         .into_iter()
-        .filter(|database| config.databases.is_empty() || matches(&wanted, &database.name))
+        .filter(|database| settings.databases.is_empty() || matches(&wanted, &database.name))
         .filter(|database| !matches(&unwanted, &database.name))
         .collect();
     if chosen.is_empty() {

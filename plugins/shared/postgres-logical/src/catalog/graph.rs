@@ -9,7 +9,7 @@ use super::{
     kinds::{Section, rank},
     links::{Links, ObjectId, step},
 };
-use crate::logical::{
+use crate::{
     session::Sql,
     sort::{Circle, order},
 };

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use bulkhead_sdk::{Error, Result};
 
 use super::Object;
-use crate::logical::session::{Sql, number, text};
+use crate::session::{Sql, number, text};
 
 /// Objects that a message lists at most.
 const NAMED: usize = 10;

@@ -2,7 +2,7 @@
 
 use bulkhead_sdk::{Error, ErrorKind, Result, ResultExt, entries, metadata::Metadata, progress};
 
-use super::{database::Run, index::Record, layout, session::Sql};
+use super::{database::Run, index::Record, session::Sql};
 
 /// Bytes of content in one statement; twice that in the script.
 const PIECE: usize = 64 << 10;
@@ -15,7 +15,7 @@ pub(crate) fn dump(run: &mut Run<'_>, sql: &mut Sql, database: &str, objects: &[
     if objects.is_empty() {
         return Ok(());
     }
-    let path = layout::script(database, "large-objects");
+    let path = run.settings.layout.script(database, "large-objects");
     let mut entry = entries::create(&path, &Metadata::file())?;
     let mut bytes = 0;
     for object in objects {

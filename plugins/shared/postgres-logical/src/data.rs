@@ -13,7 +13,7 @@ use super::{
     catalog::{Catalog, ObjectId},
     database::{Run, of_table},
     index::Record,
-    layout,
+    rows,
     script::{Script, Title},
     session::{Row, Sql, for_major, number, quoted, text},
     sort::order,
@@ -43,6 +43,8 @@ struct Table {
     partitioned: bool,
     /// Which rows the operator wants.
     filter: Option<String>,
+    /// The expression that they are sorted by.
+    order: Option<String>,
 }
 
 impl Table {
@@ -60,6 +62,7 @@ impl Table {
             root: next(),
             partitioned: next().as_deref() == Some("t"),
             filter: None,
+            order: None,
         }
     }
 
@@ -71,11 +74,12 @@ impl Table {
         let columns = self.columns.as_deref().unwrap_or("");
         let table = format!("{}{}", if self.partitioned { "" } else { "ONLY " }, self.full);
         let filter = self.filter.as_ref().map(|filter| format!(" WHERE ({filter})")).unwrap_or_default();
+        let order = self.order.as_ref().map(|order| format!(" ORDER BY {order}")).unwrap_or_default();
         let rows = match &self.condition {
-            None if filter.is_empty() => format!("{}{}", self.full, self.list()),
-            None => format!("(SELECT {columns} FROM {table}{filter})"),
+            None if filter.is_empty() && order.is_empty() => format!("{}{}", self.full, self.list()),
+            None => format!("(SELECT {columns} FROM {table}{filter}{order})"),
             Some(condition) => format!(
-                "(SELECT {columns} FROM (SELECT * FROM {table} {condition}) AS {}{filter})",
+                "(SELECT {columns} FROM (SELECT * FROM {table} {condition}) AS {}{filter}{order})",
                 quoted(&self.name)
             ),
         };
@@ -93,7 +97,7 @@ impl Table {
 /// Writes the rows of all tables, then the values of all sequences. Returns the number of tables.
 pub(crate) fn dump(run: &mut Run<'_>, sql: &mut Sql, database: &str, encoding: &str, catalog: &Catalog) -> Result<u64> {
     let before = run.tables;
-    let without_rows = Patterns::new("exclude-data", &run.config.exclude_data)?;
+    let without_rows = Patterns::new("exclude-data", &run.settings.exclude_data)?;
     let mut tables = Vec::new();
     let mut left_out = 0_u64;
     sql.each(&for_major(include_str!("catalog/sql/data.sql"), run.server.major), |row| {
@@ -106,7 +110,8 @@ pub(crate) fn dump(run: &mut Run<'_>, sql: &mut Sql, database: &str, encoding: &
             left_out += 1;
             return Ok(());
         }
-        if let Some(filter) = run.config.rows.get(&name) {
+        table.order = run.settings.order.get(&name).cloned();
+        if let Some(filter) = run.settings.rows.get(&name) {
             run.filtered.insert(name);
             table.filter = Some(filter.clone());
         }
@@ -118,7 +123,7 @@ pub(crate) fn dump(run: &mut Run<'_>, sql: &mut Sql, database: &str, encoding: &
         run.proof.fact("tables-without-rows", format!("{database}: {left_out}"));
     }
     for table in &in_order(sql, tables)? {
-        rows(run, sql, database, encoding, table)?;
+        table_rows(run, sql, database, encoding, table)?;
         run.tables += 1;
     }
     sequences(run, sql, database, catalog)?;
@@ -148,8 +153,8 @@ fn in_order(sql: &mut Sql, tables: Vec<Table>) -> Result<Vec<Table>> {
     Ok(order.into_iter().filter_map(|place| tables[place].take()).collect())
 }
 
-fn rows(run: &mut Run<'_>, sql: &mut Sql, database: &str, encoding: &str, table: &Table) -> Result<()> {
-    let path = layout::table(database, &table.schema, &table.name, table.id.number);
+fn table_rows(run: &mut Run<'_>, sql: &mut Sql, database: &str, encoding: &str, table: &Table) -> Result<()> {
+    let path = run.settings.layout.table(database, &table.schema, &table.name, table.id.number);
     let mut entry = entries::create(&path, &Metadata::file())?;
     let mut pending = table.head(encoding).into_bytes();
     let phase = format!("reading {database} {}", table.full);
@@ -162,10 +167,23 @@ fn rows(run: &mut Run<'_>, sql: &mut Sql, database: &str, encoding: &str, table:
             Some(filter) => error.context(format!("the condition in `rows` is: {filter}")),
         }
     };
+    if let Some(observer) = &mut run.observer {
+        let columns = rows::columns(&table.head(encoding)[HEAD.len()..]);
+        observer.table(&rows::Table {
+            database,
+            schema: &table.schema,
+            name: &table.name,
+            columns: &columns,
+        })?;
+    }
     sql.connection().start(&table.out(encoding)).map_err(fails)?;
     loop {
         match sql.connection().next_event().map_err(fails)? {
             CopyEvent::CopyData { bytes, .. } => {
+                if let Some(observer) = &mut run.observer {
+                    // The server sends each row as a message of its own.
+                    observer.row(rows::values(bytes)?)?;
+                }
                 pending.extend_from_slice(bytes);
                 if pending.len() >= PIECE {
                     entry.write_bytes(&pending)?;
@@ -237,7 +255,7 @@ fn sequences(run: &mut Run<'_>, sql: &mut Sql, database: &str, catalog: &Catalog
         },
     )
     .context(|| "listing sequences failed")?;
-    let mut script = Script::create(layout::script(database, "sequences"))?;
+    let mut script = Script::create(run.settings.layout.script(database, "sequences"))?;
     for (place, name, query) in queries {
         let statement = sql
             .value(&query)

@@ -6,15 +6,16 @@ use super::{
     data,
     index::{IndexReader, Record},
     large_objects,
+    layout::Layout,
     restore::{ends_with, head},
 };
 
 const HINT: &str = "restore from another snapshot";
 
 /// Compares all entries with the index.
-pub(crate) fn verify() -> Result<Vec<Finding>> {
+pub(crate) fn verify(layout: &Layout) -> Result<Vec<Finding>> {
     let mut state = Counts::default();
-    match state.walk() {
+    match state.walk(layout) {
         Ok(()) => {}
         // Damage is what a verification is there to find; anything else keeps it from being made.
         Err(error) if matches!(error.kind, ErrorKind::Corrupt | ErrorKind::NotFound) => {
@@ -47,8 +48,8 @@ struct Counts {
 }
 
 impl Counts {
-    fn walk(&mut self) -> Result<()> {
-        let mut index = IndexReader::open()?;
+    fn walk(&mut self, layout: &Layout) -> Result<()> {
+        let mut index = IndexReader::open(layout)?;
         while let Some(record) = index.next_record()? {
             match record {
                 Record::Database { .. } => self.databases += 1,

@@ -4,7 +4,6 @@ use bulkhead_sdk::{Result, ResultExt, types::Finding};
 
 use super::{
     database::Run,
-    layout,
     script::{Script, Title},
     session::{Sql, for_major, number, quoted, text},
 };
@@ -19,7 +18,7 @@ pub(crate) fn is_always_there(name: &str) -> bool {
 
 /// Writes roles, memberships, tablespaces and privileges.
 pub(crate) fn dump(run: &mut Run<'_>, sql: &mut Sql) -> Result<()> {
-    let mut script = Script::create(layout::GLOBALS.to_owned())?;
+    let mut script = Script::create(run.settings.layout.globals())?;
     roles(run, sql, &mut script)?;
     for (kind, query) in [
         ("ROLE SETTING", include_str!("sql/role_settings.sql")),
