@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use bulkhead_sdk::{Error, ErrorKind, Result, ResultExt, metadata::NodeType};
 
 use crate::{
+    datasource::Datasource,
     home::{self, Home, shown},
+    inventory::{POSTGRES, SQLITE},
     settings::{self, Settings},
 };
 
@@ -31,7 +33,9 @@ pub(crate) enum Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Store {
     Sqlite(Place),
-    /// A server of its own: its type.
+    /// PostgreSQL; `None` where its name is not told.
+    Postgres(Option<Datasource>),
+    /// Another server: its type.
     Server(String),
 }
 
@@ -186,8 +190,9 @@ impl Finder<'_> {
                 })
                 .collect(),
             has_module: value("bccsp.default").is_some_and(|name| name.eq_ignore_ascii_case("pkcs11")),
-            store: match value("db.type").unwrap_or("sqlite3") {
-                "sqlite3" => Store::Sqlite(place(value("db.datasource").unwrap_or("fabric-ca-server.db"))),
+            store: match value("db.type").unwrap_or(SQLITE) {
+                SQLITE => Store::Sqlite(place(value("db.datasource").unwrap_or("fabric-ca-server.db"))),
+                POSTGRES => Store::Postgres(value("db.datasource").and_then(Datasource::parse)),
                 other => Store::Server(other.to_owned()),
             },
             named: own

@@ -1,7 +1,7 @@
 //! A run: [`backup`]. Databases first, each held still while its image is stored, then the home, then the home is looked at again. Whatever key or certificate a row refers to
 //! was in the home before the row was written, so it is in what is stored after the row; and a home whose keys or certificates changed meanwhile fails the run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use bulkhead_patterns::Patterns;
@@ -19,17 +19,28 @@ use bulkhead_sqlite_image::{Check, Engine, Image, Pages, Verdict, is_beside};
 
 use crate::{
     api::{self, Facts},
-    authority::{self, Authority, Place, Store},
+    authority::{self, Authority},
     config::{Config, Database},
-    database::{self, Census},
+    database::{
+        self, Census,
+        postgres::{self, Censuses},
+        sqlite,
+    },
     few::Few,
     home::{self, HOME, Home, shown},
     inspect::{self, Certificates},
-    inventory::{self, Inventory, Line},
+    inventory::{self, Inventory},
+    stores::Stores,
 };
 
 /// The fact that tells in how much the API's inventory differs from the database's, because both were not asked at one moment.
 pub(crate) const API_DIFFERENCES: &str = "api-differences";
+
+/// The fact that tells how many databases were stored.
+pub(crate) const DATABASES: &str = "databases";
+
+/// What a dump says of itself that the proof takes over: the server's version, and the snapshot of each database's transaction.
+const DUMP_FACTS: [&str; 2] = ["server-version", "database"];
 
 /// Backs up the home and its databases.
 pub(crate) fn backup(config: &Config, exclude: &Patterns, keys_elsewhere: &Patterns) -> Result<BackupResult> {
@@ -37,7 +48,7 @@ pub(crate) fn backup(config: &Config, exclude: &Patterns, keys_elsewhere: &Patte
     let home = Home::live(&folder, exclude)?;
     let server_home = server_home(config);
     let authorities = authority::find(&home, &server_home)?;
-    let databases = databases(config, &authorities)?;
+    let stores = Stores::of(config, &authorities)?;
     let mut run = Run {
         config,
         folder,
@@ -47,12 +58,12 @@ pub(crate) fn backup(config: &Config, exclude: &Patterns, keys_elsewhere: &Patte
         facts: api::is_granted().then(Facts::default),
     };
     progress::report("waiting for databases", 0, None);
-    let censuses = run.databases(&databases)?;
-    run.files(&databases)?;
-    run.look_again(exclude, &databases)?;
+    let censuses = run.databases(&stores)?;
+    run.files(&stores)?;
+    run.look_again(exclude, &stores)?;
 
     let certificates = Certificates::of(&home);
-    run.ask(&databases, &authorities, &certificates)?;
+    run.ask(&stores, &authorities, &certificates)?;
     let issuers = censuses
         .iter()
         .map(|(folder, census)| (folder.clone(), census.issuers.clone()))
@@ -73,7 +84,7 @@ pub(crate) fn backup(config: &Config, exclude: &Patterns, keys_elsewhere: &Patte
     let sum = |count: fn(&Census) -> u64| censuses.values().map(count).sum::<u64>();
     proof.fact("authorities", authorities.len());
     proof.fact("keys", inspection.keys);
-    proof.fact("databases", databases.len());
+    proof.fact(DATABASES, stores.len());
     proof.fact("identities", sum(|census| census.identities));
     proof.fact("affiliations", sum(|census| census.affiliations));
     proof.fact("certificates", sum(|census| census.certificates));
@@ -81,8 +92,10 @@ pub(crate) fn backup(config: &Config, exclude: &Patterns, keys_elsewhere: &Patte
     proof.fact("expired-certificates", sum(|census| census.expired));
     proof.fact("expiring-identities", sum(|census| census.expiring.count()));
     proof.fact("expiring-ca-certificates", inspection.expiring);
-    if let Some((_, first)) = inspection.first_expiry {
+    if let Some((seconds, first)) = inspection.first_expiry {
         proof.fact("first-expiry", first);
+        // As a gauge has it: since 1970.
+        proof.fact("first-expiry-seconds", seconds);
     }
     proof.complete = true;
     Ok(BackupResult {
@@ -107,40 +120,6 @@ pub(crate) fn seconds(config: &Config) -> i64 {
     i64::try_from(config.expires_within.0.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// The databases in the home, with the CA that each belongs to.
-///
-/// # Errors
-/// `Unsupported`: a CA has another kind; `NotFound`: one is not where the config says.
-pub(crate) fn databases<'a>(config: &Config, authorities: &'a [Authority]) -> Result<BTreeMap<Vec<u8>, &'a Authority>> {
-    let mut databases = BTreeMap::new();
-    for authority in authorities {
-        let ca = authority.label();
-        match &authority.store {
-            _ if config.database == Database::Elsewhere && !matches!(authority.store, Store::Sqlite(Place::Inside(_))) => {}
-            Store::Sqlite(Place::Inside(path)) => {
-                databases.entry(path.clone()).or_insert(authority);
-            }
-            Store::Sqlite(Place::Missing(file) | Place::Outside(file)) => {
-                return Err(Error::new(ErrorKind::NotFound, format!("the database {file} of the CA {ca} is not in the home"))
-                    .with_setting("server-home")
-                    .with_hint(
-                        "set `server-home` to the path at which the server sees its home, and grant a `directory.home` that has the database; where the server was told \
-                         another database by a flag, say so in its config; where somebody else backs it up, set `database = \"elsewhere\"`",
-                    ));
-            }
-            Store::Server(kind) => {
-                return Err(Error::unsupported(format!("the database of the CA {ca} is of the type `{kind}`, and not in the home"))
-                    .with_setting("database")
-                    .with_hint(
-                        "back that database up with a pipeline of its own (plugin `postgres` for PostgreSQL), and set `database = \"elsewhere\"` here, so that this one stores \
-                         the home",
-                    ));
-            }
-        }
-    }
-    Ok(databases)
-}
-
 struct Run<'h> {
     config: &'h Config,
     folder: Folder,
@@ -153,14 +132,14 @@ struct Run<'h> {
 
 impl Run<'_> {
     /// Stores the databases and their inventory; the census of each, by its CA's folder.
-    fn databases(&mut self, databases: &BTreeMap<Vec<u8>, &Authority>) -> Result<BTreeMap<Vec<u8>, Census>> {
-        let mut censuses = BTreeMap::new();
-        if databases.is_empty() {
+    fn databases(&mut self, stores: &Stores<'_>) -> Result<Censuses> {
+        let mut censuses = Censuses::new();
+        if stores.is_empty() {
             return Ok(censuses);
         }
         let mut inventory = Inventory::create(inventory::DATABASE)?;
         // The inventory is in the order of the CAs.
-        let mut order: Vec<_> = databases.iter().collect();
+        let mut order: Vec<_> = stores.files.iter().collect();
         order.sort_by_key(|(_, authority)| &authority.folder);
         for (path, authority) in order {
             let census = self
@@ -168,6 +147,9 @@ impl Run<'_> {
                 .context(|| format!("backing up the database {} failed", shown(path)))?;
             self.findings.extend(census.findings(&authority.label()));
             censuses.insert(authority.folder.clone(), census);
+        }
+        if !stores.served.is_empty() {
+            censuses.extend(self.served(stores, &mut inventory)?);
         }
         self.proof.count(&inventory.finish()?);
         Ok(censuses)
@@ -185,7 +167,8 @@ impl Run<'_> {
             return Err(Error::new(ErrorKind::SourceDamaged, format!("SQLite cannot check it: {reason}")));
         }
         let facts = &mut self.facts;
-        let census = census(self.config, &engine, authority, &mut |line| {
+        let contents = engine.contents()?;
+        let census = sqlite::census(&engine, &contents, &authority.label(), &terms(self.config), &mut |line| {
             facts.as_mut().map_or(Ok(()), |facts| facts.add(line))?;
             inventory.add(line)
         })?;
@@ -193,21 +176,47 @@ impl Run<'_> {
         Ok(census)
     }
 
+    /// Dumps the databases that are on a server.
+    fn served(&mut self, stores: &Stores<'_>, inventory: &mut Inventory) -> Result<Censuses> {
+        let (served, facts) = (&stores.served, &mut self.facts);
+        let settings = postgres::settings(self.config, served)?;
+        let (dumped, censuses) = postgres::store(&settings, served, &terms(self.config), &mut |line| {
+            facts.as_mut().map_or(Ok(()), |facts| facts.add(line))?;
+            inventory.add(line)
+        })?;
+        self.proof.entries += dumped.proof.entries;
+        self.proof.bytes += dumped.proof.bytes;
+        let told = dumped.proof.facts.into_iter().filter(|fact| DUMP_FACTS.contains(&&fact.name[..]));
+        self.proof.facts.extend(told);
+        self.findings.extend(dumped.findings);
+        for authority in served.names().filter_map(|name| served.authority(name)) {
+            let census = censuses.get(&authority.folder);
+            self.findings
+                .extend(census.map(|census| census.findings(&authority.label())).unwrap_or_default());
+        }
+        Ok(censuses)
+    }
+
     /// Asks the server for the same, where that is granted. What differs is looked up in the database once more: somebody may have enrolled in between.
-    fn ask(&mut self, databases: &BTreeMap<Vec<u8>, &Authority>, authorities: &[Authority], certificates: &Certificates) -> Result<()> {
+    fn ask(&mut self, stores: &Stores<'_>, authorities: &[Authority], certificates: &Certificates) -> Result<()> {
         let Some(held) = self.facts.take() else { return Ok(()) };
         let listed = api::read(authorities, certificates, &mut self.proof)?;
         let differing = held.differences(&listed.facts, &listed.authorities);
         self.proof.fact(API_DIFFERENCES, differing.len());
         self.findings.extend(listed.findings);
-        if differing.is_empty() || databases.is_empty() {
+        if differing.is_empty() || stores.is_empty() {
             return Ok(());
         }
         let mut now = Facts::default();
-        for (path, authority) in databases {
+        let terms = terms(self.config);
+        for (path, authority) in &stores.files {
             let image = Rc::new(Image::hold(&self.folder, path, self.config.busy_timeout.0)?);
             let engine = Engine::open(Rc::clone(&image) as Rc<dyn Pages>)?;
-            census(self.config, &engine, authority, &mut |line| now.add(line))?;
+            sqlite::census(&engine, &engine.contents()?, &authority.label(), &terms, &mut |line| now.add(line))?;
+        }
+        if !stores.served.is_empty() {
+            let settings = postgres::settings(self.config, &stores.served)?;
+            postgres::look(&settings, &stores.served, &terms, &mut |line| now.add(line))?;
         }
         now.retain(&differing);
         let lasting = now.differences(&listed.facts, &listed.authorities);
@@ -231,11 +240,11 @@ impl Run<'_> {
     }
 
     /// Stores everything else.
-    fn files(&mut self, databases: &BTreeMap<Vec<u8>, &Authority>) -> Result<()> {
+    fn files(&mut self, stores: &Stores<'_>) -> Result<()> {
         let root = self.folder.stat("")?;
         entries::add(HOME, &metadata(NodeType::Directory, &root))?;
         for (path, node) in &self.home.nodes {
-            let Some(stat) = node.stat.as_ref().filter(|_| !is_of_database(path, databases)) else {
+            let Some(stat) = node.stat.as_ref().filter(|_| !is_of_database(path, stores)) else {
                 continue;
             };
             let metadata = metadata(node.kind.clone(), stat);
@@ -263,13 +272,13 @@ impl Run<'_> {
     }
 
     /// Whether the home is still what it was before the databases were read.
-    fn look_again(&mut self, exclude: &Patterns, databases: &BTreeMap<Vec<u8>, &Authority>) -> Result<()> {
+    fn look_again(&mut self, exclude: &Patterns, stores: &Stores<'_>) -> Result<()> {
         let now = Home::listed(&self.folder, exclude)?;
         let paths: BTreeSet<&Vec<u8>> = self.home.nodes.keys().chain(now.nodes.keys()).collect();
         let (mut keys, mut others) = (Few::default(), Few::default());
         for path in paths {
             let (before, after) = (self.home.nodes.get(path), now.nodes.get(path));
-            if is_same(before, after) || is_of_database(path, databases) {
+            if is_same(before, after) || is_of_database(path, stores) {
                 continue;
             }
             let is_key = home::is_looked_into(path) || self.home.has_looked_into(path);
@@ -289,24 +298,22 @@ impl Run<'_> {
     }
 }
 
-/// Reads a database that is held, without looking at signatures: they are what takes longest, and a server in rollback mode waits for as long as its database is held. `verify`
-/// checks them.
-fn census(config: &Config, engine: &Engine, authority: &Authority, add: &mut dyn FnMut(&Line) -> Result<()>) -> Result<Census> {
-    let terms = database::Terms {
+/// A database is read without looking at signatures: they are what takes longest, and a server in rollback mode waits for as long as its database is held. `verify` checks them.
+fn terms(config: &Config) -> database::Terms<'static> {
+    database::Terms {
         now: Timestamp::now().seconds,
         within: seconds(config),
         issuers: None,
-    };
-    database::census(engine, &engine.contents()?, &authority.label(), &terms, add)
+    }
 }
 
 /// Whether `path` is that of a database, or of a file that SQLite keeps beside one: they are stored as one image, and expected to change.
-fn is_of_database(path: &[u8], databases: &BTreeMap<Vec<u8>, &Authority>) -> bool {
+fn is_of_database(path: &[u8], stores: &Stores<'_>) -> bool {
     let of = |database: &Vec<u8>| {
         path.strip_prefix(&database[..])
             .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"-") && is_beside(rest))
     };
-    databases.keys().any(of)
+    stores.files.keys().any(of)
 }
 
 /// Folders change with what is in them, which is looked at itself.

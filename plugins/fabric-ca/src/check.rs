@@ -12,10 +12,12 @@ use bulkhead_sqlite_image::{Image, Pages as _};
 
 use crate::{
     api, authority,
-    backup::{databases, seconds, server_home},
+    backup::{seconds, server_home},
     config::{Config, Database},
+    database::postgres,
     home::{HOME, Home, shown},
     inspect::{self, Certificates},
+    stores::{Served, Stores},
 };
 
 /// How long to wait for a database that is locked: a run waits longer.
@@ -32,15 +34,16 @@ pub(crate) fn check(config: &Config, exclude: &Patterns, keys_elsewhere: &Patter
         let name = authority.called().map(|name| format!(" ({name})")).unwrap_or_default();
         findings.push(Finding::info("authority-found", format!("the CA {}{name}", authority.label())));
     }
-    match databases(config, &authorities) {
+    match Stores::of(config, &authorities) {
         Err(error) => findings.push(Finding::of_error("database-unusable", &error)),
-        Ok(databases) => {
-            for path in databases.keys() {
+        Ok(stores) => {
+            for path in stores.files.keys() {
                 findings.push(match Image::hold(&folder, path, config.busy_timeout.0.min(PATIENCE)) {
                     Ok(image) => Finding::info("database-found", format!("{}: {} bytes", shown(path), image.size())),
                     Err(error) => Finding::of_error("database-unusable", &error.context(format!("{} cannot be backed up", shown(path)))),
                 });
             }
+            findings.extend(served(config, &stores.served).unwrap_or_else(|error| vec![Finding::of_error("database-unusable", &error)]));
         }
     }
     let terms = inspect::Terms {
@@ -56,4 +59,12 @@ pub(crate) fn check(config: &Config, exclude: &Patterns, keys_elsewhere: &Patter
         findings.push(api::check(&authorities, &certificates).unwrap_or_else(|error| Finding::of_error("api-unusable", &error)));
     }
     Ok(findings)
+}
+
+/// Whether the server of the databases lets the role in, and lets it read.
+fn served(config: &Config, served: &Served<'_>) -> Result<Vec<Finding>> {
+    match served.is_empty() {
+        true => Ok(Vec::new()),
+        false => bulkhead_postgres_logical::check(&postgres::settings(config, served)?),
+    }
 }

@@ -1,6 +1,6 @@
 //! What an operator writes under `config` of a pipeline ([`Config`]) and of a restore target ([`RestoreOptions`]).
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use bulkhead_sdk::config::Period;
 use bulkhead_sqlite_image::Check;
@@ -11,10 +11,10 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Database {
-    /// In the home: SQLite, stored as of one moment. A CA with another database fails the run.
+    /// Stored with the home: SQLite from it, PostgreSQL over `endpoint.database`, each as of one moment. A CA with another database fails the run.
     #[default]
     Home,
-    /// With somebody else, who backs it up: PostgreSQL or MySQL. Only the home is stored, and a finding says so.
+    /// With somebody else, who backs it up. Of PostgreSQL and MySQL only the home is stored then, and a finding says so.
     Elsewhere,
 }
 
@@ -26,15 +26,17 @@ pub struct Config {
     /// Where the server sees its home, such as `/etc/hyperledger/fabric-ca-server`: what absolute paths in its config are compared with. The granted directory's own
     /// path by default.
     pub server_home: Option<String>,
-    /// Where the databases are: `home` (the default) or `elsewhere`.
+    /// Whether databases on a server are stored with the home: `home` (the default) or `elsewhere`.
     pub database: Database,
+    /// PostgreSQL: the role to connect as, which may read the CAs' tables. That of the CAs' configs by default.
+    pub database_user: Option<String>,
     /// What to leave out; of a folder, all that is in it.
     pub exclude: Vec<String>,
     /// CA and TLS certificates whose private keys are kept elsewhere on purpose (offline, in an HSM), as patterns. Any other one without its key fails the run.
     pub keys_elsewhere: Vec<String>,
     /// A certificate that expires within this time is a finding: `"30 d"` by default.
     pub expires_within: Period,
-    /// How long to wait for a database that the server has locked: 30 s by default.
+    /// How long to wait for a database, or a table of one, that is locked: 30 s by default.
     pub busy_timeout: Period,
     /// What SQLite is asked about each database: `full` (the default), `quick` or `none`.
     pub check: Check,
@@ -45,6 +47,7 @@ impl Default for Config {
         Self {
             server_home: None,
             database: Database::Home,
+            database_user: None,
             exclude: Vec::new(),
             keys_elsewhere: Vec::new(),
             expires_within: Period(Duration::from_secs(30 * 24 * 3600)),
@@ -60,4 +63,11 @@ impl Default for Config {
 pub struct RestoreOptions {
     /// Replace what is there. The server must be stopped. What the snapshot does not have is left as it is.
     pub overwrite: bool,
+    /// PostgreSQL: the role to restore as, which may make databases for the role that owns the CA's. That of the pipeline by default.
+    pub database_user: Option<String>,
+    /// PostgreSQL: restore a CA's database under another name: `{ fabric_ca = "fabric_ca_restored" }`.
+    pub rename: BTreeMap<String, String>,
+    /// PostgreSQL: what the old database of that name is called now, on the target's server: `{ fabric_ca = "fabric_ca_old" }`. It is compared with that of the snapshot.
+    /// One that is restored under another name is compared with the one that has its own.
+    pub previous: BTreeMap<String, String>,
 }

@@ -11,7 +11,7 @@ use crate::{
     certificate::{Certificate, certificates},
     few::Few,
     home::{self, Home, below, shown},
-    inventory::Line,
+    inventory::{Line, POSTGRES, SQLITE},
     key::{self, Content, Known},
     pool::{Chain, Pool},
 };
@@ -151,7 +151,8 @@ impl Inspector<'_> {
             _ => None,
         };
         let (database_type, database) = match &authority.store {
-            Store::Sqlite(place) => ("sqlite3".to_owned(), inside(place)),
+            Store::Sqlite(place) => (SQLITE.to_owned(), inside(place)),
+            Store::Postgres(source) => (POSTGRES.to_owned(), source.as_ref().map(|source| source.database.clone())),
             Store::Server(kind) => (kind.clone(), None),
         };
         self.result.lines.push(Line::Authority {

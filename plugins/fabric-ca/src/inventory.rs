@@ -17,6 +17,11 @@ pub(crate) const DATABASE: &str = "inventory/database.jsonl";
 /// What the API tells.
 pub(crate) const API: &str = "inventory/api.jsonl";
 
+/// What a database in the home is called, as the server's config calls it.
+pub(crate) const SQLITE: &str = "sqlite3";
+/// What one in PostgreSQL is called.
+pub(crate) const POSTGRES: &str = "postgres";
+
 /// One thing. `ca` is the CA's folder in the home, `.` for the server's own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
@@ -34,7 +39,7 @@ pub(crate) enum Line {
         certificate: Option<String>,
         /// `sqlite3`, `postgres` or `mysql`.
         database_type: String,
-        /// Its file in the home.
+        /// Its file in the home, or its name on the server.
         database: Option<String>,
     },
     /// A CA as the server has it.

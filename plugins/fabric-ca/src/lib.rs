@@ -1,15 +1,16 @@
-//! Bulkhead's source plugin for Hyperledger Fabric CA: the home of a server with all its CAs, and their SQLite databases, consistently, while the server goes on.
+//! Bulkhead's source plugin for Hyperledger Fabric CA: the home of a server with all its CAs, and their databases in SQLite or PostgreSQL, consistently, while the server goes on.
 //!
 //! # What is in a snapshot
 //! | entry | what it is |
 //! |---|---|
 //! | `home/…` | the home, with modes, owners and times; each database as one file of one moment |
+//! | `database/…` | databases in PostgreSQL, as `bulkhead-postgres-logical` dumps them |
 //! | `inventory/home.jsonl` | CAs, private keys (by what Fabric calls them) and certificates in files |
 //! | `inventory/api.jsonl` | the same of the server's API, where that is granted, and `inventory/crl/<ca>.pem` the list of revoked certificates |
 //! | `inventory/database.jsonl` | affiliations, identities and certificates with their revocation state, and rows of each table |
 //!
-//! The plugin is [`FabricCa`]. `home.rs` lists a home, live or stored, `authority.rs` finds the CAs in it by their configs (`settings.rs`), `database.rs` reads their databases
-//! through the crate `bulkhead-sqlite-image`, `api/` asks the server, and `inspect.rs` proves that keys, certificates and chains belong together.
+//! The plugin is [`FabricCa`]. `home.rs` lists a home, live or stored, `authority.rs` finds the CAs in it by their configs (`settings.rs`), `stores.rs` where their databases are, and `database/`
+//! reads those, through the crates `bulkhead-sqlite-image` and `bulkhead-postgres-logical`; `api/` asks the server, and `inspect.rs` proves that keys, certificates and chains belong together.
 
 mod api;
 mod authority;
@@ -18,6 +19,7 @@ mod certificate;
 mod check;
 pub mod config;
 mod database;
+mod datasource;
 mod few;
 mod home;
 mod inspect;
@@ -28,12 +30,14 @@ mod pool;
 mod report;
 mod restore;
 mod settings;
+mod stores;
 mod verify;
 
 use bulkhead_patterns::Patterns;
 use bulkhead_sdk::prelude::*;
 
 use config::Config;
+use database::postgres;
 
 /// The plugin.
 pub struct FabricCa {
@@ -50,19 +54,29 @@ impl Source for FabricCa {
         Description::new(
             "fabric-ca",
             env!("CARGO_PKG_VERSION"),
-            "Backs up the homes and SQLite databases of Hyperledger Fabric CAs, proves that keys and certificates belong together, and restores them",
+            "Backs up the homes and databases of Hyperledger Fabric CAs, proves that keys and certificates belong together, and restores them",
             reading | Operations::RESTORE | Operations::VERIFY,
         )
         .directory(
             home::HOME,
             "the server's home, read-only. In a restore target, read-write: where it goes",
             Access::ReadWrite,
-            reading | Operations::RESTORE,
+            reading,
         )
         .directory(
             report::PREVIOUS,
             "of a restore target: the old home, for a report of what was enrolled after the snapshot",
             Access::ReadOnly,
+            Operations::none(),
+        )
+        .endpoint(
+            postgres::ENDPOINT,
+            "the PostgreSQL server with the CAs' databases, where their configs say so; in a restore target, the live server to restore them into",
+            Operations::none(),
+        )
+        .secret(
+            postgres::PASSWORD,
+            "the password of the role for `endpoint.database`, where the server asks for one; SCRAM needs its bytes",
             Operations::none(),
         )
         .endpoint(
@@ -95,7 +109,7 @@ impl Source for FabricCa {
     }
 
     fn restore(&mut self, request: RestoreRequest) -> Result<RestoreResult> {
-        restore::restore(&request)
+        restore::restore(&self.config, &request)
     }
 
     fn verify(&mut self) -> Result<Vec<Finding>> {

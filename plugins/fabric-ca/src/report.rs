@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
+use bulkhead_postgres_logical::Settings;
 use bulkhead_sdk::{
-    ErrorKind, Result,
+    Error, ErrorKind, Result,
     directory::{self, Folder},
     snapshot,
     types::Finding,
@@ -13,6 +14,10 @@ use bulkhead_sdk::{
 use bulkhead_sqlite_image::{Engine, Image, Pages};
 
 use crate::{
+    database::{
+        REVOKED,
+        postgres::{self, Record},
+    },
     few::Few,
     home::{self, shown},
 };
@@ -25,6 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const TOLD: usize = 100;
 
 /// What of a database counts here.
+#[derive(Default)]
 struct Known {
     /// With type and affiliation.
     identities: BTreeMap<String, String>,
@@ -47,25 +53,53 @@ pub(crate) fn since<'d>(target: &Folder, databases: impl Iterator<Item = (&'d Ve
         match old {
             Ok(old) => compare(ca, &known(Rc::new(snapshot::open(home::entry(path))?))?, &old, &mut findings),
             Err(error) if error.kind == ErrorKind::NotFound && !is_granted => {}
-            Err(error) => findings.push(
-                Finding::warning(
-                    "previous-unreadable",
-                    format!("{ca}: the old {} cannot be read: {error}", shown(path)),
-                )
-                .with_hint("what was enrolled after the snapshot is not known; ask the peers' and clients' owners"),
-            ),
+            Err(error) => findings.push(unreadable(ca, &shown(path), &error)),
         }
     }
     Ok(findings)
 }
 
+fn unreadable(ca: &str, database: &str, error: &Error) -> Finding {
+    Finding::warning("previous-unreadable", format!("{ca}: the old {database} cannot be read: {error}"))
+        .with_hint("what was enrolled after the snapshot is not known; ask the peers' and clients' owners")
+}
+
+/// The same of a database in PostgreSQL, whose old one is called `old` on the target's server.
+///
+/// # Errors
+/// As [`since`].
+pub(crate) fn since_served(target: &Settings, ca: &str, database: &str, old: &str) -> Result<Vec<Finding>> {
+    let mut before = Known::default();
+    if let Err(error) = postgres::each_now(target, old, &mut |record| before.take(record)) {
+        return Ok(vec![unreadable(ca, old, &error)]);
+    }
+    let (mut stored, mut findings) = (Known::default(), Vec::new());
+    postgres::each_stored(database, &mut |record| stored.take(record))?;
+    compare(ca, &stored, &before, &mut findings);
+    Ok(findings)
+}
+
+impl Known {
+    fn take(&mut self, record: Record) {
+        match record {
+            Record::Affiliation(_) => {}
+            Record::Identity(row) => {
+                self.identities.insert(row.id, format!("{}, {}", row.kind, row.affiliation));
+            }
+            Record::Certificate(row) => {
+                let serial = format!("{}/{}", row.serial, row.aki);
+                if row.status == REVOKED {
+                    self.revoked.insert(serial.clone());
+                }
+                self.certificates.insert(serial, row.id);
+            }
+        }
+    }
+}
+
 fn known(pages: Rc<dyn Pages>) -> Result<Known> {
     let engine = Engine::open(pages)?;
-    let mut known = Known {
-        identities: BTreeMap::new(),
-        certificates: BTreeMap::new(),
-        revoked: BTreeSet::new(),
-    };
+    let mut known = Known::default();
     let identities =
         "SELECT CAST(id AS TEXT), coalesce(CAST(type AS TEXT), '') || ', ' || coalesce(CAST(affiliation AS TEXT), '') FROM users";
     engine.each(

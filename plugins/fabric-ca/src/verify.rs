@@ -14,13 +14,14 @@ use bulkhead_sqlite_image::{Check, Engine};
 use crate::{
     api::Facts,
     authority::{self, Authority, Place, Store},
-    backup::{API_DIFFERENCES, seconds},
+    backup::{API_DIFFERENCES, DATABASES, seconds},
     config::{Config, Database},
-    database,
+    database::{self, Census, postgres, sqlite},
     home::{self, Home, shown},
     inspect::{self, Certificates},
     inventory::{self, Line},
     pool::Pool,
+    stores::Served,
 };
 
 const HINT: &str = "restore from another snapshot";
@@ -69,7 +70,7 @@ fn stored(config: &Config, keys_elsewhere: &Patterns, findings: &mut Vec<Finding
 }
 
 /// Where the server saw the home when it was backed up.
-fn server_home() -> Result<String> {
+pub(crate) fn server_home() -> Result<String> {
     let first = inventory::stored(inventory::HOME)?.next().transpose()?.unwrap_or_default();
     match inventory::line(&first)? {
         Line::Home { server_home } => Ok(server_home),
@@ -129,15 +130,29 @@ fn in_home(authorities: &[Authority]) -> Vec<(&[u8], &Authority)> {
     found
 }
 
+/// How many databases the run says that it stored. What is with somebody else is not among them.
+fn declared() -> Result<usize> {
+    let said = snapshot::info().facts.into_iter().find(|fact| fact.name == DATABASES);
+    let Some(said) = said else { return Ok(0) };
+    let damaged = |error| Error::new(ErrorKind::Corrupt, "the snapshot does not say how many databases it has").with_cause(error);
+    said.value.parse().map_err(damaged)
+}
+
 /// How many certificates each key has issued, by the folder of the CA whose database has them.
 type Issuers = BTreeMap<Vec<u8>, BTreeMap<String, u64>>;
 
 fn databases(config: &Config, authorities: &[Authority], pool: &Pool<'_>, findings: &mut Vec<Finding>) -> Result<Issuers> {
     let mut issuers = Issuers::new();
-    let databases = in_home(authorities);
-    if databases.is_empty() {
+    let (databases, served) = (in_home(authorities), Served::of(authorities));
+    let is_dumped = !served.is_empty() && (postgres::is_stored()? || declared()? > databases.len());
+    if databases.is_empty() && !is_dumped {
         return Ok(issuers);
     }
+    let terms = database::Terms {
+        now: Timestamp::now().seconds,
+        within: seconds(config),
+        issuers: Some(pool),
+    };
     let mut comparison = Comparison::with(inventory::DATABASE)?;
     for (path, authority) in databases {
         let ca = authority.label();
@@ -145,24 +160,35 @@ fn databases(config: &Config, authorities: &[Authority], pool: &Pool<'_>, findin
         let engine = Engine::open(Rc::new(snapshot::open(home::entry(path))?))?;
         let checked = engine.check(if config.check == Check::None { Check::None } else { Check::Full });
         checked.map_err(|error| error.context(format!("{} is damaged", shown(path))))?;
-        let terms = database::Terms {
-            now: Timestamp::now().seconds,
-            within: seconds(config),
-            issuers: Some(pool),
-        };
-        let census = database::census(&engine, &engine.contents()?, &ca, &terms, &mut |line| comparison.next(line))?;
+        let census = sqlite::census(&engine, &engine.contents()?, &ca, &terms, &mut |line| comparison.next(line))?;
         findings.extend(census.findings(&ca));
-        findings.push(Finding::info(
-            "database-verified",
-            format!(
-                "{ca}: SQLite's integrity check passes; {} identities, {} affiliations, {} certificates, {} of them revoked",
-                census.identities, census.affiliations, census.certificates, census.revoked
-            ),
-        ));
+        findings.push(verified(&ca, "SQLite's integrity check passes", &census));
         issuers.insert(authority.folder.clone(), census.issuers);
+    }
+    if is_dumped {
+        findings.extend(bulkhead_postgres_logical::verify(&postgres::LAYOUT)?);
+        let mut censuses = postgres::replay(&served, &terms, &mut |line| comparison.next(line))?;
+        for authority in served.names().filter_map(|name| served.authority(name)) {
+            let (ca, census) = (authority.label(), censuses.remove(&authority.folder).unwrap_or_default());
+            findings.extend(census.findings(&ca));
+            findings.push(verified(&ca, "the dump of its database is whole", &census));
+            issuers.insert(authority.folder.clone(), census.issuers);
+        }
     }
     findings.extend(comparison.end()?);
     Ok(issuers)
+}
+
+fn verified(ca: &str, how: &str, census: &Census) -> Finding {
+    let Census {
+        identities,
+        affiliations,
+        certificates,
+        revoked,
+        ..
+    } = census;
+    let counted = format!("{identities} identities, {affiliations} affiliations, {certificates} certificates, {revoked} of them revoked");
+    Finding::info("database-verified", format!("{ca}: {how}; {counted}"))
 }
 
 /// A stored inventory against one that is made anew, line by line.

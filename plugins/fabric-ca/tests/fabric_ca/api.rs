@@ -12,6 +12,7 @@ use bulkhead_test_support::{
     fabric_ca::{Api, Home, crl},
 };
 
+use crate::postgres::{granted, server};
 use crate::setup::{Desk, coded, errors, fact, told};
 
 /// A home, its server, and the plugin with a registrar of it.
@@ -194,4 +195,28 @@ fn an_answer_that_ends_early_or_is_none_fails_the_run() {
     });
     let (_, result) = server.backup();
     told(&result.findings, "revocation-missing", Severity::Error, "user1");
+}
+
+#[test]
+fn who_enrols_between_a_dump_and_the_api_is_told_too() {
+    let cluster = server();
+    let server = Server::of(Desk::of(|folder| Home::root_with(folder, "ca-org1", &cluster, "fabric_ca").unwrap()));
+    let harness = granted(server.harness(&server.registrar), &cluster, "secret");
+    let result = harness.backup::<FabricCa>("{}").unwrap();
+    assert!(result.findings.is_empty(), "{:#?}", result.findings);
+    assert_eq!(fact(&result, "api-differences"), "0");
+    let home = server.desk.home.clone();
+    let mut first = true;
+    server.api.meddle(move |request| {
+        if request.path.starts_with("/identities") && std::mem::take(&mut first) {
+            home.register("late", "client", "org1").unwrap();
+            home.enroll("late").unwrap();
+        }
+        None
+    });
+    let result = harness.backup::<FabricCa>("{}").unwrap();
+    assert!(errors(&result.findings).is_empty(), "{:#?}", result.findings);
+    told(&result.findings, "changed-meanwhile", Severity::Info, "identity late");
+    let findings = harness.verify::<FabricCa>("{}").unwrap();
+    told(&findings, "api-verified", Severity::Info, "2 lines");
 }

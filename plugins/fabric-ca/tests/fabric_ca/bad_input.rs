@@ -85,9 +85,8 @@ fn a_database_that_is_not_in_the_home_is_somebody_elses_to_back_up() {
             "datasource: host=db port=5432 user=ca password=x dbname=ca sslmode=verify-full",
         )
         .unwrap();
-    let error = fails(&desk, "{}", ErrorKind::Unsupported, "`postgres`");
-    assert!(error.hint.unwrap().contains("plugin `postgres`"));
-    assert_eq!(error.setting.as_deref(), Some("database"));
+    let error = fails(&desk, "{}", ErrorKind::NotGranted, "`ca` is in PostgreSQL on db:5432");
+    assert!(error.hint.unwrap().contains("database = \"elsewhere\""));
     let result = desk.backup_with(r#"{ "database": "elsewhere" }"#).unwrap();
     told(&result.findings, "database-elsewhere", Severity::Warning, "not of the same moment");
     let findings = desk.harness.verify::<FabricCa>(r#"{ "database": "elsewhere" }"#).unwrap();

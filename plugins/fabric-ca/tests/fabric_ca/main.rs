@@ -4,6 +4,7 @@
 mod api;
 mod bad_input;
 mod meanwhile;
+mod postgres;
 mod proof;
 mod restore;
 mod round_trip;

@@ -5,7 +5,10 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use bulkhead_plugin_fabric_ca::FabricCa;
-use bulkhead_sdk::{testing::Directory, types::Severity};
+use bulkhead_sdk::{
+    testing::Directory,
+    types::{Severity, Timestamp},
+};
 use bulkhead_test_support::fabric_ca::{Home, query, sign, verify};
 use serde_json::Value;
 
@@ -54,6 +57,9 @@ fn a_home_comes_back_as_it_was_and_openssl_agrees() {
         assert_eq!(fact(&result, name), value, "{name}");
     }
     assert!(fact(&result, "first-expiry").starts_with("20"), "{}", fact(&result, "first-expiry"));
+    // The TLS certificate of a year ends before the CA's.
+    let left = fact(&result, "first-expiry-seconds").parse::<i64>().unwrap() - Timestamp::now().seconds;
+    assert!((364 * 86_400..=365 * 86_400).contains(&left), "{left}");
     let findings = desk.verify();
     assert!(errors(&findings).is_empty(), "{findings:#?}");
     assert_eq!(coded(&findings, "home-verified").len(), 1, "{findings:#?}");

@@ -32,7 +32,9 @@ impl Layout {
         self.path(GLOBALS)
     }
 
-    pub(crate) fn index(&self) -> String {
+    /// The entry that every dump has.
+    #[must_use]
+    pub fn index(&self) -> String {
         self.path(INDEX)
     }
 

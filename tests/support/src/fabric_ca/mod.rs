@@ -1,19 +1,23 @@
-//! Homes of Hyperledger Fabric CAs, as fabric-ca-server 1.5 lays them out, made with OpenSSL and SQLite's shell: [`Home`], and the answers of the REST
+//! Homes of Hyperledger Fabric CAs, as fabric-ca-server 1.5 lays them out, made with OpenSSL and SQLite's shell, or a PostgreSQL server: [`Home`], and the answers of the REST
 //! API over them: [`Api`]. No server of it can be had for tests; this is what one leaves on disk after `init`, `register`, `enroll` and `revoke`.
 
 mod openssl;
 mod server;
+mod store;
 
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::sync::Arc;
 
-use crate::{Error, Result, run};
+use crate::postgres::Cluster;
+use crate::{Error, Result};
 
 pub use openssl::{Issued, crl, sign, verify};
 pub use server::Api;
+use store::Store;
+pub use store::{ROLE, query};
 
 /// Where the server has its database.
 pub const DATABASE: &str = "fabric-ca-server.db";
@@ -21,28 +25,9 @@ pub const DATABASE: &str = "fabric-ca-server.db";
 pub const CONFIG: &str = "fabric-ca-server-config.yaml";
 /// What the configs are called that it writes for `cacount`.
 const MORE_CONFIG: &str = "fabric-ca-config.yaml";
-const INSTALL: &str = "apt-get install sqlite3";
 /// The curves that Fabric CA has.
 const P256: &str = "P-256";
 const P384: &str = "P-384";
-
-/// The tables of a fresh database, with the columns that the server gives them.
-const TABLES: &str = "
-CREATE TABLE users (id VARCHAR(255), token bytea, type VARCHAR(256), affiliation VARCHAR(1024), attributes TEXT, state INTEGER, max_enrollments INTEGER,
-    level INTEGER DEFAULT 0, incorrect_password_attempts INTEGER DEFAULT 0, PRIMARY KEY (id));
-CREATE TABLE affiliations (name VARCHAR(1024) NOT NULL UNIQUE, prekey VARCHAR(1024), level INTEGER DEFAULT 0);
-CREATE TABLE certificates (id VARCHAR(255), serial_number blob NOT NULL, authority_key_identifier blob NOT NULL, ca_label blob, status blob NOT NULL, reason int,
-    expiry timestamp, revoked_at timestamp, pem blob NOT NULL, level INTEGER DEFAULT 0, PRIMARY KEY (serial_number, authority_key_identifier));
-CREATE TABLE credentials (id VARCHAR(255), revocation_handle blob NOT NULL, cred blob NOT NULL, ca_label blob, status blob NOT NULL, reason int, expiry timestamp,
-    revoked_at timestamp, level INTEGER DEFAULT 0, PRIMARY KEY (revocation_handle));
-CREATE TABLE revocation_authority_info (epoch INTEGER, next_handle INTEGER, lasthandle_in_pool INTEGER, level INTEGER DEFAULT 0, PRIMARY KEY (epoch));
-CREATE TABLE nonces (val VARCHAR(1024) NOT NULL UNIQUE, expiry timestamp, level INTEGER DEFAULT 0, PRIMARY KEY (val));
-CREATE TABLE properties (property VARCHAR(255), value VARCHAR(256), PRIMARY KEY (property));
-INSERT INTO properties VALUES ('identity.level', '2'), ('affiliation.level', '1'), ('certificate.level', '1'), ('credential.level', '1'), ('rcinfo.level', '1'),
-    ('nonce.level', '1');
-INSERT INTO revocation_authority_info VALUES (1, 1, 1000, 1);
-INSERT INTO affiliations VALUES ('org1', '', 1), ('org1.department1', 'org1', 1), ('org1.department2', 'org1', 1), ('org2', '', 1), ('org2.department1', 'org2', 1);
-";
 
 /// A CA with its home.
 #[derive(Debug, Clone)]
@@ -51,6 +36,7 @@ pub struct Home {
     name: String,
     /// Of the keys in its keystore.
     curve: &'static str,
+    store: Store,
 }
 
 impl Home {
@@ -65,9 +51,26 @@ impl Home {
     }
 
     fn root_on(folder: impl Into<PathBuf>, name: &str, curve: &'static str) -> Result<Self> {
-        let home = Self::new(folder, name, curve)?;
+        Self::new(folder, name, curve)?.into_root()
+    }
+
+    /// A root CA with its database in PostgreSQL.
+    pub fn root_with(folder: impl Into<PathBuf>, name: &str, cluster: &Arc<Cluster>, database: &str) -> Result<Self> {
+        Self::new(folder, name, P256)?.kept_in(cluster, database).into_root()
+    }
+
+    fn kept_in(mut self, cluster: &Arc<Cluster>, database: &str) -> Self {
+        self.store = Store::Postgres {
+            cluster: Arc::clone(cluster),
+            database: database.to_owned(),
+        };
+        self
+    }
+
+    fn into_root(self) -> Result<Self> {
+        let home = self;
         let key = home.new_key()?;
-        let certificate = openssl::self_signed(&key, name)?;
+        let certificate = openssl::self_signed(&key, &home.name)?;
         home.file("ca-cert.pem", 0o644, certificate)?;
         home.finish(CONFIG, &home.config("port: 7054\n"))?;
         Ok(home)
@@ -90,11 +93,19 @@ impl Home {
 
     /// One CA more of this server, in `ca/NAME`, as `cacount` makes it.
     pub fn another(&self, name: &str) -> Result<Self> {
-        let home = Self::new(self.join("ca").join(name), name, self.curve)?;
+        let mut home = Self::new(self.join("ca").join(name), name, self.curve)?;
+        // The server gives it a database of its own, beside the first one.
+        if let Store::Postgres { cluster, database } = &self.store {
+            home = home.kept_in(cluster, &format!("{database}_{name}"));
+        }
         let key = home.new_key()?;
         home.file("ca-cert.pem", 0o644, openssl::self_signed(&key, name)?)?;
         // The rest is taken over from the server's own config.
-        home.finish(MORE_CONFIG, &format!("ca:\n  name: {name}\ncsr:\n  cn: {name}\n"))?;
+        let (kind, datasource) = home.store.setting();
+        home.finish(
+            MORE_CONFIG,
+            &format!("ca:\n  name: {name}\ndb:\n  type: {kind}\n  datasource: {datasource}\ncsr:\n  cn: {name}\n"),
+        )?;
         Ok(home)
     }
 
@@ -107,6 +118,7 @@ impl Home {
             .create(&keystore)
             .map_err(Error::on_path("make", &keystore))?;
         Ok(Self {
+            store: Store::Sqlite(folder.join(DATABASE)),
             folder,
             name: name.to_owned(),
             curve,
@@ -121,17 +133,17 @@ impl Home {
         self.file("IssuerRevocationPublicKey", 0o644, openssl::public(&key)?)?;
         self.file("msp/keystore/IssuerRevocationPrivateKey", 0o644, openssl::mislabelled(&key)?)?;
         self.file(config, 0o644, text)?;
-        self.sql(TABLES)?;
+        self.store.create()?;
         self.register("admin", "client", "")?;
         self.enroll("admin").map(drop)
     }
 
     fn config(&self, more: &str) -> String {
-        let name = &self.name;
+        let (name, (kind, datasource)) = (&self.name, self.store.setting());
         format!(
             "version: 1.5.21\n{more}debug: false\ncrlsizelimit: 512000\ntls:\n  enabled: false\n  certfile:\n  keyfile:\n  clientauth:\n    type: noclientcert\n    certfiles:\n\
              ca:\n  name: {name}\n  keyfile:\n  certfile:\n  chainfile:\nregistry:\n  maxenrollments: -1\n  identities:\n    - name: admin\n      pass: adminpw\n      type: client\n\
-             \x20     affiliation: \"\"\n      attrs:\n        hf.Registrar.Roles: \"*\"\n        hf.Revoker: true\ndb:\n  type: sqlite3\n  datasource: {DATABASE}\n  tls:\n    enabled: false\n\
+             \x20     affiliation: \"\"\n      attrs:\n        hf.Registrar.Roles: \"*\"\n        hf.Revoker: true\ndb:\n  type: {kind}\n  datasource: {datasource}\n  tls:\n    enabled: false\n\
              \x20   certfiles:\nldap:\n  enabled: false\naffiliations:\n  org1:\n    - department1\n    - department2\n  org2:\n    - department1\ncsr:\n  cn: {name}\n  keyrequest:\n    algo: ecdsa\n\
              \x20   size: 256\nbccsp:\n  default: SW\n  sw:\n    hash: SHA2\n    security: 256\n    filekeystore:\n      keystore: msp/keystore\ncacount:\ncafiles:\n"
         )
@@ -203,9 +215,9 @@ impl Home {
             ),
         };
         // What is in place of a hash of the secret looks like one.
-        let token = "2432612431302462696e67656e";
+        let token = self.store.bytes("2432612431302462696e67656e");
         self.sql(&format!(
-            "INSERT INTO users VALUES ('{id}', x'{token}', '{kind}', '{affiliation}', '{attributes}', 0, -1, 2, 0);"
+            "INSERT INTO users VALUES ('{id}', {token}, '{kind}', '{affiliation}', '{attributes}', 0, -1, 2, 0);"
         ))
     }
 
@@ -266,12 +278,12 @@ impl Home {
 
     /// Runs statements on the database as one transaction, waiting for whoever reads it.
     pub fn sql(&self, statements: &str) -> Result<()> {
-        self.query(&format!("BEGIN IMMEDIATE; {statements} COMMIT;")).map(drop)
+        self.store.sql(statements)
     }
 
-    /// What SQLite's shell prints.
+    /// What its database's shell prints.
     pub fn query(&self, sql: &str) -> Result<String> {
-        query(&self.join(DATABASE), sql)
+        self.store.query(sql)
     }
 }
 
@@ -283,12 +295,4 @@ pub fn enrolment(id: &str, issued: &Issued) -> String {
         "INSERT INTO certificates VALUES ('{id}', '{serial}', '{aki}', '', 'good', 0, '{expiry}', '0001-01-01 00:00:00+00:00', '{pem}', 1);
          UPDATE users SET state = state + 1 WHERE id = '{id}';"
     )
-}
-
-/// What SQLite's shell prints of a database.
-pub fn query(database: &Path, sql: &str) -> Result<String> {
-    let tool = crate::Tool::find("sqlite3", INSTALL)?;
-    let mut command = Command::new(tool.path());
-    let output = run(command.args(["-cmd", ".timeout 20000"]).arg(database).arg(sql))?;
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

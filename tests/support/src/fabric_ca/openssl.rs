@@ -221,7 +221,10 @@ pub(super) fn is_signature(certificate: &[u8], message: &[u8], signature: &[u8])
 
 /// A CA's list of revoked certificates, as `gencrl` makes it.
 pub(super) fn revocations(home: &Home) -> Result<Vec<u8>> {
-    let rows = home.query("SELECT serial_number FROM certificates WHERE status = 'revoked' ORDER BY rowid;")?;
+    let serial = home.store.text("serial_number");
+    let rows = home.query(&format!(
+        "SELECT {serial} FROM certificates WHERE status = 'revoked' ORDER BY serial_number;"
+    ))?;
     let line = |serial: &str| {
         let even = if serial.len().is_multiple_of(2) { "" } else { "0" };
         format!(

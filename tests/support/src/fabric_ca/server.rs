@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use super::{DATABASE, Home, openssl};
+use super::{Home, MORE_CONFIG, Store, openssl};
 use crate::couchdb::{Answer, Request};
 use crate::{Error, Result};
 
@@ -92,11 +92,13 @@ impl Api {
         let other = own.join("ca").join(name);
         Ok(match name {
             name if name.is_empty() || name == own.name => Some(own.clone()),
-            name if other.join(DATABASE).exists() => Some(Home {
-                folder: other,
-                name: name.to_owned(),
-                curve: own.curve,
-            }),
+            name if other.join(MORE_CONFIG).exists() => {
+                let home = Home::new(other, name, own.curve)?;
+                Some(match &own.store {
+                    Store::Sqlite(_) => home,
+                    Store::Postgres { cluster, database } => home.kept_in(cluster, &format!("{database}_{name}")),
+                })
+            }
             _ => None,
         })
     }
@@ -119,20 +121,26 @@ fn is_authentic(home: &Home, request: &Request) -> Result<bool> {
     let message = format!("{}.{path}.{body}.{certificate}", request.method);
     let pem = String::from_utf8_lossy(&pem);
     let known = home.query(&format!(
-        "SELECT count(*) FROM certificates WHERE status = 'good' AND trim(pem, char(10)) = '{}'",
+        "SELECT count(*) FROM certificates WHERE status = 'good' AND substr({}, 1, {}) = '{}'",
+        home.store.text("pem"),
+        pem.trim().len(),
         pem.trim()
     ))?;
     Ok(known == "1" && openssl::is_signature(pem.as_bytes(), message.as_bytes(), &signature)?)
 }
 
 /// The rows of a table, as objects with these columns.
-fn rows(home: &Home, columns: &[&str], from: &str) -> Result<Vec<Value>> {
-    let members: Vec<String> = columns.iter().map(|column| format!("'{column}', {column}")).collect();
-    let text = home.query(&format!(
-        "SELECT json_group_array(json_object({})) FROM (SELECT * FROM {from});",
-        members.join(", ")
-    ))?;
-    serde_json::from_str(&text).map_err(|error| Error::Unusable(format!("SQLite's shell prints no JSON: {error}")))
+fn rows(home: &Home, columns: &[&'static str], from: &str) -> Result<Vec<Value>> {
+    let made = |column: &&'static str| {
+        let made = if *column == "pem" {
+            home.store.text(column)
+        } else {
+            (*column).to_owned()
+        };
+        (*column, made)
+    };
+    let columns: Vec<_> = columns.iter().map(made).collect();
+    home.store.rows(&columns, from)
 }
 
 fn info(home: &Home) -> Result<Value> {
@@ -153,7 +161,7 @@ fn identities(home: &Home) -> Result<Value> {
     let rows = rows(
         home,
         &["id", "type", "affiliation", "attributes", "max_enrollments"],
-        "users ORDER BY rowid",
+        "users ORDER BY id",
     )?;
     let identity = |row: &Value| {
         let attributes: Value = serde_json::from_str(row["attributes"].as_str().unwrap_or_default()).unwrap_or_default();
@@ -178,7 +186,7 @@ fn below(rows: &[Value], parent: &str) -> Value {
 
 fn certificates(home: &Home, good: bool) -> Result<Value> {
     let only = if good { "WHERE status = 'good'" } else { "" };
-    let rows = rows(home, &["pem"], &format!("certificates {only} ORDER BY rowid"))?;
+    let rows = rows(home, &["pem"], &format!("certificates {only} ORDER BY serial_number"))?;
     let listed: Vec<Value> = rows.iter().map(|row| json!({ "PEM": row["pem"] })).collect();
     Ok(json!({ "certs": listed, "caname": "" }))
 }

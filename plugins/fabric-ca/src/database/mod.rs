@@ -1,11 +1,14 @@
-//! A CA's database: [`census`] reads its identities, affiliations and certificates, compares each row with the certificate in it, and counts.
+//! A CA's database: a [`Reading`] takes its identities, affiliations and certificates, compares each row with the certificate in it, and counts: [`Census`]. Where the rows come
+//! from say [`sqlite`] and [`postgres`].
 //!
 //! Source: the tables that Fabric CA 1.5 makes. The server writes serial numbers and key identifiers in hexadecimal digits, and loses zeros at the beginning.
 
+pub(crate) mod postgres;
+pub(crate) mod sqlite;
+
 use std::collections::BTreeMap;
 
-use bulkhead_sdk::{Error, ErrorKind, Result, types::Finding};
-use bulkhead_sqlite_image::{Contents, Engine, Row, RowResult};
+use bulkhead_sdk::{Error, ErrorKind, types::Finding};
 
 use crate::{
     certificate::{Certificate, Signature, certificates, trimmed},
@@ -16,7 +19,7 @@ use crate::{
 
 /// What tells a CA's database from another.
 const TABLES: [&str; 3] = ["affiliations", "certificates", "users"];
-const REVOKED: &str = "revoked";
+pub(crate) const REVOKED: &str = "revoked";
 /// What the server writes in place of no time.
 const NEVER: &str = "0001-01-01";
 
@@ -49,91 +52,92 @@ pub(crate) struct Census {
 }
 
 /// A row of the certificates.
-struct Issued {
-    id: String,
-    serial: String,
-    aki: String,
-    status: String,
+pub(crate) struct Issued {
+    pub(crate) id: String,
+    pub(crate) serial: String,
+    pub(crate) aki: String,
+    pub(crate) status: String,
     reason: Option<i64>,
     revoked_at: Option<String>,
     pem: String,
 }
 
-/// Reads all of it; `add` gets its inventory, sorted.
-///
-/// # Errors
-/// `SourceDamaged`: it is no CA's database; what reading or `add` failed with.
-pub(crate) fn census(
-    engine: &Engine,
-    contents: &Contents,
-    ca: &str,
-    terms: &Terms<'_>,
-    add: &mut dyn FnMut(&Line) -> Result<()>,
-) -> Result<Census> {
-    if let Some(missing) = TABLES.iter().find(|table| !contents.rows.contains_key(**table)) {
-        let message = format!("it is no Fabric CA's database: it has no table `{missing}`");
-        return Err(Error::new(ErrorKind::SourceDamaged, message)
-            .with_hint("does `db.datasource` of the server's config name another file? A server that has never been started has an empty one: start it once"));
-    }
-    for (name, rows) in &contents.rows {
-        let (ca, name, rows) = (ca.to_owned(), name.clone(), *rows);
-        add(&Line::Table { ca, name, rows })?;
-    }
-    let mut census = Census::default();
-    engine.each(
-        "SELECT CAST(name AS TEXT) FROM affiliations ORDER BY name",
-        |row| row.get(0),
-        |name: String| {
-            census.affiliations += 1;
-            let ca = ca.to_owned();
-            add(&Line::Affiliation { ca, name })
-        },
-    )?;
-    let users = "SELECT CAST(id AS TEXT), coalesce(CAST(type AS TEXT), ''), coalesce(CAST(affiliation AS TEXT), ''), coalesce(CAST(attributes AS TEXT), ''), \
-                 coalesce(state, 0), coalesce(max_enrollments, 0) FROM users ORDER BY id";
-    engine.each(
-        users,
-        |row| identity(row, ca),
-        |(line, readable)| {
-            census.identities += 1;
-            if let (Line::Identity { id, .. }, false) = (&line, readable) {
-                census.unreadable.add(format!("the attributes of {id}"));
-            }
-            add(&line)
-        },
-    )?;
-    let mut last: BTreeMap<String, i64> = BTreeMap::new();
-    let issued = "SELECT coalesce(CAST(id AS TEXT), ''), CAST(serial_number AS TEXT), CAST(authority_key_identifier AS TEXT), CAST(status AS TEXT), reason, \
-                  CAST(revoked_at AS TEXT), CAST(pem AS TEXT) FROM certificates ORDER BY serial_number, authority_key_identifier";
-    engine.each(issued, row, |row| {
-        let certificate = census.take(&row, terms);
-        if let (Some(certificate), true) = (&certificate, row.status != REVOKED) {
-            let newest = last.entry(row.id.clone()).or_insert(certificate.not_after);
-            *newest = certificate.not_after.max(*newest);
-        }
-        add(&line(row, certificate, ca))
-    })?;
-    let soon = terms.now.saturating_add(terms.within);
-    let expiring = last.into_iter().filter(|(_, expiry)| (terms.now..=soon).contains(expiry));
-    expiring.for_each(|(id, _)| census.expiring.add(id));
-    Ok(census)
+/// A row of the identities.
+pub(crate) struct Identity {
+    pub(crate) id: String,
+    pub(crate) kind: String,
+    pub(crate) affiliation: String,
+    attributes: String,
+    state: i64,
+    max_enrollments: i64,
 }
 
-/// A row, and whether its attributes could be read.
-fn identity(row: &Row<'_>, ca: &str) -> RowResult<(Line, bool)> {
-    let text: String = row.get(3)?;
-    let attributes = attributes(&text);
-    let readable = attributes.is_some();
-    let line = Line::Identity {
-        ca: ca.to_owned(),
-        id: row.get(0)?,
-        kind: row.get(1)?,
-        affiliation: row.get(2)?,
-        attributes: attributes.unwrap_or_default(),
-        max_enrollments: row.get(5)?,
-        state: Some(row.get(4)?),
-    };
-    Ok((line, readable))
+/// A database that is being read: each row becomes a line of its inventory.
+struct Reading<'t> {
+    ca: String,
+    terms: &'t Terms<'t>,
+    /// When each identity's last good certificate ends.
+    last: BTreeMap<String, i64>,
+    census: Census,
+}
+
+impl<'t> Reading<'t> {
+    /// Of the CA with this label.
+    fn new(ca: &str, terms: &'t Terms<'t>) -> Self {
+        Self {
+            ca: ca.to_owned(),
+            terms,
+            last: BTreeMap::new(),
+            census: Census::default(),
+        }
+    }
+
+    fn affiliation(&mut self, name: String) -> Line {
+        self.census.affiliations += 1;
+        let ca = self.ca.clone();
+        Line::Affiliation { ca, name }
+    }
+
+    fn identity(&mut self, row: Identity) -> Line {
+        self.census.identities += 1;
+        let attributes = attributes(&row.attributes);
+        if attributes.is_none() {
+            self.census.unreadable.add(format!("the attributes of {}", row.id));
+        }
+        Line::Identity {
+            ca: self.ca.clone(),
+            id: row.id,
+            kind: row.kind,
+            affiliation: row.affiliation,
+            attributes: attributes.unwrap_or_default(),
+            max_enrollments: row.max_enrollments,
+            state: Some(row.state),
+        }
+    }
+
+    fn certificate(&mut self, mut row: Issued) -> Line {
+        row.revoked_at = row.revoked_at.filter(|time| !time.starts_with(NEVER));
+        let certificate = self.census.take(&row, self.terms);
+        if let (Some(certificate), true) = (&certificate, row.status != REVOKED) {
+            let newest = self.last.entry(row.id.clone()).or_insert(certificate.not_after);
+            *newest = certificate.not_after.max(*newest);
+        }
+        line(row, certificate, &self.ca)
+    }
+
+    fn end(mut self) -> Census {
+        let soon = self.terms.now.saturating_add(self.terms.within);
+        let expiring = self.last.into_iter().filter(|(_, expiry)| (self.terms.now..=soon).contains(expiry));
+        expiring.for_each(|(id, _)| self.census.expiring.add(id));
+        self.census
+    }
+}
+
+/// It lacks a table.
+fn no_database_of_a_ca(missing: &str) -> Error {
+    let message = format!("it is no Fabric CA's database: it has no table `{missing}`");
+    Error::new(ErrorKind::SourceDamaged, message)
+        .with_hint("does `db.datasource` of the server's config name another one? A server that has never been started has an empty one: start it once")
 }
 
 /// Attributes by their names.
@@ -144,19 +148,6 @@ fn attributes(text: &str) -> Option<Vec<Attribute>> {
     };
     attributes.sort();
     Some(attributes)
-}
-
-fn row(row: &Row<'_>) -> RowResult<Issued> {
-    let revoked_at: Option<String> = row.get(5)?;
-    Ok(Issued {
-        id: row.get(0)?,
-        serial: row.get(1)?,
-        aki: row.get(2)?,
-        status: row.get(3)?,
-        reason: row.get(4)?,
-        revoked_at: revoked_at.filter(|time| !time.starts_with(NEVER)),
-        pem: row.get(6)?,
-    })
 }
 
 fn line(row: Issued, certificate: Option<Certificate>, ca: &str) -> Line {

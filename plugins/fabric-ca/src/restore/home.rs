@@ -1,4 +1,4 @@
-//! A home back in its place, all of it or what is asked for: [`restore`]. Each file is written beside its place, made durable and renamed; keys are readable by nobody else at
+//! A home back in its place, all of it or what is asked for: [`Restore`]. Each file is written beside its place, made durable and renamed; keys are readable by nobody else at
 //! any moment, because a file is made with 0600 and gets its mode when it is whole.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,39 +17,21 @@ use bulkhead_sqlite_image as sqlite;
 use crate::{
     config::RestoreOptions,
     home::{self, HOME, shown},
-    inventory::{self, Line},
+    inventory::{self, Line, SQLITE},
     report,
 };
-
-/// Writes what is asked for into the granted directory.
-pub(crate) fn restore(request: &RestoreRequest) -> Result<RestoreResult> {
-    let options: RestoreOptions = request.options()?;
-    let mut restore = Restore {
-        folder: directory::open(HOME)?,
-        overwrite: options.overwrite,
-        databases: databases()?,
-        folders: BTreeMap::new(),
-        made: BTreeMap::new(),
-        result: RestoreResult::default(),
-    };
-    let wanted = restore.plan(request)?;
-    // As long as what is there is still there.
-    let databases = restore.databases.iter().filter(|(path, _)| request.selects(&home::entry(path)));
-    restore.result.findings = report::since(&restore.folder, databases)?;
-    for entry in wanted {
-        let name = shown(&entry.path);
-        restore.entry(&entry).context(|| format!("restoring {name} failed"))?;
-    }
-    restore.finish()
-}
 
 /// The databases of the snapshot, and the CAs that they belong to.
 fn databases() -> Result<BTreeMap<Vec<u8>, String>> {
     let mut databases = BTreeMap::new();
     for text in inventory::stored(inventory::HOME)? {
         if let Line::Authority {
-            ca, database: Some(path), ..
+            ca,
+            database_type,
+            database: Some(path),
+            ..
         } = inventory::line(&text?)?
+            && database_type == SQLITE
         {
             databases.entry(path.into_bytes()).or_insert(ca);
         }
@@ -57,15 +39,33 @@ fn databases() -> Result<BTreeMap<Vec<u8>, String>> {
     Ok(databases)
 }
 
-struct Restore {
+/// What will be written into the granted directory, where nothing is in its way.
+pub(super) struct Restore {
     folder: Folder,
     overwrite: bool,
+    wanted: Vec<Entry>,
     databases: BTreeMap<Vec<u8>, String>,
     /// All folders of the snapshot, by paths in the home.
     folders: BTreeMap<Vec<u8>, Metadata>,
     /// Those that are ours, which get their attributes when all is in them.
     made: BTreeMap<Vec<u8>, Metadata>,
     result: RestoreResult,
+}
+
+/// What of the home is asked for, and all its folders.
+fn wanted(request: &RestoreRequest) -> Result<(Vec<Entry>, BTreeMap<Vec<u8>, Metadata>)> {
+    let (mut wanted, mut folders) = (Vec::new(), BTreeMap::new());
+    for entry in snapshot::walk(HOME)? {
+        let entry = entry?;
+        let Some(path) = inside(&entry.path) else { continue };
+        if entry.metadata.node_type == NodeType::Directory {
+            folders.insert(path.to_vec(), entry.metadata.clone());
+        }
+        if request.selects(&entry.path) {
+            wanted.push(entry);
+        }
+    }
+    Ok((wanted, folders))
 }
 
 /// The path in the home; `None` of what is no part of it.
@@ -77,35 +77,53 @@ fn inside(entry: &[u8]) -> Option<&[u8]> {
 }
 
 impl Restore {
-    /// What is to be written, once nothing is in the way.
-    fn plan(&mut self, request: &RestoreRequest) -> Result<Vec<Entry>> {
-        let mut wanted = Vec::new();
-        for entry in snapshot::walk(HOME)? {
-            let entry = entry?;
-            let Some(path) = inside(&entry.path) else { continue };
-            let is_folder = entry.metadata.node_type == NodeType::Directory;
-            if is_folder {
-                self.folders.insert(path.to_vec(), entry.metadata.clone());
-            }
-            if !request.selects(&entry.path) {
-                continue;
-            }
-            if !is_folder && !self.overwrite && self.exists(path)? {
+    /// What is to be written; `None` where that is nothing. What the restore goes back behind is told while it is still there.
+    ///
+    /// # Errors
+    /// `NotGranted`; `Conflict`: something is in the way.
+    pub(super) fn plan(options: &RestoreOptions, request: &RestoreRequest) -> Result<Option<Self>> {
+        let (wanted, folders) = wanted(request)?;
+        if wanted.is_empty() {
+            return Ok(None);
+        }
+        let mut restore = Self {
+            folder: directory::open(HOME)?,
+            overwrite: options.overwrite,
+            wanted,
+            databases: databases()?,
+            folders,
+            made: BTreeMap::new(),
+            result: RestoreResult::default(),
+        };
+        restore.refuse_occupied()?;
+        let databases = restore.databases.iter().filter(|(path, _)| request.selects(&home::entry(path)));
+        restore.result.findings = report::since(&restore.folder, databases)?;
+        Ok(Some(restore))
+    }
+
+    /// Writes it.
+    pub(super) fn write(mut self) -> Result<RestoreResult> {
+        for entry in std::mem::take(&mut self.wanted) {
+            let name = shown(&entry.path);
+            self.entry(&entry).context(|| format!("restoring {name} failed"))?;
+        }
+        self.finish()
+    }
+
+    fn refuse_occupied(&self) -> Result<()> {
+        if self.overwrite {
+            return Ok(());
+        }
+        for entry in &self.wanted {
+            let path = inside(&entry.path).unwrap_or_default();
+            if entry.metadata.node_type != NodeType::Directory && self.exists(path)? {
                 let message = format!("there is already a {} in the home", shown(path));
                 return Err(Error::new(ErrorKind::Conflict, message).with_hint(
                     "restore into an empty directory; or stop the server, and replace what is there with `config = { overwrite = true }` in the target",
                 ));
             }
-            wanted.push(entry);
         }
-        if wanted.is_empty() {
-            return Err(Error::new(
-                ErrorKind::NotFound,
-                "the snapshot has nothing of the home at the paths that were asked for",
-            )
-            .with_hint("`bulkhead ls` lists what is in it: `home/ca/ca1` is one CA of several, `home/fabric-ca-server.db` a database"));
-        }
-        Ok(wanted)
+        Ok(())
     }
 
     fn exists(&self, path: &[u8]) -> Result<bool> {
