@@ -16,7 +16,7 @@ pub struct Config {
     pub exclude: Vec<String>,
     /// Log in as this user, with `secret.password`, and go on by the session's cookie. Not needed where `auth` of the endpoint says who we are.
     pub user: Option<String>,
-    /// Also store local documents (`_local/…`): checkpoints of replications, which belong to one server and are not restored elsewhere as a rule.
+    /// Also store local documents (`_local/…`): checkpoints of replications, which belong to one server; `local-documents` of a restore target brings them back.
     pub local_documents: bool,
     /// Read everything, also what the last snapshot has.
     pub read_all: bool,
@@ -68,6 +68,9 @@ pub struct RestoreOptions {
     pub security: bool,
     /// Restore `_replicator` too: its replications begin at once.
     pub replicator: bool,
+    /// Restore local documents too, where the snapshot has them and the target does not: checkpoints of replications, which mean something only to a server that takes
+    /// the place of the one that was backed up.
+    pub local_documents: bool,
     /// How often to try a request that may succeed later.
     pub attempts: Attempts,
 }
@@ -81,6 +84,7 @@ impl Default for RestoreOptions {
             user: None,
             security: true,
             replicator: false,
+            local_documents: false,
             attempts: Attempts::default(),
         }
     }

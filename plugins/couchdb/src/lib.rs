@@ -17,6 +17,7 @@
 
 mod attachments;
 mod backup;
+mod browse;
 mod changes;
 mod check;
 pub mod config;
@@ -75,7 +76,7 @@ impl Source for CouchDb {
             "couchdb",
             env!("CARGO_PKG_VERSION"),
             "Backs up CouchDB databases with all revisions, conflicts, tombstones and attachments, incrementally, and restores them into a server",
-            reading | Operations::RESTORE | Operations::VERIFY,
+            reading | Operations::RESTORE | Operations::VERIFY | Operations::BROWSE,
         )
         .endpoint(
             server::ENDPOINT,
@@ -108,6 +109,10 @@ impl Source for CouchDb {
 
     fn verify(&mut self) -> Result<Vec<Finding>> {
         verify::verify()
+    }
+
+    fn browse(&mut self, request: BrowseRequest) -> Result<Vec<Item>> {
+        browse::browse(&request)
     }
 }
 

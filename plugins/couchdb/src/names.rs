@@ -47,6 +47,24 @@ pub(crate) fn component(name: &str) -> String {
     encoded
 }
 
+/// The name that became a component; `None` of one that is told by its SHA-256.
+pub(crate) fn name(component: &str) -> Option<String> {
+    let is_digest = |end: &str| end.len() == 64 && end.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if component.rsplit_once('~').is_some_and(|(_, end)| is_digest(end)) {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(component.len());
+    let mut rest = component.bytes();
+    while let Some(byte) = rest.next() {
+        let mut digit = || char::from(rest.next()?).to_digit(16);
+        bytes.push(match byte {
+            b'%' => u8::try_from(digit()? * 16 + digit()?).ok()?,
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
 /// A segment of a URL's path, or a value in its query.
 pub(crate) fn url(segment: &str) -> String {
     let mut encoded = String::with_capacity(segment.len());
@@ -127,6 +145,10 @@ mod tests {
         assert_eq!(component("ü.txt"), "ü.txt");
         let long = |last: char| component(&format!("{}{last}", "ü".repeat(300)));
         assert_ne!(long('a'), long('b'));
+        assert_eq!(name(&long('a')), None);
+        for plain in ["plain-id:7", "a/b%2F c\n", "..", "ü.txt", "\\x~y"] {
+            assert_eq!(name(&component(plain)).as_deref(), Some(plain));
+        }
         assert!(long('a').len() <= 215, "{}", long('a').len());
     }
 

@@ -70,10 +70,15 @@ pub(crate) struct Inventory {
 impl Record {
     /// What the snapshot says that this is about; `None` where it has no such database.
     pub(crate) fn stored(database: &str) -> Result<Option<Self>> {
-        match read(&format!("{}/database.json", names::folder(database))) {
+        match Self::at(&names::folder(database)) {
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
             record => record.map(Some),
         }
+    }
+
+    /// That of the database in a folder of the snapshot.
+    pub(crate) fn at(folder: &str) -> Result<Self> {
+        read(&format!("{folder}/database.json"))
     }
 
     /// Stores it.

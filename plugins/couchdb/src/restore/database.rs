@@ -4,7 +4,7 @@ use std::io::BufRead as _;
 
 use bulkhead_sdk::{Error, ErrorKind, Result, metadata::NodeType, snapshot, snapshot::EntryReader, source::RestoreRequest};
 
-use super::{Plan, State, Sums, writer::Writer};
+use super::{Plan, State, Sums, local, writer::Writer};
 use crate::{
     config::RestoreOptions,
     document::Revision,
@@ -25,6 +25,10 @@ pub(super) fn restore(server: &Server, plan: &Plan<'_>, request: &RestoreRequest
         writer.flush()?;
     }
     security(server, plan, &folder, request, options, sums)?;
+    // Last: a checkpoint says that all before it is there.
+    if options.local_documents {
+        local::restore(server, plan, &folder, request, sums)?;
+    }
     if plan.state != State::Filled && request.selects(folder.as_bytes()) {
         compare(server, plan)?;
     }
@@ -36,6 +40,15 @@ fn create(server: &Server, plan: &Plan<'_>) -> Result<()> {
     let mut query = Vec::new();
     if let Some(shards) = info.cluster.get("q").and_then(serde_json::Value::as_u64) {
         query.push(format!("q={shards}"));
+    }
+    // What had one copy may get as many as the target's servers have of others; CouchDB makes no more copies than there are servers.
+    if let Some(copies) = info
+        .cluster
+        .get("n")
+        .and_then(serde_json::Value::as_u64)
+        .filter(|copies| *copies > 1)
+    {
+        query.push(format!("n={copies}"));
     }
     if info.props.get("partitioned").and_then(serde_json::Value::as_bool) == Some(true) {
         query.push("partitioned=true".to_owned());

@@ -2,6 +2,7 @@
 //! come back; nothing that is there is changed.
 
 mod database;
+mod local;
 mod multipart;
 mod writer;
 
@@ -48,6 +49,7 @@ struct Sums {
     revisions: u64,
     present: u64,
     attachments: u64,
+    local_documents: u64,
 }
 
 /// Restores what the request asks for.
@@ -73,6 +75,7 @@ pub(crate) fn restore(request: &RestoreRequest) -> Result<RestoreResult> {
             Fact::new("revisions", sums.revisions),
             Fact::new("revisions-present", sums.present),
             Fact::new("attachments", sums.attachments),
+            Fact::new("local-documents", sums.local_documents),
         ],
         findings,
     })

@@ -110,3 +110,88 @@ fn revisions_that_are_refused_fail_the_restore() {
     assert_eq!(error.kind, ErrorKind::Server);
     assert!(error.to_string().contains("`doc1` (forbidden: not today)"), "{error}");
 }
+
+#[test]
+fn local_documents_come_back_where_that_is_asked_for() {
+    let desk = Desk::filled();
+    desk.backup_with(r#"{ "attempts": 1, "local-documents": true }"#).unwrap();
+    let local = |desk: &Desk| desk.server.state().database("ledger").local_documents();
+    let target = desk.elsewhere();
+    target.restore("{}").unwrap();
+    assert!(local(&target).is_empty());
+    // What is there is left alone.
+    let target = desk.elsewhere();
+    target.server.state().database("ledger").local("checkpoint", json!({ "last": 7 }));
+    desk.server.state().database("ledger").local("a/b", json!({ "since": 1.50 }));
+    desk.backup_with(r#"{ "attempts": 1, "local-documents": true }"#).unwrap();
+    let target = target_with(&desk, target);
+    let restored = target.restore(r#"{ "local-documents": true }"#).unwrap();
+    let fact = |name: &str| restored.facts.iter().find(|fact| fact.name == name).unwrap().value.clone();
+    assert_eq!(fact("local-documents"), "1");
+    let found = local(&target);
+    assert_eq!(
+        (&found["_local/checkpoint"], &found["_local/a/b"]),
+        (&json!({ "last": 7 }), &json!({ "since": 1.50 }))
+    );
+}
+
+/// The same server, with the last snapshot of `desk`.
+fn target_with(desk: &Desk, target: Desk) -> Desk {
+    Desk {
+        harness: target.harness.snapshot(desk.harness.last().unwrap()),
+        server: target.server,
+    }
+}
+
+#[test]
+fn a_restore_that_breaks_off_in_the_middle_sends_only_the_rest_again() {
+    let desk = Desk::empty();
+    for number in 0..3_500 {
+        desk.server
+            .state()
+            .database("ledger")
+            .put(&format!("doc{number:05}"), json!({ "number": number }));
+    }
+    desk.backup().unwrap();
+    let target = desk.elsewhere();
+    let mut batches = 0;
+    target.server.meddle(move |request, _| {
+        batches += u32::from(request.path.ends_with("/_bulk_docs"));
+        (batches > 2).then(|| Answer::failure(500, "internal_server_error", "No DB shards could be opened."))
+    });
+    target.restore(r#"{ "attempts": 1 }"#).unwrap_err();
+    let (there, _) = target.server.state().database("ledger").counts();
+    assert_eq!(there, 2_000);
+    target.server.behave();
+    let restored = target.restore(r#"{ "existing": "merge" }"#).unwrap();
+    let fact = |name: &str| restored.facts.iter().find(|fact| fact.name == name).unwrap().value.clone();
+    assert_eq!(
+        (fact("revisions"), fact("revisions-present")),
+        ("1500".to_owned(), "2000".to_owned())
+    );
+    assert_eq!(
+        target.server.state().database("ledger").content(),
+        desk.server.state().database("ledger").content()
+    );
+}
+
+#[test]
+fn a_database_gets_the_shards_and_copies_that_it_had() {
+    let desk = Desk::empty();
+    desk.server.state().database("ledger").put("one", json!({}));
+    desk.backup().unwrap();
+    let made = |desk: &Desk| {
+        let target = desk.elsewhere();
+        target.restore("{}").unwrap();
+        let requests = target.server.requests();
+        requests.into_iter().find(|request| request.starts_with("PUT /ledger?")).unwrap()
+    };
+    // One copy is what a single server has; a cluster decides by itself.
+    assert_eq!(made(&desk), "PUT /ledger?q=2");
+    desk.harness.tamper(|snapshot| {
+        let entry = snapshot.entries.get_mut(&b"inventory.json"[..]).unwrap();
+        let text = String::from_utf8(entry.content.clone()).unwrap();
+        entry.content = text.replace("\"n\": 1", "\"n\": 3").into_bytes();
+    });
+    assert_eq!(made(&desk), "PUT /ledger?q=2&n=3");
+}

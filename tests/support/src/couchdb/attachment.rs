@@ -13,24 +13,32 @@ pub(super) struct Attachment {
     /// Before it was compressed.
     pub(super) length: usize,
     pub(super) revpos: u64,
+    digest: String,
 }
 
 impl Attachment {
     /// Keeps `bytes` as the server does that gets them uncompressed.
     pub(super) fn new(content_type: &str, bytes: &[u8], revpos: u64) -> Self {
         let is_compressed = content_type.starts_with("text/") || content_type == "application/json";
+        let kept = if is_compressed { gzip(bytes) } else { bytes.to_vec() };
+        Self::kept(content_type, kept, is_compressed, bytes.len(), revpos)
+    }
+
+    /// Keeps `bytes` as they are; uncompressed they are `length`.
+    pub(super) fn kept(content_type: &str, bytes: Vec<u8>, is_compressed: bool, length: usize, revpos: u64) -> Self {
         Self {
             content_type: content_type.to_owned(),
-            bytes: if is_compressed { gzip(bytes) } else { bytes.to_vec() },
+            digest: format!("md5-{}", base64::engine::general_purpose::STANDARD.encode(Md5::digest(&bytes))),
+            bytes,
             is_compressed,
-            length: bytes.len(),
+            length,
             revpos,
         }
     }
 
     /// "md5-…"
-    pub(super) fn digest(&self) -> String {
-        format!("md5-{}", base64::engine::general_purpose::STANDARD.encode(Md5::digest(&self.bytes)))
+    pub(super) fn digest(&self) -> &str {
+        &self.digest
     }
 
     /// As it was uploaded.

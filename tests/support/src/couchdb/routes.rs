@@ -1,6 +1,7 @@
 //! Which request gets which answer: [`answer`]. Forms and wordings are those of CouchDB 3.4.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 
 use base64::Engine as _;
 use serde_json::{Map, Value, json};
@@ -12,6 +13,9 @@ use super::{
 };
 
 type Query = HashMap<String, String>;
+
+/// What every local document's id begins with.
+const LOCAL: &str = "_local/";
 
 /// Answers a request.
 pub(super) fn answer(server: &mut Server, request: &Request) -> Answer {
@@ -86,6 +90,11 @@ fn in_database(database: &mut Database, name: &str, method: &str, rest: &[&str],
             Some(body) => bulk_docs(database, &body),
             None => Answer::failure(400, "bad_request", "invalid UTF-8 JSON"),
         },
+        ("GET", [id]) if id.starts_with(LOCAL) => local_document(database, id),
+        ("PUT", [id]) if id.starts_with(LOCAL) => match body() {
+            Some(body) => put_local(database, id, body),
+            None => Answer::failure(400, "bad_request", "invalid UTF-8 JSON"),
+        },
         ("GET", [id]) => open_revs(database, id),
         ("PUT", [id]) => put_multipart(database, id, request),
         ("GET", [id, attachment]) => get_attachment(database, id, attachment, query, request),
@@ -123,6 +132,27 @@ fn local_documents(database: &Database) -> Answer {
     Answer::json(200, json!({ "total_rows": null, "offset": null, "rows": rows }))
 }
 
+fn local_document(database: &Database, id: &str) -> Answer {
+    match database.local.get(id) {
+        None => Answer::failure(404, "not_found", "missing"),
+        Some(members) => {
+            let mut doc = members.clone();
+            doc["_id"] = json!(id);
+            doc["_rev"] = json!("0-1");
+            Answer::json(200, doc)
+        }
+    }
+}
+
+/// Whatever revision it has: a local document has no history.
+fn put_local(database: &mut Database, id: &str, mut members: Value) -> Answer {
+    if let Some(members) = members.as_object_mut() {
+        members.retain(|name, _| name != "_id" && name != "_rev");
+    }
+    database.local.insert(id.to_owned(), members);
+    Answer::json(201, json!({ "ok": true, "id": id, "rev": "0-1" }))
+}
+
 fn changes(database: &Database, query: &Query) -> Answer {
     let since = query
         .get("since")
@@ -133,15 +163,11 @@ fn changes(database: &Database, query: &Query) -> Answer {
     let number = |name: &str| query.get(name).and_then(|number| number.parse::<usize>().ok());
     let limit = number("limit").unwrap_or(usize::MAX);
     let interval = number("seq_interval").unwrap_or(1);
-    let by_seq: BTreeMap<u64, (&String, &Document)> = database
-        .documents
-        .iter()
-        .filter(|(_, document)| document.seq > since)
-        .map(|(id, document)| (document.seq, (id, document)))
-        .collect();
+    let behind = || (Bound::Excluded(since), Bound::Unbounded);
     let mut last = since;
     let mut rows = Vec::new();
-    for (position, (seq, (id, document))) in by_seq.iter().take(limit).enumerate() {
+    for (position, (seq, id)) in database.feed.range(behind()).take(limit).enumerate() {
+        let Some(document) = database.documents.get(id) else { continue };
         let leaves: Vec<Value> = document.leaves().into_iter().map(|(rev, _)| json!({ "rev": rev })).collect();
         let seq_shown = if position % interval == interval - 1 {
             json!(sequence(*seq))
@@ -155,7 +181,7 @@ fn changes(database: &Database, query: &Query) -> Answer {
         rows.push(row);
         last = *seq;
     }
-    let pending = by_seq.len() - rows.len();
+    let pending = database.feed.range(behind()).skip(rows.len()).count();
     let last = if pending == 0 { database.changes } else { last };
     Answer::json(
         200,
@@ -293,16 +319,14 @@ fn put_multipart(database: &mut Database, id: &str, request: &Request) -> Answer
         } else {
             &described["length"]
         };
-        let attachment = Attachment {
-            content_type: described["content_type"].as_str().unwrap_or_default().to_owned(),
-            is_compressed,
-            length: described["length"]
-                .as_u64()
-                .and_then(|length| usize::try_from(length).ok())
-                .unwrap_or_default(),
-            revpos: described["revpos"].as_u64().unwrap_or(1),
+        let length = described["length"].as_u64().and_then(|length| usize::try_from(length).ok());
+        let attachment = Attachment::kept(
+            described["content_type"].as_str().unwrap_or_default(),
             bytes,
-        };
+            is_compressed,
+            length.unwrap_or_default(),
+            described["revpos"].as_u64().unwrap_or(1),
+        );
         if sent.as_u64() != Some(attachment.bytes.len() as u64) || described["digest"] != attachment.digest() {
             return Answer::failure(400, "bad_request", "an attachment is not what was announced");
         }

@@ -22,6 +22,8 @@ pub struct Database {
     pub(super) changes: u64,
     pub(super) purges: u64,
     pub(super) documents: BTreeMap<String, Document>,
+    /// Which document changed last with which change.
+    pub(super) feed: BTreeMap<u64, String>,
     pub(super) local: BTreeMap<String, Value>,
     pub(super) security: Value,
     pub(super) revs_limit: u64,
@@ -131,6 +133,7 @@ impl Server {
             changes: 0,
             purges: 0,
             documents: BTreeMap::new(),
+            feed: BTreeMap::new(),
             local: BTreeMap::new(),
             security: json!({ "admins": { "names": [], "roles": ["_admin"] }, "members": { "names": [], "roles": ["_admin"] } }),
             revs_limit: 1000,
@@ -158,6 +161,8 @@ impl Database {
         self.changes += 1;
         let seq = self.changes;
         let document = self.documents.entry(id.to_owned()).or_default();
+        self.feed.remove(&document.seq);
+        self.feed.insert(seq, id.to_owned());
         document.seq = seq;
         document
     }
@@ -198,7 +203,8 @@ impl Database {
         change(&mut body);
         let parent = winner.map(|(rev, _)| rev);
         let number = parent.as_deref().map_or(1, |rev| generation(rev) + 1);
-        let digest = Md5::digest(format!("{id}{number}{is_deleted}{members}{:?}", body.attachments));
+        let attachments: Vec<_> = body.attachments.iter().map(|(name, kept)| (name, kept.digest())).collect();
+        let digest = Md5::digest(format!("{id}{number}{is_deleted}{members}{attachments:?}"));
         let rev = format!("{number}-{}", hex::encode(digest));
         let history: Vec<String> = std::iter::once(rev.clone()).chain(parent).collect();
         document.merge(&history, body);
@@ -224,19 +230,28 @@ impl Database {
 
     /// Removes a document without a trace.
     pub fn purge(&mut self, id: &str) {
-        self.documents.remove(id);
+        if let Some(document) = self.documents.remove(id) {
+            self.feed.remove(&document.seq);
+        }
         self.purges += 1;
     }
 
     /// Goes back to a smaller number of changes, as one that was restored from a copy of its files does.
     pub fn rewind(&mut self, changes: u64) {
         self.documents.retain(|_, document| document.seq <= changes);
+        self.feed.retain(|seq, _| *seq <= changes);
         self.changes = changes;
     }
 
     /// Who may do what.
     pub fn secure(&mut self, security: Value) {
         self.security = security;
+    }
+
+    /// All local documents, by their ids.
+    #[must_use]
+    pub fn local_documents(&self) -> BTreeMap<String, Value> {
+        self.local.clone()
     }
 
     /// Writes a local document.
