@@ -45,16 +45,19 @@ pub(super) struct Restore {
     overwrite: bool,
     wanted: Vec<Entry>,
     databases: BTreeMap<Vec<u8>, String>,
-    /// All folders of the snapshot, by paths in the home.
-    folders: BTreeMap<Vec<u8>, Metadata>,
+    /// All of the snapshot.
+    folders: Folders,
     /// Those that are ours, which get their attributes when all is in them.
-    made: BTreeMap<Vec<u8>, Metadata>,
+    made: Folders,
     result: RestoreResult,
 }
 
+/// Folders, by their paths in the home.
+type Folders = BTreeMap<Vec<u8>, Metadata>;
+
 /// What of the home is asked for, and all its folders.
-fn wanted(request: &RestoreRequest) -> Result<(Vec<Entry>, BTreeMap<Vec<u8>, Metadata>)> {
-    let (mut wanted, mut folders) = (Vec::new(), BTreeMap::new());
+fn wanted(request: &RestoreRequest) -> Result<(Vec<Entry>, Folders)> {
+    let (mut wanted, mut folders) = (Vec::new(), Folders::new());
     for entry in snapshot::walk(HOME)? {
         let entry = entry?;
         let Some(path) = inside(&entry.path) else { continue };
@@ -92,7 +95,7 @@ impl Restore {
             wanted,
             databases: databases()?,
             folders,
-            made: BTreeMap::new(),
+            made: Folders::new(),
             result: RestoreResult::default(),
         };
         restore.refuse_occupied()?;

@@ -200,7 +200,9 @@ fn an_answer_that_ends_early_or_is_none_fails_the_run() {
 #[test]
 fn who_enrols_between_a_dump_and_the_api_is_told_too() {
     let cluster = server();
-    let server = Server::of(Desk::of(|folder| Home::root_with(folder, "ca-org1", &cluster, "fabric_ca").unwrap()));
+    let server = Server::of(Desk::of(|folder| {
+        Home::root_with(folder, "ca-org1", &cluster, "fabric_ca").unwrap()
+    }));
     let harness = granted(server.harness(&server.registrar), &cluster, "secret");
     let result = harness.backup::<FabricCa>("{}").unwrap();
     assert!(result.findings.is_empty(), "{:#?}", result.findings);
