@@ -3,7 +3,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use bulkhead_sdk::{Error, Result, config::Period};
+use bulkhead_postgres_client::Lsn;
+use bulkhead_sdk::{
+    Error, Result,
+    config::{ByteSize, Period},
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -15,6 +19,8 @@ pub enum Mode {
     Physical,
     /// Databases as SQL and rows, read in one transaction each.
     Logical,
+    /// The write-ahead log, streamed as the server writes it, for recovery to any moment.
+    Wal,
 }
 
 /// How the server makes the checkpoint that a physical backup begins with.
@@ -32,9 +38,10 @@ pub enum Checkpoint {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Config {
-    /// What a snapshot holds: `physical`, the whole cluster, file by file; `logical`, databases as SQL that any later version of PostgreSQL takes.
+    /// What a snapshot holds: `physical`, the whole cluster, file by file; `logical`, databases as SQL that any later version of PostgreSQL takes; `wal`,
+    /// the write-ahead log, streamed continuously, which brings a `physical` snapshot to any later moment.
     pub mode: Mode,
-    /// The role to connect as. `physical` needs one with REPLICATION and a line for database `replication` in pg_hba.conf; `logical` one that may read
+    /// The role to connect as. `physical` and `wal` need one with REPLICATION and a line for database `replication` in pg_hba.conf; `logical` one that may read
     /// everything: a superuser, or a member of `pg_read_all_data` where there are no large objects of others.
     pub user: String,
     /// How the server makes the checkpoint that the backup begins with: `fast` (at once, the default) or `spread` (over minutes).
@@ -67,7 +74,49 @@ pub struct Config {
     /// `logical`: how long to wait for whoever has locked a table, `30 s` by default.
     #[serde(default)]
     pub lock_timeout: Option<Period>,
+    /// `wal`: the replication slot that keeps the log on the server until the vault has it, `bulkhead` by default; it is made where it is missing. Lower-case
+    /// letters, digits and `_`.
+    #[serde(default)]
+    pub slot: Option<String>,
+    /// `wal`: how long what was received may wait for its commit, `60 s` by default: so much may be lost with the server.
+    #[serde(default)]
+    pub interval: Option<Period>,
+    /// `wal`: when a run ends: `caught-up`, when it has what the server had at its beginning; or after a time, such as `1 h`. By default after 19 hours, an hour
+    /// before the default limit of a run ends it.
+    #[serde(default)]
+    pub until: Option<String>,
+    /// `wal`: the position of the log, such as `16/B374D848`, before which it is left out of further snapshots, in steps of 4 GiB: where the oldest base backup
+    /// begins that is kept. Without it, all of the log is kept.
+    #[serde(default)]
+    pub expire_before: Option<String>,
+    /// `wal`: how much log the server may keep for the slot before `check` and the log warn, `1 GiB` by default.
+    #[serde(default)]
+    pub slot_warning: Option<ByteSize>,
 }
+
+/// When a run of mode `wal` ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// With what the server had when the run began.
+    CaughtUp,
+    /// After this time.
+    After(Duration),
+}
+
+/// The slot's name, where nothing is configured.
+const SLOT: &str = "bulkhead";
+
+/// How long received log may wait, where nothing is configured.
+const INTERVAL: Duration = Duration::from_secs(60);
+
+/// Commits cost a snapshot each: below this, they would be most of the work.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// An hour less than the `wall-clock` limit of a run by default.
+const UNTIL: Duration = Duration::from_secs(19 * 3600);
+
+/// What the server may keep for the slot without a warning, where nothing is configured.
+const SLOT_WARNING: u64 = 1 << 30;
 
 /// How long a table may be locked by somebody else, where nothing is configured.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -86,24 +135,68 @@ impl Config {
         self.lock_timeout.map_or(LOCK_TIMEOUT, |period| period.0)
     }
 
-    /// The first setting that only the other mode has.
-    fn foreign_setting(&self) -> Option<&'static str> {
-        let settings = match self.mode {
-            Mode::Physical => &[
-                ("database", self.database.is_some()),
-                ("databases", !self.databases.is_empty()),
-                ("exclude-databases", !self.exclude_databases.is_empty()),
-                ("lock-timeout", self.lock_timeout.is_some()),
-                ("exclude-data", !self.exclude_data.is_empty()),
-                ("rows", !self.rows.is_empty()),
-            ][..],
-            Mode::Logical => &[
-                ("checkpoint", self.checkpoint != Checkpoint::default()),
-                ("max-rate", self.max_rate.is_some()),
-                ("accept-damaged-pages", self.accept_damaged_pages),
-            ],
+    /// The replication slot's name.
+    pub(crate) fn slot(&self) -> &str {
+        self.slot.as_deref().unwrap_or(SLOT)
+    }
+
+    /// How long received log may wait for its commit.
+    pub(crate) fn interval(&self) -> Duration {
+        self.interval.map_or(INTERVAL, |period| period.0)
+    }
+
+    /// When a run of mode `wal` ends.
+    pub(crate) fn until(&self) -> Until {
+        self.parsed_until().unwrap_or(Until::After(UNTIL))
+    }
+
+    /// Bytes of log that the server may keep for the slot without a warning.
+    pub(crate) fn slot_warning(&self) -> u64 {
+        self.slot_warning.map_or(SLOT_WARNING, |size| size.0)
+    }
+
+    /// Before which position the log is left out.
+    pub(crate) fn expire_before(&self) -> Result<Option<Lsn>> {
+        let wrong = |text| {
+            Error::config("expire-before", format!("`{text}` is not a position of the log")).with_hint("write it as in `16/B374D848`")
         };
-        settings.iter().find(|(_, set)| *set).map(|(name, _)| *name)
+        self.expire_before
+            .as_deref()
+            .map(|text| text.parse().map_err(|_| wrong(text)))
+            .transpose()
+    }
+
+    fn parsed_until(&self) -> Result<Until> {
+        match self.until.as_deref() {
+            None => Ok(Until::After(UNTIL)),
+            Some("caught-up") => Ok(Until::CaughtUp),
+            Some(text) => Period::parse(text).map(|period| Until::After(period.0)).map_err(|error| {
+                Error::config("until", format!("`{text}` is not when a run ends: {error}"))
+                    .with_hint("write `caught-up`, or a time such as `1 h`")
+            }),
+        }
+    }
+
+    /// The first setting that this mode does not have.
+    fn foreign_setting(&self) -> Option<&'static str> {
+        let settings = [
+            (Mode::Logical, "database", self.database.is_some()),
+            (Mode::Logical, "databases", !self.databases.is_empty()),
+            (Mode::Logical, "exclude-databases", !self.exclude_databases.is_empty()),
+            (Mode::Logical, "lock-timeout", self.lock_timeout.is_some()),
+            (Mode::Logical, "exclude-data", !self.exclude_data.is_empty()),
+            (Mode::Logical, "rows", !self.rows.is_empty()),
+            (Mode::Physical, "checkpoint", self.checkpoint != Checkpoint::default()),
+            (Mode::Physical, "max-rate", self.max_rate.is_some()),
+            (Mode::Physical, "accept-damaged-pages", self.accept_damaged_pages),
+            (Mode::Wal, "slot", self.slot.is_some()),
+            (Mode::Wal, "interval", self.interval.is_some()),
+            (Mode::Wal, "until", self.until.is_some()),
+            (Mode::Wal, "expire-before", self.expire_before.is_some()),
+            (Mode::Wal, "slot-warning", self.slot_warning.is_some()),
+        ];
+        let mut foreign = settings.iter().filter(|(mode, _, set)| *set && *mode != self.mode);
+        foreign.next().map(|(_, name, _)| *name)
     }
 
     /// Checks what types cannot say.
@@ -112,9 +205,28 @@ impl Config {
             return Err(Error::config("user", "the role to connect as is empty"));
         }
         if let Some(setting) = self.foreign_setting() {
-            return Err(Error::config(setting, "this setting belongs to the other mode"));
+            return Err(Error::config(setting, "this setting belongs to another mode"));
         }
+        self.validate_wal()?;
         self.max_rate_kib().map(|_| ())
+    }
+
+    /// Settings of mode `wal`.
+    fn validate_wal(&self) -> Result<()> {
+        /// The longest identifier of PostgreSQL, in bytes.
+        const LONGEST_NAME: usize = 63;
+        let slot = self.slot();
+        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        // The name goes into commands as it is, so this is more than politeness.
+        if slot.is_empty() || slot.len() > LONGEST_NAME || !slot.bytes().all(allowed) {
+            return Err(Error::config("slot", format!("`{slot}` is not a replication slot's name"))
+                .with_hint("PostgreSQL takes 1 to 63 lower-case letters, digits and `_`"));
+        }
+        if self.interval() < SHORTEST_INTERVAL {
+            return Err(Error::config("interval", "a commit takes longer than this interval").with_hint("write `1 s` or more"));
+        }
+        self.expire_before()?;
+        self.parsed_until().map(|_| ())
     }
 
     /// `max-rate` in the unit of `BASE_BACKUP`, KiB a second.
@@ -154,6 +266,18 @@ pub struct RestoreOptions {
     pub owner: Option<String>,
     /// Write `standby.signal`, so that the cluster starts as a standby; its `primary_conninfo` is for you to set.
     pub standby: bool,
+    /// Made by `bulkhead restore --to-…`: how the server brings the cluster to a moment.
+    pub recovery: Option<Recovery>,
+}
+
+/// What a restored cluster does when it is started.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Recovery {
+    /// Stay a standby (`standby.signal`) instead of ending the recovery (`recovery.signal`).
+    pub standby: bool,
+    /// Settings of the server with their values, for `postgresql.auto.conf`.
+    pub settings: Vec<(String, String)>,
 }
 
 /// `owner`, parsed.
@@ -241,8 +365,10 @@ mod tests {
     }
 
     #[test]
-    fn settings_of_the_other_mode_are_refused() {
+    fn settings_of_another_mode_are_refused() {
         for (json, setting) in [
+            (r#"{"mode":"wal","user":"x","max-rate":"1 MiB/s"}"#, "max-rate"),
+            (r#"{"mode":"physical","user":"x","slot":"a"}"#, "slot"),
             (r#"{"mode":"physical","user":"x","databases":["a"]}"#, "databases"),
             (r#"{"mode":"logical","user":"x","max-rate":"1 MiB/s"}"#, "max-rate"),
         ] {
@@ -252,11 +378,23 @@ mod tests {
     }
 
     #[test]
+    fn the_log_is_followed_until_something() {
+        let until = |text: &str| config(&format!(r#"{{"mode":"wal","user":"x","until":"{text}"}}"#));
+        assert_eq!(until("caught-up").unwrap().until(), Until::CaughtUp);
+        assert_eq!(until("90 s").unwrap().until(), Until::After(Duration::from_secs(90)));
+        assert_eq!(until("for ever").unwrap_err().setting.as_deref(), Some("until"));
+        for (setting, value) in [("slot", "Bulk-head"), ("slot", ""), ("slot", "a; DROP"), ("interval", "10 ms")] {
+            let error = config(&format!(r#"{{"mode":"wal","user":"x","{setting}":"{value}"}}"#)).unwrap_err();
+            assert_eq!(error.setting.as_deref(), Some(setting), "{value}");
+        }
+    }
+
+    #[test]
     fn owners_are_words_or_numbers() {
         let owner = |text: &str| {
             RestoreOptions {
                 owner: Some(text.into()),
-                standby: false,
+                ..RestoreOptions::default()
             }
             .owner()
         };

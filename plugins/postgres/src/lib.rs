@@ -1,13 +1,18 @@
 //! Bulkhead's source plugin for PostgreSQL, over the server's own protocol: no `pg_basebackup`, no libpq, no shell.
 //!
 //! The plugin is [`Postgres`]. Its mode decides what a snapshot holds; `physical` is a whole cluster, file by file, with the log that makes it
-//! consistent; `logical` is databases as SQL (the modules of these names say how). What the modes share: [`config`] and the way to a server.
+//! consistent; `logical` is databases as SQL; `wal` is the log, streamed (the modules of these names say how). What the modes share: [`config`], the way to a
+//! server, and the names of log segments.
 
 pub mod config;
 mod connection;
 mod logical;
 mod physical;
+mod preflight;
+mod segment;
+mod server;
 pub mod tar;
+mod wal;
 
 use bulkhead_sdk::prelude::*;
 
@@ -26,7 +31,7 @@ impl Source for Postgres {
         Description::new(
             "postgres",
             env!("CARGO_PKG_VERSION"),
-            "Backs up PostgreSQL 13 to 17 over its own protocol, as files or as SQL, and restores it",
+            "Backs up PostgreSQL 13 to 17 over its own protocol, as files, as SQL or as a continuous log, and restores it",
             reading | Operations::RESTORE | Operations::VERIFY,
         )
         .endpoint(
@@ -62,13 +67,15 @@ impl Source for Postgres {
         match self.config.mode {
             Mode::Physical => physical::check(&self.config),
             Mode::Logical => logical::check(&self.config),
+            Mode::Wal => wal::check(&self.config),
         }
     }
 
-    fn backup(&mut self, _request: BackupRequest) -> Result<BackupResult> {
+    fn backup(&mut self, request: BackupRequest) -> Result<BackupResult> {
         match self.config.mode {
             Mode::Physical => physical::backup(&self.config),
             Mode::Logical => logical::backup(&self.config),
+            Mode::Wal => wal::backup(&self.config, &request),
         }
     }
 
@@ -76,6 +83,7 @@ impl Source for Postgres {
         match self.config.mode {
             Mode::Physical => physical::restore(&request),
             Mode::Logical => logical::restore(&self.config, &request),
+            Mode::Wal => Err(wal::no_restore()),
         }
     }
 
@@ -83,6 +91,7 @@ impl Source for Postgres {
         match self.config.mode {
             Mode::Physical => physical::verify(),
             Mode::Logical => logical::verify(),
+            Mode::Wal => wal::verify(),
         }
     }
 }

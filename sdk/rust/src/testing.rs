@@ -183,7 +183,8 @@ impl Harness {
         self.operate(config, P::check)
     }
 
-    /// Backs up; commits if the plugin succeeds, all its entries are finished and its proof holds. The checkpoint of the last snapshot is handed on.
+    /// Backs up; commits if the plugin succeeds, all its entries are finished and its proof holds, unless the plugin has committed itself and nothing has come
+    /// since. The checkpoint of the last snapshot is handed on.
     ///
     /// # Errors
     /// The plugin's; `Conflict` where the proof does not hold; `Internal` for an entry that was not finished.
@@ -191,9 +192,9 @@ impl Harness {
         let request = BackupRequest {
             checkpoint: self.last().and_then(|snapshot| snapshot.checkpoint),
         };
-        self.shared.store.begin();
+        let before = self.shared.store.begin();
         let result = self.operate(config, |plugin: &mut P| plugin.backup(request))?;
-        self.shared.store.finish(&result.proof, result.checkpoint.as_deref())?;
+        self.shared.store.end(&result.proof, result.checkpoint.as_deref(), before)?;
         Ok(result)
     }
 

@@ -11,12 +11,12 @@ use serde::Serialize;
 use super::{
     base_backup::{self, command},
     outcome::{damage_error, damage_finding, damaged_files},
-    server::Server,
     unpack::{Unpacked, Unpacker},
 };
 use crate::{
     config::Config,
     connection::{self, Purpose},
+    server::Server,
 };
 
 /// What a snapshot was, for whoever continues from it (log archiving, incremental backups).
@@ -115,6 +115,7 @@ fn result(server: &Server, unpacked: Unpacked, findings: Vec<Finding>) -> Result
         verified,
         tablespaces,
     } = unpacked;
+    let finished = Timestamp::now().seconds;
     let checkpoint = Checkpoint {
         version: 1,
         mode: "physical",
@@ -125,7 +126,7 @@ fn result(server: &Server, unpacked: Unpacked, findings: Vec<Finding>) -> Result
         server_version: &server.version,
         wal_segment_size: server.wal_segment_size,
         tablespaces: &tablespaces,
-        finished: Timestamp::now().seconds,
+        finished,
     };
     let checkpoint = serde_json::to_vec(&checkpoint).map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
     proof.fact("start-lsn", start.lsn);
@@ -136,6 +137,7 @@ fn result(server: &Server, unpacked: Unpacked, findings: Vec<Finding>) -> Result
     if let Some(standby) = server.standby {
         proof.fact("server-role", if standby { "standby" } else { "primary" });
     }
+    proof.fact("finished", finished);
     proof.fact("files", proof.entries);
     proof.fact("bytes", proof.bytes);
     proof.fact("manifest-verified-files", verified);

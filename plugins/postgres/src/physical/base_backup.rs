@@ -140,7 +140,7 @@ impl Exchange<'_> {
             CopyEvent::CopyData { bytes, first, last } if self.multiplexed => self.multiplexed_data(bytes, first, last),
             CopyEvent::CopyData { bytes, .. } if self.open => self.receiver.data(bytes),
             CopyEvent::CopyData { .. } => Err(lacks("an archive around its data")),
-            CopyEvent::CopyIn => Err(lacks("an archive: it asks for data instead")),
+            CopyEvent::CopyIn | CopyEvent::CopyBoth => Err(lacks("an archive: it asks for data instead")),
             CopyEvent::CopyDone => self.close(),
             CopyEvent::CommandComplete(_) | CopyEvent::Ready => Ok(()),
         }

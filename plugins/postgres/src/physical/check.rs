@@ -1,15 +1,14 @@
 //! Preflight: [`check`] does everything that a backup does before the first byte of it, and looks at what would make one fail or worthless.
 
-use bulkhead_postgres_client::{AuthenticationMethod, Encryption, ResultSet};
-use bulkhead_sdk::{Error, Result, endpoint, types::Finding};
+use bulkhead_postgres_client::ResultSet;
+use bulkhead_sdk::{Error, Result, types::Finding};
 
-use super::{
-    backup::{checksums_off, reserve_log},
-    server::Server,
-};
+use super::backup::{checksums_off, reserve_log};
 use crate::{
     config::Config,
-    connection::{self, Connection, ENDPOINT, Purpose},
+    connection::{self, Connection, Purpose},
+    preflight::{protection, reached},
+    server::Server,
 };
 
 /// Connects, logs in, and looks around. Fails where a backup would fail to begin.
@@ -31,52 +30,6 @@ pub(crate) fn check(config: &Config) -> Result<Vec<Finding>> {
     findings.extend(look_around(config));
     session.close();
     Ok(findings)
-}
-
-fn reached(session: &Connection, server: &Server) -> Finding {
-    let how = match session.authentication() {
-        AuthenticationMethod::NotAsked => "without being asked for a password",
-        AuthenticationMethod::CleartextPassword => "with a password in clear text",
-        AuthenticationMethod::Md5 => "with an md5 password",
-        AuthenticationMethod::ScramSha256 => "with SCRAM-SHA-256",
-        AuthenticationMethod::ScramSha256Plus => "with SCRAM-SHA-256-PLUS",
-    };
-    let over = match session.encryption() {
-        Encryption::LocalSocket => "a Unix socket",
-        Encryption::Tls => "TLS",
-        Encryption::None => "unencrypted TCP",
-    };
-    let message = format!(
-        "PostgreSQL {}, system {}, timeline {} at {}, wal_level {}: logged in for replication {how} over {over}",
-        server.version, server.identity.system_identifier, server.identity.timeline, server.identity.position, server.wal_level
-    );
-    Finding::info("server-reached", message)
-}
-
-/// What somebody on the way could do.
-fn protection(session: &Connection) -> Option<Finding> {
-    let settings = endpoint::settings(ENDPOINT).ok()?;
-    match session.encryption() {
-        Encryption::None if !settings.is_local() => Some(
-            Finding::warning(
-                "connection-unencrypted",
-                "the whole cluster would pass over the network unencrypted",
-            )
-            .with_hint("set `tls = { mode = \"verify-full\", ca = \"…\" }` in `endpoint.server`"),
-        ),
-        Encryption::Tls
-            if settings.tls < endpoint::TlsMode::VerifyCa && session.authentication() != AuthenticationMethod::ScramSha256Plus =>
-        {
-            Some(
-                Finding::warning(
-                    "server-unverified",
-                    "nobody checks that the server is the right one: its certificate is not verified",
-                )
-                .with_hint("set `tls = { mode = \"verify-full\", ca = \"…\" }` in `endpoint.server`"),
-            )
-        }
-        _ => None,
-    }
 }
 
 /// What only SQL tells. The role needs none of this for a backup, so where SQL is closed to it, that is said and no more.

@@ -16,8 +16,17 @@ use bulkhead_sdk::{
     types::{Fact, Finding},
 };
 
-use super::layout::{self, Place};
-use crate::config::{Owner, RestoreOptions};
+use super::{
+    layout::{self, Place},
+    recovery,
+};
+use crate::config::{Owner, Recovery, RestoreOptions};
+
+/// Makes the server a standby.
+const STANDBY_SIGNAL: &str = "standby.signal";
+
+/// Has the server recover, and open for writing at the end.
+const RECOVERY_SIGNAL: &str = "recovery.signal";
 
 /// The grant for PGDATA.
 const DATA_GRANT: &str = "data";
@@ -43,7 +52,10 @@ pub(crate) fn restore(request: &RestoreRequest) -> Result<RestoreResult> {
             .context(|| format!("restoring {} failed", String::from_utf8_lossy(&entry.path)))?;
     }
     if options.standby {
-        writer.standby_signal()?;
+        writer.signal(STANDBY_SIGNAL)?;
+    }
+    if let Some(recovery) = &options.recovery {
+        writer.recovery(recovery, request)?;
     }
     for entry in selected(request)? {
         let entry = entry?;
@@ -324,9 +336,14 @@ impl Writer {
         folder.set_attributes(path, &change)
     }
 
-    fn standby_signal(&mut self) -> Result<()> {
+    /// Makes an empty file that tells the server what to do at its start.
+    fn signal(&mut self, name: &str) -> Result<()> {
         let Some(data) = &self.targets.data else { return Ok(()) };
-        let file = data.folder.open_file("standby.signal", OpenMode::Create)?;
+        let file = match data.folder.open_file(name, OpenMode::Create) {
+            // A backup of a standby has its own.
+            Err(error) if error.kind == ErrorKind::AlreadyExists => return Ok(()),
+            file => file?,
+        };
         let like = snapshot::stat(layout::join(layout::DATA, b"PG_VERSION")).ok();
         if let Some((uid, gid)) = like.and_then(|entry| self.owner_for(&entry.metadata)) {
             file.set_attributes(&Attributes {
@@ -336,6 +353,24 @@ impl Writer {
             })?;
         }
         Ok(())
+    }
+
+    /// Has the server bring the cluster to a moment when it is started.
+    fn recovery(&mut self, recovery: &Recovery, request: &RestoreRequest) -> Result<()> {
+        if !request.paths.is_empty() {
+            return Err(Error::config("recovery", "a part of a cluster cannot be brought to a moment").with_hint("restore without paths"));
+        }
+        let Some(data) = &self.targets.data else { return Ok(()) };
+        recovery::write_settings(&data.folder, &recovery.settings)?;
+        if recovery.standby {
+            return self.signal(STANDBY_SIGNAL);
+        }
+        // Where both are there, a server becomes a standby.
+        match data.folder.remove_file(STANDBY_SIGNAL) {
+            Err(error) if error.kind != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        self.signal(RECOVERY_SIGNAL)
     }
 
     fn finish(mut self, request: &RestoreRequest) -> Result<RestoreResult> {

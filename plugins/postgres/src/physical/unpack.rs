@@ -16,10 +16,13 @@ use super::{
     layout::{self, Archive},
     manifest::{ManifestError, ManifestItem, ManifestReader, WalRange},
     outcome::Comparison,
-    server::Server,
-    wal::{HEAD, Segments, WalError},
+    wal::{Segments, WalError},
 };
-use crate::tar::{Header, Kind, TarError, TarEvent, TarReader};
+use crate::{
+    segment::HEAD,
+    server::Server,
+    tar::{Header, Kind, TarError, TarEvent, TarReader},
+};
 
 /// Bytes between two reports of progress.
 const PROGRESS_STEP: u64 = 4 << 20;

@@ -15,8 +15,9 @@ use super::{
     layout,
     manifest::{ManifestFile, ManifestItem, ManifestReader, WalRange},
     outcome::Named,
-    wal::{HEAD, Segments, is_segment_size},
+    wal::Segments,
 };
+use crate::segment::{HEAD, is_segment_size};
 
 /// Compares all of the snapshot with its manifest.
 pub(crate) fn verify() -> Result<Vec<Finding>> {

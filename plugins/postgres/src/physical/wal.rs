@@ -1,47 +1,11 @@
 //! The write-ahead log in a backup: which segments there must be ([`Segments`]), and whether they are what they say.
-//!
-//! Sources: PostgreSQL's `src/include/access/xlog_internal.h` (names of segments, `XLogLongPageHeaderData`).
 
 use std::collections::BTreeMap;
 
 use bulkhead_postgres_client::{Lsn, TimelineId};
 
 use super::manifest::WalRange;
-
-/// Bytes of a segment that [`Segments::add`] looks at.
-pub(crate) const HEAD: usize = 40;
-
-/// The name of a segment file: timeline, and the segment's number in two halves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct SegmentName {
-    pub(crate) number: u64,
-    pub(crate) timeline: TimelineId,
-}
-
-impl SegmentName {
-    /// Parses 24 hexadecimal digits; `None` for whatever else lies in `pg_wal`.
-    pub(crate) fn parse(name: &[u8], segment_size: u64) -> Option<Self> {
-        let name = str::from_utf8(name)
-            .ok()
-            .filter(|name| name.len() == 24 && name.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
-        let part = |range: std::ops::Range<usize>| u64::from_str_radix(&name[range], 16).ok();
-        let number = part(8..16)?.checked_mul((1 << 32) / segment_size)?.checked_add(part(16..24)?)?;
-        Some(Self {
-            number,
-            timeline: TimelineId(u32::try_from(part(0..8)?).ok()?),
-        })
-    }
-
-    pub(crate) fn file_name(self, segment_size: u64) -> String {
-        let in_a_log = (1 << 32) / segment_size;
-        format!(
-            "{:08X}{:08X}{:08X}",
-            self.timeline.0,
-            self.number / in_a_log,
-            self.number % in_a_log
-        )
-    }
-}
+use crate::segment::SegmentName;
 
 /// Log that cannot bring the backup to a consistent state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,11 +20,6 @@ pub(crate) enum WalError {
     Foreign(String),
 }
 
-/// Whether `size` can be that of a segment: a power of two from 1 MiB to 1 GiB.
-pub(crate) fn is_segment_size(size: u64) -> bool {
-    size.is_power_of_two() && (1 << 20..=1 << 30).contains(&size)
-}
-
 /// The segments that were seen.
 #[derive(Debug)]
 pub(crate) struct Segments {
@@ -71,7 +30,7 @@ pub(crate) struct Segments {
 }
 
 impl Segments {
-    /// None yet. `size` passes [`is_segment_size`].
+    /// None yet. `size` passes [`is_segment_size`](crate::segment::is_segment_size).
     pub(crate) fn new(size: u64, system_identifier: u64) -> Self {
         Self {
             size,
@@ -80,7 +39,7 @@ impl Segments {
         }
     }
 
-    /// Adds the file called `name` in `pg_wal` with its size and first [`HEAD`] bytes. Files that aren't segments are ignored.
+    /// Adds the file called `name` in `pg_wal` with its size and first [`HEAD`](crate::segment::HEAD) bytes. Files that aren't segments are ignored.
     pub(crate) fn add(&mut self, name: &[u8], size: u64, head: &[u8]) -> Result<(), WalError> {
         let Some(segment) = SegmentName::parse(name, self.size) else {
             return Ok(());
@@ -93,38 +52,12 @@ impl Segments {
                 expected: self.size,
             });
         }
-        if !self.is_first_page(head, segment.number) {
+        if !segment.is_first_page(head, self.size, self.system_identifier) {
             return Err(WalError::Foreign(file_name()));
         }
         let newest = self.seen.entry(segment.number).or_insert(segment.timeline);
         *newest = segment.timeline.max(*newest);
         Ok(())
-    }
-
-    /// Compares address, system identifier and segment size in the first page's long header; integers are in the server's byte order.
-    fn is_first_page(&self, head: &[u8], number: u64) -> bool {
-        let eight = |place: usize| {
-            head.get(place..place + 8)
-                .and_then(|bytes| <[u8; 8]>::try_from(bytes).ok())
-                .unwrap_or_default()
-        };
-        let four = |place: usize| {
-            head.get(place..place + 4)
-                .and_then(|bytes| <[u8; 4]>::try_from(bytes).ok())
-                .unwrap_or_default()
-        };
-        let expected = (number.wrapping_mul(self.size), self.system_identifier, self.size);
-        let little = (
-            u64::from_le_bytes(eight(8)),
-            u64::from_le_bytes(eight(24)),
-            u64::from(u32::from_le_bytes(four(32))),
-        );
-        let big = (
-            u64::from_be_bytes(eight(8)),
-            u64::from_be_bytes(eight(24)),
-            u64::from(u32::from_be_bytes(four(32))),
-        );
-        little == expected || big == expected
     }
 
     /// Checks that every segment of `ranges` was seen, on its timeline or, where that ends within it, on a later one.
@@ -155,6 +88,7 @@ impl Segments {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::segment::HEAD;
 
     const SIZE: u64 = 16 << 20;
     const SYSTEM: u64 = 7_000_000_000_000_000_001;
@@ -173,21 +107,6 @@ mod tests {
             start: Lsn(start),
             end: Lsn(end),
         }
-    }
-
-    #[test]
-    fn names_go_back_and_forth() {
-        let name = SegmentName::parse(b"0000000200000001000000FE", SIZE).unwrap();
-        assert_eq!(
-            name,
-            SegmentName {
-                number: 0x1FE,
-                timeline: TimelineId(2)
-            }
-        );
-        assert_eq!(name.file_name(SIZE), "0000000200000001000000FE");
-        assert_eq!(SegmentName::parse(b"00000002.history", SIZE), None);
-        assert_eq!(SegmentName::parse(b"0000000200000001000000FE.partial", SIZE), None);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod lsn;
 mod replication;
 mod report;
 mod session;
+mod streaming;
 mod transport;
 pub mod wire;
 
@@ -24,4 +25,5 @@ pub use lsn::{Lsn, ParseLsnError};
 pub use replication::{SystemIdentity, TimelineId};
 pub use report::{ServerReport, Severity};
 pub use session::{AuthenticationMethod, CopyEvent, Encryption, ResultSet, Session};
+pub use streaming::{NextTimeline, StreamDecoder, StreamMessage};
 pub use transport::Transport;

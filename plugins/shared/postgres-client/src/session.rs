@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use bulkhead_sdk::host::BEST_TRANSFER;
+use bulkhead_sdk::{ErrorKind, host::BEST_TRANSFER};
 
 use crate::{
     error::{ClientError, Violation},
@@ -77,6 +77,8 @@ pub enum CopyEvent<'a> {
     CopyOut,
     /// The server waits for [`Session::copy_data`].
     CopyIn,
+    /// Both sides may send `CopyData`: a stream of the log has begun.
+    CopyBoth,
     /// A piece of a `CopyData` message.
     CopyData {
         /// Of the message.
@@ -174,7 +176,7 @@ impl<T: Transport> Session<T> {
                 }
                 CopyEvent::CommandComplete(_) => {}
                 CopyEvent::Ready => return Ok(sets),
-                CopyEvent::CopyOut | CopyEvent::CopyIn | CopyEvent::CopyDone => {
+                CopyEvent::CopyOut | CopyEvent::CopyIn | CopyEvent::CopyBoth | CopyEvent::CopyDone => {
                     return Err(Violation::Unexpected {
                         tag: b'H',
                         during: "a query",
@@ -190,6 +192,12 @@ impl<T: Transport> Session<T> {
                 }
             }
         }
+    }
+
+    /// After an error of the server that the caller can do without: reads on until the server waits for the next command.
+    pub fn recover(&mut self) -> Result<(), ClientError> {
+        while self.next_event()? != CopyEvent::Ready {}
+        Ok(())
     }
 
     /// Sends a statement or replication command; [`Self::next_event`] gives what comes back, up to [`CopyEvent::Ready`].
@@ -220,8 +228,21 @@ impl<T: Transport> Session<T> {
 
     /// The next thing that a running command sends. An error of the server ends the command, as [`ClientError::Server`].
     pub fn next_event(&mut self) -> Result<CopyEvent<'_>, ClientError> {
+        self.event_before(None)
+    }
+
+    /// As [`Self::next_event`], for a command that may have nothing to say for long: `None` where nothing came for so long as `deadline` says.
+    pub fn next_event_within(&mut self, deadline: Duration) -> Result<Option<CopyEvent<'_>>, ClientError> {
+        match self.event_before(Some(deadline)) {
+            // Half a message may have come: the decoder keeps it.
+            Err(ClientError::Transport(error)) if error.kind == ErrorKind::TimedOut => Ok(None),
+            event => event.map(Some),
+        }
+    }
+
+    fn event_before(&mut self, deadline: Option<Duration>) -> Result<CopyEvent<'_>, ClientError> {
         let located = loop {
-            let located = self.locate(None)?;
+            let located = self.locate(deadline)?;
             match located {
                 Located::CopyData { .. } => break located,
                 Located::Message { tag, .. } => {
@@ -246,6 +267,7 @@ impl<T: Transport> Session<T> {
             Message::EmptyQueryResponse => CopyEvent::CommandComplete(String::new()),
             Message::CopyOutResponse => CopyEvent::CopyOut,
             Message::CopyInResponse => CopyEvent::CopyIn,
+            Message::CopyBothResponse => CopyEvent::CopyBoth,
             Message::CopyDone => CopyEvent::CopyDone,
             Message::ReadyForQuery => CopyEvent::Ready,
             Message::ErrorResponse(report) => return Err(ClientError::Server(Box::new(report))),
@@ -259,11 +281,9 @@ impl<T: Transport> Session<T> {
                 return Ok(None);
             }
             Message::NotificationResponse => return Ok(None),
-            Message::Authentication(_)
-            | Message::BackendKeyData { .. }
-            | Message::NegotiateProtocolVersion
-            | Message::CopyBothResponse
-            | Message::Unknown(_) => return Err(Violation::Unexpected { tag, during }.into()),
+            Message::Authentication(_) | Message::BackendKeyData { .. } | Message::NegotiateProtocolVersion | Message::Unknown(_) => {
+                return Err(Violation::Unexpected { tag, during }.into());
+            }
         }))
     }
 

@@ -133,13 +133,27 @@ impl Store {
         }
     }
 
-    /// Forgets what an earlier, failed run wrote.
-    pub(super) fn begin(&self) {
+    /// Forgets what an earlier, failed run wrote; the number of snapshots.
+    pub(super) fn begin(&self) -> usize {
         let mut state = lock(&self.0);
         state.pending.clear();
         state.open.clear();
         state.kept.clear();
         state.aborted = None;
+        state.committed.len()
+    }
+
+    /// Ends a run that began with `before` snapshots: commits, unless the run has done so itself and nothing has come since.
+    pub(super) fn end(&self, proof: &Proof, checkpoint: Option<&[u8]>, before: usize) -> Result<()> {
+        let state = lock(&self.0);
+        let last = state.committed.last().filter(|_| state.committed.len() > before);
+        let unchanged = last.is_some_and(|last| checkpoint.is_none() || checkpoint == last.checkpoint.as_deref());
+        let nothing_left = unchanged && state.pending.is_empty() && state.open.is_empty() && state.aborted.is_none();
+        drop(state);
+        if nothing_left {
+            return check_proof(proof, 0, 0);
+        }
+        self.finish(proof, checkpoint).map(drop)
     }
 
     /// Commits what was written; the number of the snapshot.

@@ -1,14 +1,14 @@
-//! What must be known of a server before a base backup: [`Server`].
+//! What must be known of a server before its files or its log are read: [`Server`].
 
 use bulkhead_postgres_client::{ClientError, Session, SystemIdentity, Transport};
 use bulkhead_sdk::{Error, Result, ResultExt};
 
-use super::wal::is_segment_size;
+use crate::segment::is_segment_size;
 
-/// Major versions whose base backup protocol this plugin knows and was tested with.
+/// Major versions whose replication protocol this plugin knows and was tested with.
 const MAJORS: std::ops::RangeInclusive<u32> = 13..=17;
 
-/// A server, as far as a base backup needs it.
+/// A server, as its replication connection shows it.
 #[derive(Debug, Clone)]
 pub(crate) struct Server {
     /// "15.18 (Debian 15.18-1)"
@@ -32,10 +32,10 @@ impl Server {
         let version = session.parameter("server_version").unwrap_or("unknown").to_owned();
         let major = session.version_number().unwrap_or(0) / 10_000;
         if !MAJORS.contains(&major) {
-            return Err(
-                Error::unsupported(format!("the server is PostgreSQL {version}; mode `physical` supports 13 to 17"))
-                    .with_hint("use a Bulkhead release that knows this version of PostgreSQL"),
-            );
+            return Err(Error::unsupported(format!(
+                "the server is PostgreSQL {version}; modes `physical` and `wal` support 13 to 17"
+            ))
+            .with_hint("use a Bulkhead release that knows this version of PostgreSQL"));
         }
         let identity = session
             .identify_system()

@@ -1,0 +1,103 @@
+//! Files of the write-ahead log: how they are called ([`SegmentName`]), and whether they are what they are called.
+//!
+//! Source: PostgreSQL's `src/include/access/xlog_internal.h` (names of segments, `XLogLongPageHeaderData`).
+
+use bulkhead_postgres_client::{Lsn, TimelineId};
+
+/// Bytes of a segment that say which one it is.
+pub(crate) const HEAD: usize = 40;
+
+/// The name of a segment file: timeline, and the segment's number in two halves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SegmentName {
+    pub(crate) number: u64,
+    pub(crate) timeline: TimelineId,
+}
+
+impl SegmentName {
+    /// Parses 24 hexadecimal digits; `None` for whatever else lies in `pg_wal`.
+    pub(crate) fn parse(name: &[u8], segment_size: u64) -> Option<Self> {
+        let name = str::from_utf8(name)
+            .ok()
+            .filter(|name| name.len() == 24 && name.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+        let part = |range: std::ops::Range<usize>| u64::from_str_radix(&name[range], 16).ok();
+        let number = part(8..16)?.checked_mul((1 << 32) / segment_size)?.checked_add(part(16..24)?)?;
+        Some(Self {
+            number,
+            timeline: TimelineId(u32::try_from(part(0..8)?).ok()?),
+        })
+    }
+
+    /// The segment of `timeline` that holds `position`.
+    pub(crate) fn at(position: Lsn, timeline: TimelineId, segment_size: u64) -> Self {
+        Self {
+            number: position.segment(segment_size),
+            timeline,
+        }
+    }
+
+    pub(crate) fn file_name(self, segment_size: u64) -> String {
+        let in_a_log = (1 << 32) / segment_size;
+        format!(
+            "{:08X}{:08X}{:08X}",
+            self.timeline.0,
+            self.number / in_a_log,
+            self.number % in_a_log
+        )
+    }
+
+    /// Whether the file's first [`HEAD`] bytes are of this segment: compares address, system identifier and segment size in the first page's long
+    /// header; integers are in the server's byte order.
+    pub(crate) fn is_first_page(self, head: &[u8], segment_size: u64, system_identifier: u64) -> bool {
+        let eight = |place: usize| {
+            head.get(place..place + 8)
+                .and_then(|bytes| <[u8; 8]>::try_from(bytes).ok())
+                .unwrap_or_default()
+        };
+        let four = |place: usize| {
+            head.get(place..place + 4)
+                .and_then(|bytes| <[u8; 4]>::try_from(bytes).ok())
+                .unwrap_or_default()
+        };
+        let expected = (self.number.wrapping_mul(segment_size), system_identifier, segment_size);
+        let little = (
+            u64::from_le_bytes(eight(8)),
+            u64::from_le_bytes(eight(24)),
+            u64::from(u32::from_le_bytes(four(32))),
+        );
+        let big = (
+            u64::from_be_bytes(eight(8)),
+            u64::from_be_bytes(eight(24)),
+            u64::from(u32::from_be_bytes(four(32))),
+        );
+        little == expected || big == expected
+    }
+}
+
+/// Whether `size` can be that of a segment: a power of two from 1 MiB to 1 GiB.
+pub(crate) fn is_segment_size(size: u64) -> bool {
+    size.is_power_of_two() && (1 << 20..=1 << 30).contains(&size)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    const SIZE: u64 = 16 << 20;
+
+    #[test]
+    fn names_go_back_and_forth() {
+        let name = SegmentName::parse(b"0000000200000001000000FE", SIZE).unwrap();
+        assert_eq!(
+            name,
+            SegmentName {
+                number: 0x1FE,
+                timeline: TimelineId(2)
+            }
+        );
+        assert_eq!(name.file_name(SIZE), "0000000200000001000000FE");
+        assert_eq!(SegmentName::parse(b"00000002.history", SIZE), None);
+        assert_eq!(SegmentName::parse(b"0000000200000001000000FE.partial", SIZE), None);
+    }
+}
