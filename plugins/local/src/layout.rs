@@ -1,7 +1,9 @@
-//! restic's layout of a repository in a folder (restic's `doc/design.rst`, "Repository Layout"), and what a folder is found to hold.
+//! What a folder is found to hold, beside restic's own layout of a repository ([`bulkhead_layout`]).
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
+use bulkhead_layout::is_hex;
+pub(crate) use bulkhead_layout::{CONFIG, KEYS, is_folder, is_key};
 use bulkhead_sdk::{
     directory::{FileType, Folder},
     prelude::*,
@@ -9,14 +11,6 @@ use bulkhead_sdk::{
 
 /// Between an object's name and a random number in the name of what is not whole yet; restic's own convention.
 const TEMPORARY: &str = "-tmp-";
-/// Folders of a repository beside `data`.
-const FOLDERS: [&str; 4] = ["index", KEYS, "locks", "snapshots"];
-/// Folder of the packs, with one folder for each value of the first byte of their names.
-const DATA: &str = "data";
-/// The file that makes a folder a repository. The vault stores it last.
-pub(crate) const CONFIG: &str = "config";
-/// Folder of the keys, which are stored before `CONFIG`.
-pub(crate) const KEYS: &str = "keys";
 /// What `mkfs` puts into the root of an ext file system: a folder that is a mount point counts as empty all the same.
 const OF_THE_FILE_SYSTEM: &str = "lost+found";
 /// Permission bits of all folders.
@@ -35,30 +29,6 @@ pub(crate) enum State {
     Half,
     /// Something else; some of its names.
     Foreign(Vec<String>),
-}
-
-fn is_hex(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-/// Whether `key` is an object's in restic's layout.
-pub(crate) fn is_key(key: &str) -> bool {
-    let components: Vec<&str> = key.split('/').collect();
-    match components[..] {
-        [CONFIG] => true,
-        [folder, name] => FOLDERS.contains(&folder) && is_hex(name),
-        [DATA, byte, name] => byte.len() == 2 && is_hex(byte) && is_hex(name) && name.starts_with(byte),
-        _ => false,
-    }
-}
-
-/// Whether `path` is a folder in which objects are, or are below.
-pub(crate) fn is_folder(path: &str) -> bool {
-    match path.split_once('/') {
-        None => path == DATA || FOLDERS.contains(&path),
-        Some((DATA, byte)) => byte.len() == 2 && is_hex(byte),
-        Some(_) => false,
-    }
 }
 
 /// A name, not taken, for what becomes `key` once it is whole.
@@ -153,12 +123,10 @@ pub(crate) fn initialize(root: &Folder) -> Result<()> {
 }
 
 fn create(root: &Folder) -> Result<()> {
-    let bytes = (0..=u8::MAX).map(|byte| format!("{DATA}/{byte:02x}"));
-    let folders = FOLDERS.iter().map(|folder| (*folder).to_owned()).chain(bytes);
-    for folder in folders {
+    for folder in bulkhead_layout::folders() {
         root.create_folders(&folder, FOLDER_MODE)?;
     }
-    root.sync(DATA)?;
+    root.sync(bulkhead_layout::DATA)?;
     root.sync("")
 }
 
@@ -180,27 +148,6 @@ mod tests {
             "-tmp-1",
         ] {
             assert_eq!(key_of_temporary(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
-    fn keys_are_those_of_restics_layout() {
-        for good in ["config", "keys/0a", "snapshots/ff00", "data/ab/abcd", "locks/1", "index/2"] {
-            assert!(is_key(good), "{good}");
-        }
-        for bad in [
-            "",
-            "config/a",
-            "data/abcd",
-            "data/ab/cdef",
-            "data/AB/ABCD",
-            "keys/../config",
-            "keys/",
-            "other",
-            "keys/a-tmp-1",
-            "data/ab/abcd/e",
-        ] {
-            assert!(!is_key(bad), "{bad}");
         }
     }
 }

@@ -42,6 +42,7 @@
 //! [`host::Host`] underneath: the sandbox's imports in a component, and natively whatever a test puts there. The crate `bulkhead-guest-build`
 //! makes the component.
 
+pub mod backoff;
 pub mod config;
 pub mod description;
 pub mod digest;

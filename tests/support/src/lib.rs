@@ -1,7 +1,7 @@
 //! Real servers and tools for Bulkhead's tests, its demo and its benchmarks.
 //!
 //! Main types: [`postgres::Cluster`], [`redis::Server`], [`etcd::Cluster`], [`couchdb::Pouch`] and [`s3::Server`] (servers of one's own),
-//! [`fabric_ca::Home`] (what one of Fabric's CAs keeps on disk), [`restic::Restic`], [`Scratch`] (a folder that goes away), and [`Bulkhead`] (the built binary with a configuration). Everything listens on 127.0.0.1 only, lives in scratch folders, and is stopped when its
+//! [`gdrive::Drive`] (a server of the tests' own), [`fabric_ca::Home`] (what one of Fabric's CAs keeps on disk), [`restic::Restic`], [`Scratch`] (a folder that goes away), and [`Bulkhead`] (the built binary with a configuration). Everything listens on 127.0.0.1 only, lives in scratch folders, and is stopped when its
 //! value is dropped, and also when the test process is killed: see [`guardian`](mod@guardian).
 //!
 //! Nothing here skips: a tool that is missing is an [`Error`] that names the package to install.
@@ -12,6 +12,7 @@ pub mod couchdb;
 mod error;
 pub mod etcd;
 pub mod fabric_ca;
+pub mod gdrive;
 pub mod guardian;
 pub mod mutation;
 pub mod plugins;

@@ -3,6 +3,7 @@
 //! Each [`Requirement`] is looked for first, so on a machine that has everything nothing happens and nobody is asked for root.
 
 mod debian;
+mod google_client;
 mod guest;
 mod node;
 mod object_store;
@@ -84,6 +85,13 @@ const REQUIREMENTS: [Requirement; 15] = [
         need: Need::Tests,
         packages: &["restic"],
         present: || in_path("restic"),
+    },
+    Requirement {
+        what: "rclone",
+        purpose: "a client of Google Drive that nobody here wrote, and restic's way to it",
+        need: Need::Tests,
+        packages: &["rclone"],
+        present: || in_path("rclone"),
     },
     Requirement {
         what: "FUSE 3",
@@ -218,6 +226,10 @@ pub(crate) fn ensure(console: &Console, need: Need) -> Result<()> {
         console.note(&format!("{} is missing (for the tests).", postgres_suite::WHAT));
         postgres_suite::install(console)?;
     }
+    if need >= Need::Tests && !google_client::is_present() {
+        console.note("Google's API client is missing (for the tests).");
+        google_client::install(console)?;
+    }
     if need >= Need::Tests && !object_store::is_present() {
         console.note("s3s-fs is missing (for the tests).");
         object_store::install(console)?;
@@ -242,6 +254,9 @@ fn check(console: &Console) -> Result<()> {
     );
     if !postgres_suite::is_present() {
         absent.push(postgres_suite::WHAT);
+    }
+    if !google_client::is_present() {
+        absent.push(google_client::WHAT);
     }
     if !object_store::is_present() {
         absent.push(object_store::WHAT);

@@ -18,14 +18,13 @@
 //! TOML and the host's work. It runs in the sandbox as any other code of the plugin, with an HTTP client and nothing else. Services that store an object
 //! with one `PUT` can be used; what would need several requests (uploads in parts) fails with `Internal` rather than half.
 
-mod backoff;
 mod dialect;
 mod drive;
 mod failure;
 mod line;
 mod store;
 
-pub use backoff::Backoff;
+pub use crate::backoff::Backoff;
 pub use dialect::{Dialect, Plain, Refusal, Verdict};
 pub use opendal;
 pub use store::Store;

@@ -43,10 +43,15 @@ impl Certificates {
 
     /// Makes them in `folder`, for a server that runs as the user of this process.
     pub fn in_folder(folder: PathBuf) -> Result<Self> {
+        Self::for_names(folder, "subjectAltName=DNS:localhost,IP:127.0.0.1")
+    }
+
+    /// As [`Certificates::in_folder`], with the server's certificate for other names, as OpenSSL's extension `subjectAltName` has them.
+    pub fn for_names(folder: PathBuf, names: &str) -> Result<Self> {
         let openssl = Tool::find("openssl", "apt-get install openssl")?;
         let certificates = Self { folder, openssl };
         certificates.authority("ca", "Bulkhead test authority")?;
-        certificates.issue("server", "localhost", "subjectAltName=DNS:localhost,IP:127.0.0.1", "3650")?;
+        certificates.issue("server", "localhost", names, "3650")?;
         Ok(certificates)
     }
 
