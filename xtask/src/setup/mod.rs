@@ -88,7 +88,7 @@ const REQUIREMENTS: [Requirement; 15] = [
     },
     Requirement {
         what: "rclone",
-        purpose: "a client of Google Drive that nobody here wrote, and restic's way to it",
+        purpose: "a client of Google Drive and of WebDAV that nobody here wrote, and restic's way to the former",
         need: Need::Tests,
         packages: &["rclone"],
         present: || in_path("rclone"),
@@ -99,13 +99,6 @@ const REQUIREMENTS: [Requirement; 15] = [
         need: Need::Tests,
         packages: &["fuse3"],
         present: || in_path("fusermount3"),
-    },
-    Requirement {
-        what: "rclone",
-        purpose: "a client of vaults that are shown over WebDAV",
-        need: Need::Tests,
-        packages: &["rclone"],
-        present: || in_path("rclone"),
     },
     Requirement {
         what: "strace",
