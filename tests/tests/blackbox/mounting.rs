@@ -257,7 +257,7 @@ fn over_webdav_a_client_of_somebody_elses_reads_what_was_backed_up() {
     for forbidden in [
         ["touch", ":webdav:pipelines/good/latest/new"],
         ["deletefile", ":webdav:pipelines/good/latest/big"],
-        ["mkdir", ":webdav:new"],
+        ["purge", ":webdav:pipelines/good/latest/etc"],
     ] {
         assert!(
             !rclone(&url, &forbidden).output().unwrap().status.success(),
