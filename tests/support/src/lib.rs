@@ -23,6 +23,7 @@ pub mod s3;
 mod scratch;
 pub mod seeds;
 pub mod signal;
+pub mod tls;
 mod tree;
 pub mod user;
 

@@ -3,8 +3,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
-use bulkhead_test_support::fabric_ca::{Api, Home, crl, query, sign, verify};
+use bulkhead_test_support::fabric_ca::{Api, Home, ROLE, crl, query, sign, verify};
+use bulkhead_test_support::postgres::{Certificates, Cluster};
+use bulkhead_test_support::tls::Front;
 use bulkhead_test_support::{Bulkhead, Outcome};
 
 /// An installation with a vault.
@@ -151,4 +154,111 @@ fn the_servers_api_is_asked_with_signed_requests() {
     assert!(listed.contains(r#""id":"peer0""#), "{listed}");
     let list = desk.succeed(&["dump", "ca", "inventory/crl/org1.pem"]);
     assert!(crl(&home.join("ca-cert.pem"), list.as_bytes()).unwrap().contains("Key Compromise"));
+}
+
+#[test]
+fn the_servers_api_is_asked_over_tls_with_an_authority_and_a_clients_certificate() {
+    let desk = Desk(Bulkhead::new().unwrap());
+    let home = desk.home("org1");
+    let (certificate, key) = home.enroll_with_key("admin").unwrap();
+    desk.0.scratch().private_file("admin.pem", certificate).unwrap();
+    desk.0.scratch().private_file("admin.key", key).unwrap();
+    let certificates = Certificates::in_folder(desk.0.scratch().folder("tls").unwrap()).unwrap();
+    let client = certificates.issue_client("bulkhead").unwrap();
+    let plain = Api::of(&home).serve().unwrap();
+    let (open, guarded) = (
+        Front::before(&plain, &certificates, None).unwrap(),
+        Front::before(&plain, &certificates, Some(&certificates.authority_certificate())).unwrap(),
+    );
+    let authority = certificates.authority_certificate().display().to_string();
+    let foreign = certificates.foreign_authority().unwrap().display().to_string();
+    let shown = format!(
+        "certificate = \"{}\", key = {{ file = \"{}\" }}",
+        client.certificate.display(),
+        client.key.display()
+    );
+    let outcome = |url: &str, tls: &str| {
+        let pipeline = format!(
+            "[pipeline.ca]\nplugin = \"fabric-ca\"\nvault = \"main\"\ndirectory.home = {{ path = \"org1\", access = \"read-only\" }}\n\
+             endpoint.api = {{ url = \"{url}\", tls = {{ mode = \"verify-full\", {tls} }} }}\n\
+             secret.admin-certificate = {{ file = \"admin.pem\", reveal = true }}\nsecret.admin-key = {{ file = \"admin.key\", reveal = true }}\n"
+        );
+        desk.0.configure(&pipeline).unwrap();
+        desk.run(&["init", "main"]);
+        desk.run(&["run", "ca"])
+    };
+    for (url, tls) in [
+        (open.url(), format!("ca = \"{authority}\"")),
+        (guarded.url(), format!("ca = \"{authority}\", {shown}")),
+    ] {
+        let done = outcome(&url, &tls);
+        assert_eq!(done.code, Some(0), "{tls}: {}{}", done.stdout, done.stderr);
+        let listed = desk.succeed(&["dump", "ca", "inventory/api.jsonl"]);
+        assert!(listed.contains(r#""id":"peer0""#), "{listed}");
+    }
+    // A server of another authority is not talked to, and one that wants to see who asks does not answer.
+    for (url, tls) in [
+        (open.url(), format!("ca = \"{foreign}\"")),
+        (guarded.url(), format!("ca = \"{authority}\"")),
+    ] {
+        let refused = outcome(&url, &tls);
+        assert_ne!(refused.code, Some(0), "{tls}: {}{}", refused.stdout, refused.stderr);
+        assert!(refused.stderr.to_lowercase().contains("certificate"), "{tls}: {}", refused.stderr);
+    }
+    assert_eq!(desk.succeed(&["snapshots", "--json"]).matches("\"id\"").count(), 2);
+}
+
+#[test]
+fn a_ca_with_its_database_in_postgresql_comes_back_whole_through_the_sandbox() {
+    let server = || Arc::new(Cluster::builder().without_tls().setting("fsync", "off").start().unwrap());
+    let (cluster, other) = (server(), server());
+    other.execute("postgres", &format!("CREATE ROLE {ROLE}")).unwrap();
+    let desk = Desk(Bulkhead::new().unwrap());
+    desk.0.scratch().folder("restored").unwrap();
+    let home = Home::root_with(desk.0.scratch().join("org1"), "org1", &cluster, "fabric_ca").unwrap();
+    home.register("peer0", "peer", "org1.department1").unwrap();
+    home.enroll("peer0").unwrap();
+    desk.0.scratch().private_file("password", "secret").unwrap();
+    desk.0.scratch().private_file("superuser", other.password()).unwrap();
+    let grant = |cluster: &Cluster, password: &str| {
+        format!(
+            "endpoint.database = {{ address = \"{}\", tls = {{ mode = \"disable\" }} }}\nsecret.database-password = {{ file = \"{password}\", reveal = true }}\n",
+            cluster.address()
+        )
+    };
+    desk.0
+        .configure(&format!(
+            "[pipeline.ca]\nplugin = \"fabric-ca\"\nvault = \"main\"\ndirectory.home = {{ path = \"org1\", access = \"read-only\" }}\n{}\
+             [pipeline.ca.target.elsewhere]\nconfig = {{ database-user = \"postgres\" }}\ndirectory.home = {{ path = \"restored\", access = \"read-write\" }}\n{}",
+            grant(&cluster, "password"),
+            grant(&other, "superuser")
+        ))
+        .unwrap();
+    desk.succeed(&["init", "main"]);
+    desk.succeed(&["check"]);
+    let report: serde_json::Value = serde_json::from_str(&desk.succeed(&["run", "ca", "--json"])).unwrap();
+    let text = report.to_string();
+    for fact in [
+        "first-expiry-seconds",
+        "expiring-ca-certificates",
+        "expiring-identities",
+        "server-version",
+    ] {
+        assert!(text.contains(fact), "{fact}: {text}");
+    }
+    desk.succeed(&["verify", "--read-data"]);
+    desk.succeed(&["restore", "ca", "--target", "elsewhere"]);
+    let rows = "SELECT id, convert_from(serial_number, 'UTF8'), convert_from(pem, 'UTF8') FROM certificates ORDER BY 2";
+    assert_eq!(
+        other.execute("fabric_ca", rows).unwrap(),
+        cluster.execute("fabric_ca", rows).unwrap()
+    );
+    assert!(desk.0.scratch().join("restored/ca-cert.pem").exists());
+    // A database alone, where the first one has gone.
+    other.execute("postgres", "DROP DATABASE fabric_ca").unwrap();
+    desk.succeed(&["restore", "ca", "--target", "elsewhere", "database"]);
+    assert_eq!(
+        other.execute("fabric_ca", rows).unwrap(),
+        cluster.execute("fabric_ca", rows).unwrap()
+    );
 }
