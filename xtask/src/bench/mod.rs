@@ -4,6 +4,7 @@
 //! [`report::Report`], which shows minimum, median and maximum, the ratio of the medians, and the versions and the machine beside them.
 
 mod cluster;
+mod couchdb;
 mod etcd;
 mod files;
 mod measure;
@@ -43,6 +44,7 @@ pub(crate) struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Benchmark {
+    Couchdb(couchdb::Arguments),
     Etcd(etcd::Arguments),
     Files(files::Arguments),
     Postgres(postgres::Arguments),
@@ -69,6 +71,7 @@ pub(crate) fn run(console: &Console, arguments: &Arguments) -> Result<()> {
         repetitions: arguments.repetitions,
     };
     let report = match &arguments.benchmark {
+        Benchmark::Couchdb(arguments) => couchdb::run(&context, arguments)?,
         Benchmark::Etcd(arguments) => etcd::run(&context, arguments)?,
         Benchmark::Files(arguments) => files::run(&context, arguments)?,
         Benchmark::Postgres(arguments) => postgres::run(&context, arguments)?,

@@ -211,8 +211,16 @@ pub(crate) fn ensure(console: &Console, need: Need) -> Result<()> {
         console.note(&format!("{} is missing (for the tests).", wheel.what));
         wheel.install(console)?;
     }
-    for package in node::PACKAGES.iter().filter(|package| need >= Need::Tests && !package.is_present()) {
-        console.note(&format!("{} is missing (for the tests).", package.what));
+    for package in node::PACKAGES
+        .iter()
+        .filter(|package| need >= package.need && !package.is_present())
+    {
+        let purpose = if package.need == Need::Tests {
+            "the tests"
+        } else {
+            "being measured beside"
+        };
+        console.note(&format!("{} is missing (for {purpose}).", package.what));
         package.install(console)?;
     }
     if need >= Need::Tests && !postgres_suite::is_present() {
@@ -242,7 +250,7 @@ fn check(console: &Console) -> Result<()> {
     absent.extend(
         node::PACKAGES
             .iter()
-            .filter(|package| !package.is_present())
+            .filter(|package| package.need <= Need::Fuzzing && !package.is_present())
             .map(|package| package.what),
     );
     if !postgres_suite::is_present() {

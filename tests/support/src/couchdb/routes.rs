@@ -83,7 +83,7 @@ fn in_database(database: &mut Database, name: &str, method: &str, rest: &[&str],
             Answer::json(200, json!({ "ok": true }))
         }
         ("GET", ["_local_docs"]) => local_documents(database),
-        ("GET", ["_changes"]) => changes(database, query),
+        ("GET" | "POST", ["_changes"]) => changes(database, query),
         ("POST", ["_bulk_get"]) => bulk_get(database, &body().unwrap_or_default()),
         ("POST", ["_revs_diff"]) => revs_diff(database, &body().unwrap_or_default()),
         ("POST", ["_bulk_docs"]) => match body() {
