@@ -165,7 +165,7 @@ impl Base {
 
     /// A server that recovers from this backup and the log in `snapshot`, with these settings, and is open for writing at the end.
     pub(crate) fn recover(&self, snapshot: &Snapshot, settings: &str) -> Cluster {
-        let archive = self.lay_down(snapshot);
+        let archive = lay_down(&self.scratch, snapshot);
         let data = self.scratch.join("data");
         let configuration = data.join("postgresql.auto.conf");
         let lines = format!(
@@ -174,26 +174,31 @@ impl Base {
         );
         std::fs::write(configuration, lines).unwrap();
         std::fs::write(data.join("recovery.signal"), "").unwrap();
-        let server = Cluster::builder().without_tls().adopt(&data, &self.password).unwrap();
-        // `pg_ctl` does not wait for the end of the recovery of a hot standby.
-        while server.execute("postgres", "SELECT pg_is_in_recovery()").unwrap() != "f" {
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
-        server
+        start_recovered(&data, &self.password)
     }
+}
 
-    /// Writes the log as an archive's folder; a partial segment stands for the whole one that is not there.
-    fn lay_down(&self, snapshot: &Snapshot) -> PathBuf {
-        let folder = self.scratch.folder("archive").unwrap();
-        for (path, entry) in &snapshot.entries {
-            let name = str::from_utf8(path).unwrap().rsplit('/').next().unwrap();
-            let file = folder.join(name.strip_suffix(".partial").unwrap_or(name));
-            if !entry.content.is_empty() {
-                std::fs::write(&file, &entry.content).unwrap();
-                std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
-            }
-        }
-        std::fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        folder
+/// Starts a server on a restored data directory, and waits until its recovery has ended.
+pub(crate) fn start_recovered(data: &Path, password: &str) -> Cluster {
+    let server = Cluster::builder().without_tls().adopt(data, password).unwrap();
+    // `pg_ctl` does not wait for the end of the recovery of a hot standby.
+    while server.execute("postgres", "SELECT pg_is_in_recovery()").unwrap() != "f" {
+        std::thread::sleep(std::time::Duration::from_millis(50));
     }
+    server
+}
+
+/// Writes the log as an archive's folder; a partial segment stands for the whole one that is not there.
+pub(crate) fn lay_down(scratch: &Scratch, snapshot: &Snapshot) -> PathBuf {
+    let folder = scratch.folder("archive").unwrap();
+    for (path, entry) in &snapshot.entries {
+        let name = str::from_utf8(path).unwrap().rsplit('/').next().unwrap();
+        let file = folder.join(name.strip_suffix(".partial").unwrap_or(name));
+        if !entry.content.is_empty() {
+            std::fs::write(&file, &entry.content).unwrap();
+            std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+        }
+    }
+    std::fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    folder
 }
