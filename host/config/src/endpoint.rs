@@ -92,8 +92,10 @@ pub enum Auth {
     },
     /// RFC 6750.
     Bearer(SecretSource),
-    /// Google OAuth2 with the JSON key of a service account.
+    /// Google's OAuth 2.0 with the JSON key of a service account.
     ServiceAccount(SecretSource),
+    /// Google's OAuth 2.0 with a person's consent: the JSON document that `bulkhead auth gdrive` stores.
+    RefreshToken(SecretSource),
     /// AWS Signature Version 4.
     #[serde(rename_all = "kebab-case")]
     Aws {
@@ -369,7 +371,7 @@ fn auth(fields: &mut Fields<'_>, destination: Option<&Destination>, reader: &mut
         );
     }
     let mut inner = Fields::open_entry(entry, &path, reader)?;
-    let given: Vec<&str> = ["basic", "bearer", "service-account", "aws"]
+    let given: Vec<&str> = ["basic", "bearer", "service-account", "refresh-token", "aws"]
         .into_iter()
         .filter(|key| inner.entry(key).is_some())
         .collect();
@@ -377,12 +379,13 @@ fn auth(fields: &mut Fields<'_>, destination: Option<&Destination>, reader: &mut
         ["basic"] => basic(&mut inner, reader),
         ["bearer"] => inner.optional("bearer", reader).map(Auth::Bearer),
         ["service-account"] => inner.optional("service-account", reader).map(Auth::ServiceAccount),
+        ["refresh-token"] => inner.optional("refresh-token", reader).map(Auth::RefreshToken),
         ["aws"] => aws(&mut inner, reader),
         _ => {
             let diagnostic = Diagnostic::error(format!("`{path}` must name one way to authenticate"), entry.key_span.clone());
             reader
                 .report
-                .push(diagnostic.help("one of `basic`, `bearer`, `service-account`, `aws`"));
+                .push(diagnostic.help("one of `basic`, `bearer`, `service-account`, `refresh-token`, `aws`"));
             None
         }
     };

@@ -379,7 +379,7 @@ fn describe(endpoint: &Endpoint) -> String {
         None => "",
         Some(Auth::Basic { .. }) => ", the host adds user and password",
         Some(Auth::Bearer(_)) => ", the host adds a bearer token",
-        Some(Auth::ServiceAccount(_)) => ", the host adds a Google token",
+        Some(Auth::ServiceAccount(_) | Auth::RefreshToken(_)) => ", the host adds a Google token",
         Some(Auth::Aws { .. }) => ", the host signs for AWS",
     };
     format!("{place}{discovered}{tls}{auth}")

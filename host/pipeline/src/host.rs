@@ -65,16 +65,6 @@ pub enum BuildError {
         /// Why.
         source: Box<PluginError>,
     },
-    /// A way of authentication that this version does not know yet.
-    #[error("this version cannot authenticate with `{scheme}` yet")]
-    UnsupportedAuth {
-        /// Where it is written.
-        site: Site,
-        /// The endpoint's setting.
-        setting: String,
-        /// Which one.
-        scheme: &'static str,
-    },
     /// A name that leads nowhere; a parsed configuration has none.
     #[error("there is no {kind} `{name}`")]
     Dangling {
@@ -117,10 +107,6 @@ impl Explain for BuildError {
                 }
             }
             Self::Setup { site, source } => Failure::of_plugin(source).at(site),
-            Self::UnsupportedAuth { site, setting, .. } => Failure::new(FailureClass::Config, self)
-                .at(site)
-                .setting(setting.clone())
-                .hint("`basic`, `bearer` and `aws` work"),
             Self::Dangling { .. } => Failure::new(FailureClass::Config, self),
         }
     }
@@ -232,7 +218,7 @@ impl Host {
         Ok(PluginSetup {
             table: site.table.clone(),
             config: table.config.clone().into(),
-            grants: setup::grants(table.grants, &self.secrets, site)?,
+            grants: setup::grants(table.grants, &self.secrets),
             limits: setup::limits(table.limits, defaults),
         })
     }

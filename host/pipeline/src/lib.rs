@@ -30,6 +30,7 @@ mod journal;
 mod keys;
 mod maintenance;
 mod mount;
+mod oauth;
 mod operation;
 mod progress;
 mod proof;

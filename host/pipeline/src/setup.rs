@@ -7,7 +7,7 @@ use bulkhead_config::{ByteSize, DefaultLimits, Period};
 use bulkhead_runtime as runtime;
 use bulkhead_runtime::PluginKind;
 
-use crate::{aws::ConfiguredAwsCredentials, failure::Site, host::BuildError, secrets::Secrets};
+use crate::{aws::ConfiguredAwsCredentials, oauth::AccessTokens, secrets::Secrets};
 
 pub(crate) fn source_defaults() -> runtime::Limits {
     runtime::Limits::default_for(PluginKind::Source)
@@ -62,11 +62,11 @@ pub(crate) fn limits(set: &config::Limits, defaults: runtime::Limits) -> runtime
 }
 
 /// The grants of one table.
-pub(crate) fn grants(grants: &config::Grants, secrets: &Secrets, site: &Site) -> Result<runtime::Grants, BuildError> {
+pub(crate) fn grants(grants: &config::Grants, secrets: &Secrets) -> runtime::Grants {
     let endpoints = grants
         .endpoints
         .iter()
-        .map(|endpoint| Ok((endpoint.name.clone(), self::endpoint(endpoint, secrets, site)?)));
+        .map(|endpoint| (endpoint.name.clone(), self::endpoint(endpoint, secrets)));
     let directories = grants
         .directories
         .iter()
@@ -75,15 +75,15 @@ pub(crate) fn grants(grants: &config::Grants, secrets: &Secrets, site: &Site) ->
         provider: secrets.provider(&secret.source),
         reveal: secret.reveal,
     };
-    Ok(runtime::Grants {
-        endpoints: endpoints.collect::<Result<_, BuildError>>()?,
+    runtime::Grants {
+        endpoints: endpoints.collect(),
         directories: directories.collect(),
         secrets: grants
             .secrets
             .iter()
             .map(|granted| (granted.name.clone(), secret(granted)))
             .collect(),
-    })
+    }
 }
 
 fn directory(directory: &config::Directory) -> runtime::DirectoryGrant {
@@ -97,23 +97,18 @@ fn directory(directory: &config::Directory) -> runtime::DirectoryGrant {
     }
 }
 
-fn endpoint(endpoint: &config::Endpoint, secrets: &Secrets, site: &Site) -> Result<runtime::EndpointGrant, BuildError> {
+fn endpoint(endpoint: &config::Endpoint, secrets: &Secrets) -> runtime::EndpointGrant {
     let destination = match &endpoint.destination {
         config::Destination::Addresses(addresses) => runtime::Destination::Addresses(addresses.clone()),
         config::Destination::Socket(path) => runtime::Destination::Socket(path.clone()),
         config::Destination::Url(url) => runtime::Destination::Url(url.clone()),
     };
-    let auth = endpoint
-        .auth
-        .as_ref()
-        .map(|auth| self::auth(auth, &endpoint.name, secrets, site))
-        .transpose()?;
-    Ok(runtime::EndpointGrant {
+    runtime::EndpointGrant {
         destination,
         tls: tls(&endpoint.tls, secrets),
-        auth,
+        auth: endpoint.auth.as_ref().map(|auth| self::auth(endpoint, auth, secrets)),
         discovered: endpoint.discovered.clone(),
-    })
+    }
 }
 
 fn tls(tls: &config::Tls, secrets: &Secrets) -> runtime::TlsSettings {
@@ -140,24 +135,21 @@ fn tls(tls: &config::Tls, secrets: &Secrets) -> runtime::TlsSettings {
     }
 }
 
-fn auth(auth: &config::Auth, endpoint: &str, secrets: &Secrets, site: &Site) -> Result<runtime::Auth, BuildError> {
+fn auth(endpoint: &config::Endpoint, auth: &config::Auth, secrets: &Secrets) -> runtime::Auth {
     let provider = |source| -> Arc<dyn runtime::SecretProvider> { secrets.provider(source) };
-    let unsupported = |scheme| BuildError::UnsupportedAuth {
-        site: site.clone(),
-        setting: format!("endpoint.{endpoint}.auth.{scheme}"),
-        scheme,
-    };
     match auth {
-        config::Auth::Basic { user, password } => Ok(runtime::Auth::Basic {
+        config::Auth::Basic { user, password } => runtime::Auth::Basic {
             user: user.clone(),
             password: provider(password),
-        }),
-        config::Auth::Bearer(token) => Ok(runtime::Auth::Bearer { token: provider(token) }),
-        config::Auth::ServiceAccount(_) => Err(unsupported("service-account")),
-        config::Auth::Aws { region, credentials } => Ok(runtime::Auth::Aws {
+        },
+        config::Auth::Bearer(token) => runtime::Auth::Bearer { token: provider(token) },
+        config::Auth::ServiceAccount(document) | config::Auth::RefreshToken(document) => runtime::Auth::AccessToken {
+            tokens: Arc::new(AccessTokens::new(secrets, document, tls(&endpoint.tls, secrets))),
+        },
+        config::Auth::Aws { region, credentials } => runtime::Auth::Aws {
             region: region.clone(),
             credentials: Arc::new(ConfiguredAwsCredentials::new(secrets, credentials)),
-        }),
+        },
     }
 }
 

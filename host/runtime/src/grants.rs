@@ -116,6 +116,11 @@ pub enum Auth {
         /// Token.
         token: Arc<dyn SecretProvider>,
     },
+    /// OAuth 2.0: an access token of limited life, as a bearer token.
+    AccessToken {
+        /// Where tokens come from.
+        tokens: Arc<dyn AccessTokenProvider>,
+    },
     /// AWS Signature Version 4, for S3.
     Aws {
         /// The region that signatures name.
@@ -123,6 +128,15 @@ pub enum Auth {
         /// Whose key signs.
         credentials: Arc<dyn AwsCredentialsProvider>,
     },
+}
+
+/// Gets access tokens, keeps them for as long as they are good, and renews them.
+#[async_trait]
+pub trait AccessTokenProvider: fmt::Debug + Send + Sync + 'static {
+    /// A token that is good for the next request. Errors say where it was asked for, never what it is.
+    async fn token(&self) -> Result<SecretBytes, Fault>;
+    /// A server has refused this token (401): it is not given out again.
+    async fn refused(&self, token: &SecretBytes);
 }
 
 /// Reads AWS credentials whenever a request is to be signed; those of limited life are its to renew.

@@ -36,8 +36,8 @@ pub use context::{NoProgress, OperationContext, ProgressObserver, ProgressState}
 pub use description::{Access, Description, DirectoryRequest, EndpointRequest, Operation, Operations, PluginKind, SecretRequest};
 pub use error::{LimitExceeded, LoadError, MissingGrant, PluginError, RuntimeError, Trap};
 pub use grants::{
-    Auth, AwsCredentials, AwsCredentialsProvider, ClientCertificate, Destination, DirectoryGrant, EndpointGrant, FixedSecret, Grants,
-    SecretBytes, SecretGrant, SecretProvider, TlsMode, TlsSettings, UnusedGrant,
+    AccessTokenProvider, Auth, AwsCredentials, AwsCredentialsProvider, ClientCertificate, Destination, DirectoryGrant, EndpointGrant,
+    FixedSecret, Grants, SecretBytes, SecretGrant, SecretProvider, TlsMode, TlsSettings, UnusedGrant,
 };
 pub use limits::{LimitKind, Limits, LoadLimits};
 pub use runtime::{Plugin, PluginDigest, PluginSetup, Runtime, RuntimeOptions};

@@ -7,7 +7,7 @@ use bulkhead_model::{Fault, FaultKind};
 use bulkhead_runtime::capabilities::endpoint::Endpoints;
 use bulkhead_runtime::capabilities::http::{Exchange, HttpClient, Request};
 use bulkhead_runtime::capabilities::{Budget, Granted};
-use bulkhead_runtime::{Auth, Destination, EndpointGrant, Limits, PluginKind};
+use bulkhead_runtime::{AccessTokenProvider, Auth, Destination, EndpointGrant, Limits, PluginKind, SecretBytes};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -33,7 +33,7 @@ fn request(method: &str, path: &str, content_length: Option<u64>) -> Request {
     }
 }
 
-/// Reads requests with an empty line at the end of their bodies, and answers each on the same connection. `/cut` answers half of what it promises.
+/// Reads requests with an empty line at the end of their bodies, and answers each on the same connection. `/cut` answers half of what it promises, `/refused` with 401.
 async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, log: Log) {
     let mut buffer = Vec::new();
     loop {
@@ -54,9 +54,10 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, log: Log) {
         }
         buffer.clear();
         let promised = if text.contains("/cut") { 100 } else { 5 };
+        let status = if text.contains("/refused") { "401 Unauthorized" } else { "207 Odd" };
         log.lock().unwrap().push(text);
         stream
-            .write_all(format!("HTTP/1.1 207 Odd\r\nx-test: yes\r\ncontent-length: {promised}\r\n\r\nhello").as_bytes())
+            .write_all(format!("HTTP/1.1 {status}\r\nx-test: yes\r\ncontent-length: {promised}\r\n\r\nhello").as_bytes())
             .await
             .unwrap();
         if promised > 5 {
@@ -121,6 +122,37 @@ async fn requests_share_a_connection_and_bodies_stream() {
         "{}",
         log[4]
     );
+}
+
+/// Gives out `token-0`, and after each refusal the next one.
+#[derive(Debug, Default)]
+struct Tokens(Mutex<Vec<String>>);
+
+#[async_trait::async_trait]
+impl AccessTokenProvider for Tokens {
+    async fn token(&self) -> Result<SecretBytes, Fault> {
+        let number = self.0.lock().unwrap().len();
+        Ok(SecretBytes::new(format!("token-{number}").into_bytes()))
+    }
+
+    async fn refused(&self, token: &SecretBytes) {
+        self.0.lock().unwrap().push(String::from_utf8_lossy(token.expose()).into_owned());
+    }
+}
+
+#[tokio::test]
+async fn an_access_token_that_is_refused_is_told_to_who_gave_it_out() {
+    let (url, log, _) = server().await;
+    let tokens = Arc::new(Tokens::default());
+    let mut grant = EndpointGrant::new(Destination::Url(url));
+    grant.auth = Some(Auth::AccessToken { tokens: tokens.clone() });
+    let client = client(grant);
+    for (path, expected) in [("/", "token-0"), ("/refused", "token-0"), ("/", "token-1")] {
+        client.send(request("GET", path, Some(0))).await.unwrap().respond().await.unwrap();
+        let expected = format!("authorization: Bearer {expected}\r\n");
+        assert!(log.lock().unwrap().iter().rev().any(|line| line.contains(&expected)), "{path}");
+    }
+    assert_eq!(*tokens.0.lock().unwrap(), ["token-0"]);
 }
 
 #[tokio::test]

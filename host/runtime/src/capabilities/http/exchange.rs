@@ -7,11 +7,12 @@ use bulkhead_model::{Fault, FaultKind};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use tokio::sync::mpsc;
 
 use super::body::{Part, RequestBody};
 use super::pool::Lease;
+use super::request::Bearer;
 use crate::capabilities::{Budget, check_transfer, transfer_size};
 
 type Responding = Pin<Box<dyn Future<Output = hyper::Result<Response<Incoming>>> + Send>>;
@@ -30,6 +31,7 @@ pub struct Exchange {
     state: State,
     address: String,
     budget: Arc<Budget>,
+    bearer: Option<Bearer>,
 }
 
 enum State {
@@ -71,7 +73,14 @@ impl Exchange {
             },
             address,
             budget,
+            bearer: None,
         }
+    }
+
+    /// With the access token that goes with the request. When the server refuses it, it is not used again; the request is the plugin's to repeat, since
+    /// its body has gone.
+    pub(super) fn renewing(self, bearer: Option<Bearer>) -> Self {
+        Self { bearer, ..self }
     }
 
     /// Sends the next part of the body. A server that has answered already does not hear it; [`Exchange::respond`] tells what it said.
@@ -141,6 +150,9 @@ impl Exchange {
         let (head, body) = answered
             .inspect_err(|fault| self.state = State::Broken(fault.clone()))?
             .into_parts();
+        if let Some(bearer) = self.bearer.take().filter(|_| head.status == StatusCode::UNAUTHORIZED) {
+            bearer.refused().await;
+        }
         let headers = head
             .headers
             .iter()

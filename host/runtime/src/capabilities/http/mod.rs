@@ -1,10 +1,12 @@
 //! HTTP/1.1 requests to endpoints with a URL, over the same dialer as plain connections. The host adds the operator's authentication; the plugin never
-//! holds a credential; requests to S3 are signed. Connections are kept alive between requests; redirects are not followed and nothing is retried.
+//! holds a credential; requests to S3 are signed, and access tokens renewed when a server refuses them. Connections are kept alive between requests;
+//! redirects are not followed and nothing is retried.
 
 mod aws;
 mod body;
 mod exchange;
 mod pool;
+mod post;
 mod request;
 
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use std::sync::Arc;
 use bulkhead_model::Fault;
 
 pub use exchange::{Exchange, ResponseHead};
+pub use post::{Post, Posted, post};
 
 use super::Budget;
 use super::endpoint::Endpoints;
@@ -59,13 +62,14 @@ impl HttpClient {
     pub async fn send(&self, request: Request) -> Result<Exchange, Fault> {
         let endpoint = self.endpoints.get(&request.endpoint)?;
         let url = request::base_url(&request.endpoint, &endpoint.grant.destination)?;
-        let head = self.budget.within(request::head(&url, &endpoint.grant, &request)).await?;
+        let (head, bearer) = self.budget.within(request::head(&url, &endpoint.grant, &request)).await?;
         let lease = self
             .budget
             .within(self.pool.take(&request.endpoint, endpoint, &url, &self.budget))
             .await?;
         let (sender, body) = RequestBody::channel(request.content_length);
         let length = request.content_length;
-        Ok(Exchange::begin(lease, head.map(|()| body), sender, length, self.budget.clone()))
+        let exchange = Exchange::begin(lease, head.map(|()| body), sender, length, self.budget.clone());
+        Ok(exchange.renewing(bearer))
     }
 }

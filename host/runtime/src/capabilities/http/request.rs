@@ -1,5 +1,6 @@
 //! The head of a request: what the plugin may say in it, and what the host adds.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use base64::Engine as _;
@@ -10,7 +11,7 @@ use hyper::{Method, Request as HttpRequest, Uri};
 use zeroize::Zeroizing;
 
 use super::{Request, aws};
-use crate::{Auth, Destination, EndpointGrant};
+use crate::{AccessTokenProvider, Auth, Destination, EndpointGrant, SecretBytes};
 
 /// Headers that decide how a message is framed and where it goes: the host's business.
 const RESERVED: [&str; 10] = [
@@ -47,8 +48,21 @@ pub(super) fn host_and_port(url: &Uri) -> (&str, u16) {
     (url.host().unwrap_or_default(), url.port_u16().unwrap_or(default))
 }
 
-/// The head as it goes over the wire.
-pub(super) async fn head(url: &Uri, grant: &EndpointGrant, request: &Request) -> Result<HttpRequest<()>, Fault> {
+/// The access token of a request, and where it came from.
+pub(super) struct Bearer {
+    tokens: Arc<dyn AccessTokenProvider>,
+    token: SecretBytes,
+}
+
+impl Bearer {
+    /// The server has refused it.
+    pub(super) async fn refused(self) {
+        self.tokens.refused(&self.token).await;
+    }
+}
+
+/// The head as it goes over the wire, and the access token in it, if one is.
+pub(super) async fn head(url: &Uri, grant: &EndpointGrant, request: &Request) -> Result<(HttpRequest<()>, Option<Bearer>), Fault> {
     let mut head = HttpRequest::new(());
     check_method(&request.method)?;
     *head.method_mut() = Method::from_bytes(request.method.as_bytes()).map_err(|error| bad("method", &error))?;
@@ -65,8 +79,8 @@ pub(super) async fn head(url: &Uri, grant: &EndpointGrant, request: &Request) ->
     if let Some(length) = request.content_length.filter(|length| *length > 0 || needs_length(&request.method)) {
         headers.insert(CONTENT_LENGTH, length.into());
     }
-    add_auth(&mut head, grant.auth.as_ref()).await?;
-    Ok(head)
+    let bearer = add_auth(&mut head, grant.auth.as_ref()).await?;
+    Ok((head, bearer))
 }
 
 /// `TRACE` makes the server say the credentials that the host adds, `CONNECT` makes a proxy dial what was not granted.
@@ -119,10 +133,23 @@ fn target(url: &Uri, path: &str) -> Result<Uri, Fault> {
         .map_err(|error| bad("path", &error))
 }
 
-async fn add_auth(head: &mut HttpRequest<()>, auth: Option<&Auth>) -> Result<(), Fault> {
+async fn add_auth(head: &mut HttpRequest<()>, auth: Option<&Auth>) -> Result<Option<Bearer>, Fault> {
+    let mut bearer = None;
     let value = match auth {
-        None => return Ok(()),
-        Some(Auth::Aws { region, credentials }) => return aws::sign(head, region, &credentials.read().await?, SystemTime::now()),
+        None => return Ok(None),
+        Some(Auth::Aws { region, credentials }) => {
+            aws::sign(head, region, &credentials.read().await?, SystemTime::now())?;
+            return Ok(None);
+        }
+        Some(Auth::AccessToken { tokens }) => {
+            let token = tokens.token().await?;
+            let value = erased(&[b"Bearer ", token.expose()]);
+            bearer = Some(Bearer {
+                tokens: tokens.clone(),
+                token,
+            });
+            value
+        }
         Some(Auth::Basic { user, password }) => {
             let password = password.read().await?;
             let pair = erased(&[user.as_bytes(), b":", line(password.expose())]);
@@ -143,7 +170,7 @@ async fn add_auth(head: &mut HttpRequest<()>, auth: Option<&Auth>) -> Result<(),
     })?;
     value.set_sensitive(true);
     head.headers_mut().insert(AUTHORIZATION, value);
-    Ok(())
+    Ok(bearer)
 }
 
 /// The parts in one piece that is erased when it is dropped; of its full size from the beginning, so that no copy is left behind by growing.
