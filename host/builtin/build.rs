@@ -10,6 +10,7 @@ const PLUGINS: &[(&str, &str)] = &[
     ("etcd", "bulkhead-plugin-etcd"),
     ("fabric-ca", "bulkhead-plugin-fabric-ca"),
     ("files", "bulkhead-plugin-files"),
+    ("gdrive", "bulkhead-plugin-gdrive"),
     ("local", "bulkhead-plugin-local"),
     ("postgres", "bulkhead-plugin-postgres"),
     ("redis", "bulkhead-plugin-redis"),

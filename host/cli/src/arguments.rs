@@ -87,6 +87,8 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Key(commands::key::KeyCommand),
     #[command(subcommand)]
+    Auth(commands::auth::AuthCommand),
+    #[command(subcommand)]
     Plugin(commands::plugin::PluginCommand),
     Man(commands::man::ManArguments),
     Completions(commands::completions::CompletionsArguments),
@@ -128,6 +130,7 @@ mod tests {
             "repair",
             "unlock",
             "key",
+            "auth",
             "plugin",
             "man",
             "completions",

@@ -16,6 +16,7 @@ mod aws;
 mod browse;
 mod check;
 mod clock;
+mod consent;
 mod diff;
 mod entries;
 mod failure;
@@ -55,6 +56,7 @@ pub use browse::{
     Content, ListedEntry, ListedSnapshot, Listing, OpenSnapshot, SnapshotError, SnapshotList, UnreadableSnapshot, open_snapshot, snapshots,
 };
 pub use check::{CheckReport, CheckedPart, check};
+pub use consent::{Application, Browser, Consent, ConsentError, ConsentServers, Device};
 pub use diff::{Compared, Diff, DiffData, DiffRequest, DiffTotals, DifferenceKind, EntryDifference, EntryTotals, StoredAmount, diff};
 pub use failure::{Explain, Failure, FailureClass, Site};
 pub use find::{

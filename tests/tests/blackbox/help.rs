@@ -3,7 +3,7 @@
 use bulkhead_test_support::Bulkhead;
 
 /// Every command.
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 25] = [
     "init",
     "check",
     "plan",
@@ -24,6 +24,7 @@ const COMMANDS: [&str; 24] = [
     "repair index",
     "repair snapshots",
     "unlock",
+    "auth gdrive",
     "plugin list",
     "plugin inspect",
     "man",

@@ -1,5 +1,6 @@
 //! The commands: one file each, with its arguments, what it does and what it prints.
 
+pub(crate) mod auth;
 pub(crate) mod browse;
 pub(crate) mod check;
 pub(crate) mod completions;
@@ -61,6 +62,7 @@ pub(crate) async fn dispatch(command: Command, session: &Session) -> Result<Exit
         Command::Repair(command) => repair::repair(&command, session).await,
         Command::Unlock(arguments) => unlock::unlock(&arguments, session).await,
         Command::Key(command) => key::key(&command, session).await,
+        Command::Auth(command) => auth::auth(&command, session).await,
         Command::Plugin(command) => plugin::plugin(&command, session).await,
         Command::Man(arguments) => man::man(&arguments, session),
         Command::Completions(arguments) => completions::completions(&arguments, session),
