@@ -21,6 +21,7 @@ mod fabric_ca;
 mod files;
 mod find;
 mod full;
+mod gdrive;
 mod help;
 mod history;
 mod hostile;

@@ -1,7 +1,7 @@
 //! Homes of Hyperledger Fabric CAs, as fabric-ca-server 1.5 lays them out, made with OpenSSL and SQLite's shell, or a PostgreSQL server: [`Home`], and the answers of the REST
 //! API over them: [`Api`]. No server of it can be had for tests; this is what one leaves on disk after `init`, `register`, `enroll` and `revoke`.
 
-mod openssl;
+pub(crate) mod openssl;
 mod server;
 mod store;
 

@@ -202,8 +202,13 @@ pub fn sign(key: &Path, certificate: &Path) -> Result<()> {
 
 /// Whether `signature` over `message` is of the certificate's key.
 pub(super) fn is_signature(certificate: &[u8], message: &[u8], signature: &[u8]) -> Result<bool> {
+    is_signature_by(openssl(&["x509", "-pubkey", "-noout"], certificate)?, message, signature)
+}
+
+/// Whether `signature` over `message`, with SHA-256, is by the private key to this public one, PEM.
+pub(crate) fn is_signature_by(public_key: impl AsRef<[u8]>, message: &[u8], signature: &[u8]) -> Result<bool> {
     let scratch = Scratch::new()?;
-    let public = scratch.private_file("public.pem", openssl(&["x509", "-pubkey", "-noout"], certificate)?)?;
+    let public = scratch.private_file("public.pem", public_key)?;
     let (message, signature) = (
         scratch.private_file("message", message)?,
         scratch.private_file("signature", signature)?,

@@ -78,22 +78,8 @@ impl ServiceAccount {
 
     /// Whether the signature, RS256, is by its key.
     fn is_signature(&self, message: &str, signature: &[u8]) -> bool {
-        let Ok(openssl) = Tool::find("openssl", "apt-get install openssl") else {
-            return false;
-        };
-        let name = hex::encode(&Sha256::digest(message)[..8]);
-        let files = [("message", message.as_bytes()), ("signature", signature)];
-        let written = files.map(|(kind, content)| self.scratch.private_file(format!("{kind}-{name}"), content).is_ok());
-        let arguments = [
-            "dgst",
-            "-sha256",
-            "-verify",
-            "public.pem",
-            "-signature",
-            &format!("signature-{name}"),
-            &format!("message-{name}"),
-        ];
-        written == [true, true] && run(openssl.command(arguments).current_dir(self.scratch.path())).is_ok()
+        let public = std::fs::read(self.scratch.join("public.pem")).unwrap_or_default();
+        crate::fabric_ca::openssl::is_signature_by(public, message.as_bytes(), signature).is_ok_and(|is| is)
     }
 }
 
