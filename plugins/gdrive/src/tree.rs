@@ -134,17 +134,23 @@ impl Tree {
         Ok(page)
     }
 
-    /// All pages of what [`Self::page`] finds: for what is few.
-    fn all(&mut self, query: &str) -> Result<Vec<File>> {
-        let (mut files, mut token) = (Vec::new(), None);
-        loop {
-            let page = self.page(query, false, token.as_deref())?;
-            files.extend(page.files);
-            token = page.next_page_token;
-            if token.is_none() {
-                return Ok(files);
+    /// What `condition` means in these folders, which are one as a rule. Each is asked for by itself, since Drive is known to overlook files where it is
+    /// asked for several; all pages, so it is for what is few.
+    fn all_in(&mut self, parents: &[String], condition: &str) -> Result<Vec<File>> {
+        let mut files = Vec::new();
+        for parent in parents {
+            let query = format!("{condition} and {}", in_any(std::slice::from_ref(parent)));
+            let mut token = None;
+            loop {
+                let page = self.page(&query, false, token.as_deref())?;
+                files.extend(page.files);
+                token = page.next_page_token;
+                if token.is_none() {
+                    break;
+                }
             }
         }
+        Ok(files)
     }
 
     /// Ids of the folders at `path`, which may be several, or none.
@@ -169,14 +175,11 @@ impl Tree {
         let root = self.root()?.id.clone();
         self.add_folders(&[root], "")?;
         let data = self.folders.get(DATA).cloned().unwrap_or_default();
-        if !data.is_empty() {
-            self.add_folders(&data, "data/")?;
-        }
-        Ok(())
+        self.add_folders(&data, "data/")
     }
 
     fn add_folders(&mut self, parents: &[String], prefix: &str) -> Result<()> {
-        let mut found = self.all(&format!("({}) and mimeType = {}", in_any(parents), quoted(FOLDER)))?;
+        let mut found = self.all_in(parents, &format!("mimeType = {}", quoted(FOLDER)))?;
         found.sort_by(|a, b| (&a.created_time, &a.id).cmp(&(&b.created_time, &b.id)));
         for folder in found {
             let path = format!("{prefix}{}", folder.name);
@@ -215,10 +218,7 @@ impl Tree {
 
     fn named(&mut self, folder: &str, name: &str) -> Result<Vec<File>> {
         let parents = self.folders_at(folder)?;
-        if parents.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.all(&format!("name = {} and ({})", quoted(name), in_any(&parents)))
+        self.all_in(&parents, &format!("name = {}", quoted(name)))
     }
 
     /// Id and size of the file that is the object `key`, from memory where it is there.
@@ -285,11 +285,12 @@ impl Tree {
             return Ok(State::Foreign(foreign));
         }
         self.refresh()?;
-        // Each by itself, since Drive is known to overlook files where it is asked for many folders at once; packs come after keys.
+        // Packs come after keys, so `data` need not be looked into.
         for folder in FOLDERS {
-            let parents = self.folders_at(folder)?;
-            if !parents.is_empty() && !self.page(&in_any(&parents), false, None)?.files.is_empty() {
-                return Ok(State::Half);
+            for parent in self.folders_at(folder)? {
+                if !self.page(&in_any(&[parent]), false, None)?.files.is_empty() {
+                    return Ok(State::Half);
+                }
             }
         }
         Ok(State::Empty)

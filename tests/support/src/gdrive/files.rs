@@ -82,12 +82,9 @@ pub(super) fn list(state: &mut State, target: &Target) -> Outcome {
     Ok(Answer::json(200, selection.apply(&document)))
 }
 
-/// Whether the search is one of those that Drive gets wrong: several folders, and a file of the second.
+/// Whether the search is one of those that Drive gets wrong: several folders, and a file of another one than the first.
 fn is_overlooked(state: &State, file: &File, folders: &[&str]) -> bool {
-    state.overlooks
-        && folders
-            .get(1)
-            .is_some_and(|folder| file.parents.iter().any(|parent| parent == folder))
+    state.overlooks && folders.len() > 1 && file.parents.iter().all(|parent| parent != folders[0])
 }
 
 /// What is searched.

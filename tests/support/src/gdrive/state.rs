@@ -82,7 +82,7 @@ pub struct State {
     pub quota: Option<u64>,
     /// Files of a page, at most, whatever is asked for.
     pub page: usize,
-    /// Whether searches in several folders at once find nothing in the second of them, without a word, as Drive's sometimes do.
+    /// Whether searches in several folders at once find nothing but in the first of them, without a word, as Drive's sometimes do.
     pub overlooks: bool,
     /// Whether permanent deletion is for others.
     pub only_trashes: bool,
