@@ -215,11 +215,19 @@ fn shown(id: &str, rev: &str, document: &Document, body: &Body) -> Value {
 
 fn bulk_get(database: &Database, body: &Value) -> Answer {
     let result = |asked: &Value| {
-        let (id, rev) = (asked["id"].as_str().unwrap_or_default(), asked["rev"].as_str().unwrap_or_default());
-        let found = database
-            .documents
-            .get(id)
-            .and_then(|document| Some(json!({ "ok": shown(id, rev, document, document.body(rev)?) })));
+        let id = asked["id"].as_str().unwrap_or_default();
+        let document = database.documents.get(id);
+        // Who names no revision gets all leaves.
+        let Some(rev) = asked["rev"].as_str() else {
+            let leaves = document
+                .into_iter()
+                .flat_map(|document| document.leaves().into_iter().map(move |(rev, body)| (document, rev, body)));
+            let shown: Vec<Value> = leaves
+                .map(|(document, rev, body)| json!({ "ok": shown(id, rev, document, body) }))
+                .collect();
+            return json!({ "id": id, "docs": shown });
+        };
+        let found = document.and_then(|document| Some(json!({ "ok": shown(id, rev, document, document.body(rev)?) })));
         let missing = || json!({ "error": { "id": id, "rev": rev, "error": "not_found", "reason": "missing" } });
         json!({ "id": id, "docs": [found.unwrap_or_else(missing)] })
     };
