@@ -204,6 +204,10 @@ fn exchange(stream: &TcpStream, answer: &dyn Fn(&Request) -> Answer) -> Option<(
     };
     let length: u64 = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
     reader.take(length).read_to_end(&mut request.body).ok()?;
+    if request.header("content-encoding") == Some("gzip") {
+        let sent = std::mem::take(&mut request.body);
+        flate2::read::GzDecoder::new(&sent[..]).read_to_end(&mut request.body).ok()?;
+    }
     // The answer to HEAD is that to GET without its body (RFC 9110, 9.3.2).
     let is_head = request.method == "HEAD";
     if is_head {
