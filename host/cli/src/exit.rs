@@ -42,6 +42,8 @@ pub(crate) enum Exit {
     Replica = 15,
     /// `diff --exit-code` found a difference.
     Differs = 16,
+    /// `wal-fetch` can't tell whether the log has a file: above 125, where PostgreSQL stops a recovery and does not take it for the end of the log.
+    Undecided = 126,
     /// Interrupted (128 + SIGINT, as shells have it).
     Cancelled = 130,
 }
@@ -95,6 +97,7 @@ impl Exit {
             Self::Findings => "findings",
             Self::Replica => "replica",
             Self::Differs => "differs",
+            Self::Undecided => "undecided",
             Self::Cancelled => "cancelled",
         }
     }
@@ -124,7 +127,7 @@ mod tests {
     #[test]
     fn every_code_is_documented() {
         let documented = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/exit-codes.md")).unwrap();
-        for code in (0..=16).chain([130]) {
+        for code in (0..=16).chain([126, 130]) {
             assert!(documented.contains(&format!("| {code} |")), "{code} is not in docs/exit-codes.md");
         }
     }
@@ -149,6 +152,7 @@ mod tests {
             Exit::Findings,
             Exit::Replica,
             Exit::Differs,
+            Exit::Undecided,
             Exit::Cancelled,
         ] {
             let row = format!("| {} | {} |", exit as u8, exit.class());

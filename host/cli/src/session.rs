@@ -44,6 +44,19 @@ impl Session {
             .map_err(CommandError::Config)
     }
 
+    /// How another program calls this one with this configuration: quoted for a shell, without a command.
+    pub(crate) fn program(&self) -> Result<String, CommandError> {
+        let absolute =
+            |path: &Path| std::path::absolute(path).map_err(|error| CommandError::system("find out where this program runs", &error));
+        let program = env::current_exe().map_err(|error| CommandError::system("find out where this program is", &error))?;
+        let config = absolute(&self.config_path()?)?;
+        let mut words = vec![quoted(&program), "--quiet".to_owned(), "--config".to_owned(), quoted(&config)];
+        if let Some(cache) = &self.arguments.cache_dir {
+            words.extend(["--cache-dir".to_owned(), quoted(&absolute(cache)?)]);
+        }
+        Ok(words.join(" "))
+    }
+
     fn config_path(&self) -> Result<PathBuf, CommandError> {
         if let Some(path) = &self.arguments.config {
             return Ok(path.clone());
@@ -123,6 +136,11 @@ impl Session {
             )
         })
     }
+}
+
+/// A path as a word for a shell.
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }
 
 pub(crate) fn builtin_plugins() -> Vec<BuiltinPlugin> {

@@ -77,6 +77,7 @@ pub fn parse(file_name: &str, text: &str) -> Result<Config, Diagnostics> {
     if let Some(config) = &config {
         check_residency(config, &mut reader.report);
         check_sinks(config, &mut reader.report);
+        check_wal(config, &mut reader.report);
     }
     match config {
         Some(config) if reader.report.is_empty() => Ok(config),
@@ -214,6 +215,21 @@ fn check_sinks(config: &Config, report: &mut diagnostic::Report) {
                 ),
                 None => folders.push((path, sink, span)),
             }
+        }
+    }
+}
+
+/// A write-ahead log is another pipeline of the same plugin.
+fn check_wal(config: &Config, report: &mut diagnostic::Report) {
+    for pipeline in &config.pipelines {
+        let Some(wal) = &pipeline.wal else { continue };
+        let fits = |other: &&Pipeline| other.name == *wal && other.name != pipeline.name && other.plugin == pipeline.plugin;
+        if !config.pipelines.iter().any(|other| fits(&other)) {
+            let message = format!("`{wal}` is not another pipeline of the plugin `{}`", pipeline.plugin);
+            report.push(
+                Diagnostic::error(message, pipeline.origin.find("wal"))
+                    .help("name the pipeline that stores it: of the plugin `postgres`, one with `mode = \"wal\"`"),
+            );
         }
     }
 }

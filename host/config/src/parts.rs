@@ -98,6 +98,8 @@ pub struct Pipeline {
     pub config: Map<String, Json>,
     /// The vault that its snapshots go to.
     pub vault: String,
+    /// The pipeline that stores the write-ahead log which brings a snapshot of this one forward, where there is one.
+    pub wal: Option<String>,
     /// When it runs.
     pub schedule: Option<Schedule>,
     /// How long its snapshots stay; for ever where `None`.
@@ -306,6 +308,7 @@ pub(crate) fn pipeline(instance: Instance, limits: &Limits, reader: &mut Reader<
     let grants = grants::read(&mut fields, reader);
     let config = config(&mut fields, reader);
     let vault = name_of("vault", "vault", &mut fields, reader);
+    let wal = fields.optional("wal", reader);
     let schedule = Schedule::read(&mut fields, reader);
     let retention = Retention::read("retention", &mut fields, reader);
     let objectives = Objectives::read(&mut fields, reader);
@@ -327,6 +330,7 @@ pub(crate) fn pipeline(instance: Instance, limits: &Limits, reader: &mut Reader<
         grants,
         config,
         vault: vault?,
+        wal,
         schedule,
         retention,
         objectives,

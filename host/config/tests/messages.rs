@@ -62,6 +62,7 @@ breaks! {
     a_wrong_type_says_what_it_is: "plugin = \"local\"" => "plugin = 1";
     a_missing_key_shows_an_example: "plugin = \"postgres\"\n" => "";
     a_missing_vault_lists_them: "vault = \"databases\"" => "";
+    a_log_that_is_no_other_pipeline: "vault = \"databases\"" => "vault = \"databases\"\nwal = \"shop\"";
     a_dangling_vault_suggests: "vault = \"databases\"" => "vault = \"database\"";
     a_dangling_sink_suggests: "[\"nearline\"]" => "[\"nearlin\", \"elsewhere\"]";
     a_sink_named_twice: "[\"nearline\"]" => "[\"nearline\", \"nearline\"]";

@@ -8,7 +8,8 @@ pub(crate) fn now() -> Timestamp {
     timestamp(jiff::Timestamp::now())
 }
 
-fn timestamp(time: jiff::Timestamp) -> Timestamp {
+/// `time` in the types of the model.
+pub(crate) fn timestamp(time: jiff::Timestamp) -> Timestamp {
     let nanoseconds = time.as_nanosecond();
     Timestamp {
         seconds: i64::try_from(nanoseconds.div_euclid(1_000_000_000)).unwrap_or_default(),

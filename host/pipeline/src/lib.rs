@@ -1,7 +1,7 @@
 //! Operations: what Bulkhead does with the plugins and vaults of a configuration.
 //!
 //! ```text
-//! Config ─▶ Host (plugins, secrets) ─▶ Operation ─▶ init · check · run · restore · mount · verify · snapshots · find · diff · stats
+//! Config ─▶ Host (plugins, secrets) ─▶ Operation ─▶ init · check · run · restore · fetch_log · mount · verify · snapshots · find · diff · stats
 //!                                         │             forget · prune · tag · repair · unlock · key
 //!                                         │
 //!         SinkStore: a sink plugin as the vault's object store          (store)
@@ -36,6 +36,7 @@ mod operation;
 mod progress;
 mod proof;
 mod prune;
+mod recovery;
 mod repair;
 mod replicate;
 mod restore;
@@ -76,6 +77,10 @@ pub use operation::{Interrupted, Operation};
 pub use progress::{Progress, ProgressView};
 pub use proof::{ProofError, Stored};
 pub use prune::{PruneReport, plan_prune, prune};
+pub use recovery::{
+    LogPart, PlannedRecovery, RecoveryError, RecoveryOptions, RecoveryRange, RecoveryTarget, TargetAction, TargetTimeError, fetch_log,
+    plan_recovery,
+};
 pub use repair::{
     IndexRepairReport, RepairedSnapshot, SnapshotRepairReport, UnreadableFile, plan_index_repair, plan_snapshot_repair, repair_index,
     repair_snapshots,

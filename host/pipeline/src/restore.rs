@@ -20,6 +20,7 @@ use crate::{
     folder::{self, Changes, FolderError, Owners, SurplusItem},
     host::BuildError,
     operation::Interrupted,
+    recovery::{RecoveryError, RecoveryOptions, RecoveryRange},
     run::explain_interrupted,
 };
 
@@ -53,6 +54,9 @@ pub struct RestoreReport {
     /// What was removed from the folder, because the snapshot does not have it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub surplus: Vec<SurplusItem>,
+    /// What can be reached from the snapshot with its log, where a moment was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<RecoveryRange>,
     /// Statements of the plugin.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub facts: Vec<Fact>,
@@ -67,6 +71,8 @@ pub struct RestoreOptions {
     pub snapshot: String,
     /// Paths, with all below them; empty for everything.
     pub paths: Vec<EntryPath>,
+    /// To which moment what is restored is brought by its log; into a target only.
+    pub recovery: Option<RecoveryOptions>,
 }
 
 /// Where a restore into a folder goes, and how.
@@ -109,6 +115,9 @@ pub enum RestoreError {
     /// The plugin can't be used.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// The moment that was asked for can't be reached.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
     /// The folder can't be written.
     #[error(transparent)]
     Folder(#[from] FolderError),
@@ -152,6 +161,7 @@ impl Explain for RestoreError {
         match self {
             Self::Snapshot(error) => error.explain(),
             Self::Build(error) => error.explain(),
+            Self::Recovery(error) => error.explain(),
             Self::Folder(error) => explain_folder(error),
             Self::Plugin { site, source } => Failure::of_plugin(source).at(site),
             Self::Interrupted(error) => explain_interrupted(*error, None),

@@ -475,7 +475,7 @@ impl Run<'_> {
         let mut outcome = self.write(source, entries).await?;
         outcome.findings.splice(..0, self.without_parent.clone());
         let writer = entries.writer();
-        let stats = writer.stats();
+        let mut stats = writer.stats();
         let mut committed = entries.committed();
         self.believe(&outcome, stats, committed.is_empty())?;
         let unchanged = outcome.checkpoint.is_none() || outcome.checkpoint == entries.last_checkpoint();
@@ -483,6 +483,8 @@ impl Run<'_> {
         if nothing_left {
             writer.check().map_err(|error| self.write_error(error))?;
             writer.abort().await;
+            // The report is of the last snapshot.
+            stats = committed.last().map_or(stats, |last| last.stats);
         } else {
             self.operation.progress.phase("committing", None);
             let mut record = template.record(self.started, outcome.proof.clone(), outcome.checkpoint.clone());

@@ -16,6 +16,7 @@ const COMMANDS: [&str; 25] = [
     "browse",
     "dump",
     "restore",
+    "wal-fetch",
     "mount",
     "verify",
     "forget",

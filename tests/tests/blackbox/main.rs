@@ -44,4 +44,5 @@ mod sinks;
 mod sqlite;
 mod stats;
 mod verification;
+mod wal;
 mod world;

@@ -24,6 +24,7 @@ pub(crate) mod stats;
 pub(crate) mod tag;
 pub(crate) mod unlock;
 pub(crate) mod verify;
+pub(crate) mod wal_fetch;
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, sync::Arc};
 
@@ -54,6 +55,7 @@ pub(crate) async fn dispatch(command: Command, session: &Session) -> Result<Exit
         Command::Browse(arguments) => browse::browse(&arguments, session).await,
         Command::Dump(arguments) => dump::dump(&arguments, session).await,
         Command::Restore(arguments) => restore::restore(&arguments, session).await,
+        Command::WalFetch(arguments) => wal_fetch::wal_fetch(&arguments, session).await,
         Command::Mount(arguments) => mount::mount(&arguments, session).await,
         Command::Verify(arguments) => verify::verify(&arguments, session).await,
         Command::Forget(arguments) => forget::forget(&arguments, session).await,

@@ -8,9 +8,10 @@ use std::{
 
 use bulkhead_pipeline as pipeline;
 use bulkhead_pipeline::{
-    Changes, Confirm, ExistingFiles, FolderOptions, IdMapping, Owners, Patterns, RestoreOptions, RestoreReport, SurplusItem,
+    Changes, Confirm, ExistingFiles, FolderOptions, IdMapping, Owners, Patterns, RecoveryOptions, RecoveryTarget, RestoreOptions,
+    RestoreReport, SurplusItem, TargetAction,
 };
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::{
     commands::{entry_path, print_findings, short},
@@ -28,11 +29,14 @@ use crate::{
 /// Patterns are compared with whole paths, as `bulkhead ls` prints them: `*` and `?` stay within a folder, `**` crosses folders, `{a,b}` and `[0-9]`
 /// are choices. One that matches a folder takes all below it, and one that takes nothing is an error. What is excluded stays excluded.
 ///
+/// To a moment, where the pipeline's `wal` names one that stores the log: the newest base backup before it is chosen, and the server that is started on what is
+/// restored fetches the log by itself. Nothing is written where the moment can't be reached, or the log has a gap.
+///
 /// With --delta, the folder may have something in it: what is there as it should be (size and time, or --checksum: every byte) is left alone, of a file that differs
 /// only those parts are read from the vault and written that do. It also finishes a restore that was cut off.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  bulkhead restore shop --into /tmp/shop\n  bulkhead restore shop --into /tmp/shop base/5 global      a part of it\n  bulkhead restore shop --target scratch --snapshot 3f2a91c4\n  bulkhead restore shop --into /tmp/shop --sink offsite      from the replica there\n  bulkhead restore web --into /tmp/etc --include 'etc/**/*.conf' --exclude etc/ssl\n  bulkhead restore web --into / --delta --dry-run            what would be changed\n  bulkhead restore web --into /srv/www --delta --delete      exactly as it was"
+    after_help = "Examples:\n  bulkhead restore shop --into /tmp/shop\n  bulkhead restore shop --into /tmp/shop base/5 global      a part of it\n  bulkhead restore shop --target scratch --snapshot 3f2a91c4\n  bulkhead restore shop --target scratch --to-time '2026-11-21 08:00:00+01:00'\n  bulkhead restore shop --into /tmp/shop --sink offsite      from the replica there\n  bulkhead restore web --into /tmp/etc --include 'etc/**/*.conf' --exclude etc/ssl\n  bulkhead restore web --into / --delta --dry-run            what would be changed\n  bulkhead restore web --into /srv/www --delta --delete      exactly as it was"
 )]
 pub(crate) struct RestoreArguments {
     /// The pipeline
@@ -44,7 +48,7 @@ pub(crate) struct RestoreArguments {
     paths: Vec<OsString>,
 
     /// Folder to restore into: empty or not there yet, unless with --delta
-    #[arg(long, value_name = "FOLDER", required_unless_present = "target")]
+    #[arg(long, value_name = "FOLDER", required_unless_present = "target", conflicts_with = "moment")]
     into: Option<PathBuf>,
 
     /// Target to restore into, by the pipeline's plugin
@@ -60,7 +64,95 @@ pub(crate) struct RestoreArguments {
     sink: Option<String>,
 
     #[command(flatten)]
+    recovery: RecoveryArguments,
+
+    #[command(flatten)]
     folder: FolderArguments,
+}
+
+/// To which moment a base backup is brought, by the log of the pipeline that its `wal` names.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "To a moment (into a target)")]
+struct RecoveryArguments {
+    /// To where the log ends
+    #[arg(long, group = "moment", requires = "target")]
+    to_latest: bool,
+
+    /// To the last commit up to this time, with its distance from UTC: '2026-11-21 08:00:00+01:00'
+    #[arg(long, value_name = "TIME", group = "moment", requires = "target")]
+    to_time: Option<String>,
+
+    /// To this position of the log: 16/B374D848
+    #[arg(long, value_name = "LSN", group = "moment", requires = "target")]
+    to_lsn: Option<String>,
+
+    /// To the commit of this transaction
+    #[arg(long, value_name = "XID", group = "moment", requires = "target")]
+    to_xid: Option<u64>,
+
+    /// To the restore point of this name
+    #[arg(long, value_name = "NAME", group = "moment", requires = "target")]
+    to_name: Option<String>,
+
+    /// Follow this timeline: a number, `current` (that of the base backup) or `latest`
+    #[arg(long, value_name = "TIMELINE", requires = "moment", value_parser = timeline)]
+    target_timeline: Option<String>,
+
+    /// What the server does there
+    #[arg(long, value_name = "ACTION", default_value = "promote", requires = "moment")]
+    target_action: Action,
+
+    /// As a standby that stays one; it connects to its primary with this (libpq's words, may be empty; a password belongs into a passfile)
+    #[arg(long, value_name = "CONNINFO", requires = "to_latest", conflicts_with_all = ["to_time", "to_lsn", "to_xid", "to_name"])]
+    standby: Option<String>,
+}
+
+/// What a server does when it has reached the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Action {
+    /// Open for writing, on a new timeline
+    Promote,
+    /// Wait, for reading only
+    Pause,
+    /// Shut down
+    Shutdown,
+}
+
+fn timeline(text: &str) -> Result<String, String> {
+    let known = matches!(text, "current" | "latest") || text.parse::<u32>().is_ok_and(|number| number > 0);
+    known
+        .then(|| text.to_owned())
+        .ok_or_else(|| "write a number, `current` or `latest`".to_owned())
+}
+
+impl RecoveryArguments {
+    /// What is asked for; `None` where the base backup is to be brought back as it is.
+    fn options(&self, session: &Session) -> Result<Option<RecoveryOptions>, CommandError> {
+        let target = match self {
+            Self { to_time: Some(text), .. } => RecoveryTarget::time(text).map_err(|error| {
+                CommandError::usage(
+                    error.to_string(),
+                    "write it as in '2026-11-21 08:00:00Z' or '2026-11-21 08:00:00+01:00'",
+                )
+            })?,
+            Self { to_lsn: Some(text), .. } => RecoveryTarget::Lsn(text.clone()),
+            Self { to_xid: Some(number), .. } => RecoveryTarget::Xid(number.to_string()),
+            Self { to_name: Some(name), .. } => RecoveryTarget::Name(name.clone()),
+            Self { to_latest: true, .. } => RecoveryTarget::Latest,
+            _ => return Ok(None),
+        };
+        Ok(Some(RecoveryOptions {
+            target,
+            timeline: self.target_timeline.clone(),
+            action: match self.target_action {
+                Action::Promote => TargetAction::Promote,
+                Action::Pause => TargetAction::Pause,
+                Action::Shutdown => TargetAction::Shutdown,
+            },
+            standby: self.standby.clone(),
+            program: session.program()?,
+        }))
+    }
 }
 
 /// How entries come into a folder.
@@ -119,6 +211,7 @@ pub(crate) async fn restore(arguments: &RestoreArguments, session: &Session) -> 
     let options = RestoreOptions {
         snapshot: arguments.snapshot.clone(),
         paths,
+        recovery: arguments.recovery.options(session)?,
     };
     let target = match &arguments.target {
         None => None,

@@ -110,6 +110,7 @@ async fn to_folder(
         dry_run: folder.dry_run,
         changes: Some(tally.changes),
         surplus: plan.surplus.items,
+        recovery: None,
         facts: Vec::new(),
         findings,
     })

@@ -10,6 +10,7 @@ use crate::{
     browse::{SnapshotError, open_snapshot},
     host::target_site,
     operation::Operation,
+    recovery::{plan_recovery, range_finding},
     restore::{RestoreError, RestoreOptions, RestoreReport},
     setup,
     stored::VaultSnapshot,
@@ -41,15 +42,26 @@ async fn to_target(
     let clock = tokio::time::Instant::now();
     operation.progress.phase("opening", None);
     let (source, _) = operation.host.target(&operation.config, pipeline, target).await?;
-    let opened = open_snapshot(operation, pipeline, &options.snapshot).await?;
+    let planned = match &options.recovery {
+        Some(recovery) => Some(plan_recovery(operation, pipeline, &options.snapshot, recovery).await?),
+        None => None,
+    };
+    let selector = planned
+        .as_ref()
+        .map_or(options.snapshot.as_str(), |planned| planned.range.base.as_str());
+    let opened = open_snapshot(operation, pipeline, selector).await?;
     let snapshot = Arc::new(VaultSnapshot::open(opened.reader().clone()).await.map_err(SnapshotError::from)?);
     for path in &options.paths {
         opened.reader().stat(path).await.map_err(SnapshotError::from)?;
     }
     operation.progress.phase("restoring", None);
+    let mut plugin_options = target.config.clone();
+    if let Some(planned) = &planned {
+        plugin_options.insert("recovery".to_owned(), planned.option.clone());
+    }
     let request = RestoreRequest {
         paths: options.paths.clone(),
-        options: target.config.clone().into(),
+        options: plugin_options.into(),
     };
     let outcome = source
         .restore(&operation.context(), snapshot, request)
@@ -59,6 +71,7 @@ async fn to_target(
             source: Box::new(error),
         })?;
     let mut findings = opened.findings();
+    findings.extend(planned.as_ref().map(|planned| range_finding(&planned.range)));
     findings.extend(outcome.findings);
     if outcome.entries == 0 {
         findings.push(nothing_restored());
@@ -73,6 +86,7 @@ async fn to_target(
         dry_run: false,
         changes: None,
         surplus: Vec::new(),
+        recovery: planned.map(|planned| planned.range),
         facts: outcome.facts,
         findings,
     })

@@ -36,6 +36,8 @@ pub(crate) use verify::verify;
 
 /// The log is brought back by a server's `restore_command`, segment by segment, and not by a restore.
 pub(crate) fn no_restore() -> Error {
-    Error::unsupported("a log is not restored by itself: it brings a base backup forward")
-        .with_hint("`bulkhead restore PIPELINE --into FOLDER` gives the segments as files, for a server's `restore_command`")
+    Error::unsupported("a log is not restored by itself: it brings a base backup forward").with_hint(
+        "restore the pipeline of mode `physical` with `--to-time`, `--to-lsn` or `--to-name`; `bulkhead restore PIPELINE --into FOLDER` gives the segments as \
+         files",
+    )
 }

@@ -1,0 +1,296 @@
+//! Recovery to a moment: base backup, streamed log, and a server that fetches what it needs by itself. The witness is the log of commits that the test keeps.
+//!
+//! All of it runs as the server's user, as it would on a database host: the server's `restore_command` is this binary, with the same configuration.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bulkhead_test_support::postgres::Cluster;
+use bulkhead_test_support::{Bulkhead, Outcome};
+
+/// How many recoveries to random commits; each takes some seconds. `BULKHEAD_RECOVERIES=50` is the long form.
+const RECOVERIES: usize = 3;
+
+/// A transaction of the test's own, one after the other.
+struct Commit {
+    id: u64,
+    xid: String,
+    /// Where the log was after it.
+    lsn: String,
+    /// The server's clock after it.
+    time: String,
+}
+
+/// A cluster under load, its vault, and what the test knows of its commits.
+struct Bank {
+    cluster: Cluster,
+    bulkhead: Bulkhead,
+    cache: PathBuf,
+    commits: Vec<Commit>,
+}
+
+impl Bank {
+    fn open() -> Self {
+        let cluster = Cluster::builder().without_tls().wal_segment_mebibytes(1).start().unwrap();
+        cluster
+            .execute(
+                "postgres",
+                "CREATE TABLE ledger (id bigint PRIMARY KEY, note text); CREATE TABLE load (id bigserial, filler text)",
+            )
+            .unwrap();
+        let bulkhead = Bulkhead::new().unwrap();
+        bulkhead.scratch().private_file("postgres-password", cluster.password()).unwrap();
+        bulkhead.scratch().folder("restored").unwrap();
+        // Compiling takes longer than all else, so all tests of this kind share one cache; and nobody may use another user's.
+        let cache = bulkhead_test_support::binary()
+            .unwrap()
+            .with_file_name("bulkhead-test-cache-server");
+        std::fs::create_dir_all(&cache).unwrap();
+        let mut bank = Self {
+            cluster,
+            bulkhead,
+            cache,
+            commits: Vec::new(),
+        };
+        bank.configure("60 s", "caught-up");
+        bank.cluster.installation().user().own_all(bank.bulkhead.scratch().path()).unwrap();
+        bank.cluster.installation().user().own_all(&bank.cache).unwrap();
+        bank.succeed(&["init", "main"]);
+        bank.commit(2);
+        bank
+    }
+
+    fn configure(&self, interval: &str, until: &str) {
+        let scratch = self.bulkhead.scratch();
+        let server = format!(
+            "endpoint.server = {{ address = \"{}\", tls = {{ mode = \"disable\" }} }}\nsecret.password = {{ file = {:?}, reveal = true }}\n",
+            self.cluster.address(),
+            scratch.join("postgres-password").display().to_string(),
+        );
+        let pipelines = format!(
+            "[pipeline.bank]\nplugin = \"postgres\"\nvault = \"main\"\nwal = \"bank-wal\"\n\
+             config = {{ mode = \"physical\", user = \"postgres\" }}\n{server}\
+             [pipeline.bank.target.elsewhere]\ndirectory.data = {{ path = {:?}, access = \"read-write\" }}\n\
+             [pipeline.bank-wal]\nplugin = \"postgres\"\nvault = \"main\"\n\
+             config = {{ mode = \"wal\", user = \"postgres\", interval = \"{interval}\", until = \"{until}\" }}\n{server}",
+            self.data().display().to_string(),
+        );
+        self.bulkhead.configure(&pipelines).unwrap();
+        self.cluster.installation().user().own(&scratch.join("bulkhead.toml")).unwrap();
+    }
+
+    /// Where a restore goes.
+    fn data(&self) -> PathBuf {
+        self.bulkhead.scratch().join("restored/data")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let configuration = self.bulkhead.scratch().join("bulkhead.toml");
+        let mut command = self.bulkhead.command(arguments);
+        command.arg("--config").arg(configuration).env("BULKHEAD_CACHE_DIR", &self.cache);
+        self.cluster.installation().user().apply(&mut command);
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Outcome {
+        self.command(arguments).output().unwrap().into()
+    }
+
+    #[track_caller]
+    fn succeed(&self, arguments: &[&str]) -> String {
+        let outcome = self.run(arguments);
+        assert_eq!(outcome.code, Some(0), "{arguments:?}\n{}{}", outcome.stdout, outcome.stderr);
+        outcome.stdout
+    }
+
+    /// Follows the log beside what the test does.
+    fn follow(&self) -> Child {
+        let child = self
+            .command(&["run", "bank-wal"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let begun = Instant::now();
+        while self
+            .cluster
+            .execute("postgres", "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'")
+            .unwrap()
+            == "0"
+        {
+            assert!(begun.elapsed() < Duration::from_secs(60), "nobody streams");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        child
+    }
+
+    /// Makes transactions, one after the other, and writes them down.
+    fn commit(&mut self, count: u64) {
+        let first = self.commits.len() as u64;
+        let script: String = (first..first + count)
+            .map(|id| {
+                format!(
+                    "INSERT INTO ledger VALUES ({id}, repeat('x', 200)) RETURNING id, pg_current_xact_id();\n\
+                     SELECT pg_current_wal_insert_lsn(), clock_timestamp() AT TIME ZONE 'UTC';\nSELECT pg_sleep(0.002);\n"
+                )
+            })
+            .collect();
+        let answer = self.cluster.execute("postgres", &script).unwrap();
+        let lines: Vec<_> = answer.lines().filter(|line| !line.is_empty()).collect();
+        for pair in lines.chunks(2) {
+            let ((id, xid), (lsn, time)) = (pair[0].split_once('|').unwrap(), pair[1].split_once('|').unwrap());
+            self.commits.push(Commit {
+                id: id.parse().unwrap(),
+                xid: xid.to_owned(),
+                lsn: lsn.to_owned(),
+                time: format!("{time}Z"),
+            });
+        }
+    }
+
+    /// Restores with these flags, starts a server on it, and returns the ids in its ledger.
+    #[track_caller]
+    fn recover(&self, flags: &[&str]) -> Vec<u64> {
+        let user = self.cluster.installation().user();
+        let data = self.data();
+        if data.exists() {
+            std::fs::remove_dir_all(&data).unwrap();
+        }
+        std::fs::create_dir(&data).unwrap();
+        std::fs::set_permissions(&data, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        user.own(&data).unwrap();
+        let arguments = [&["restore", "bank", "--target", "elsewhere"], flags].concat();
+        self.succeed(&arguments);
+        let server = Cluster::builder().without_tls().adopt(&data, self.cluster.password()).unwrap();
+        let begun = Instant::now();
+        while server.execute("postgres", "SELECT pg_is_in_recovery()").unwrap() != "f" {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{}", server.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let ids = server.execute("postgres", "SELECT id FROM ledger ORDER BY id").unwrap();
+        assert!(!data.join("pg_wal/bulkhead-ahead").exists(), "what was fetched ahead is gone");
+        ids.lines().map(|id| id.parse().unwrap()).collect()
+    }
+}
+
+/// Writes log beside the test's own commits, until it is dropped.
+struct Load(Child);
+
+impl Load {
+    fn on(cluster: &Cluster) -> Self {
+        let mut psql = cluster.client("psql", ["--no-psqlrc", "--quiet", "--dbname=postgres"]).unwrap();
+        let statement = "DO $$ BEGIN FOR n IN 1..100000 LOOP INSERT INTO load (filler) VALUES (repeat('y', 500)); COMMIT; PERFORM pg_sleep(0.001); END LOOP; END $$";
+        psql.args(["--command", statement]).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(psql.spawn().unwrap())
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn every_commit_can_be_recovered_to() {
+    let mut bank = Bank::open();
+    bank.succeed(&["check"]);
+    bank.succeed(&["run", "bank-wal"]);
+    bank.succeed(&["run", "bank"]);
+    bank.configure("1 s", "8 s");
+    let mut follower = bank.follow();
+    let load = Load::on(&bank.cluster);
+    bank.commit(300);
+    drop(load);
+    assert!(follower.wait().unwrap().success());
+    bank.configure("60 s", "caught-up");
+    bank.succeed(&["run", "bank-wal"]);
+    bank.succeed(&["verify", "bank-wal"]);
+
+    let rounds = std::env::var("BULKHEAD_RECOVERIES").map_or(RECOVERIES, |text| text.parse().unwrap());
+    for round in 0..rounds {
+        // The first commits are in the base backup.
+        let chosen = 2
+            + (bulkhead_test_support::random_secret()
+                .unwrap()
+                .bytes()
+                .map(usize::from)
+                .sum::<usize>()
+                * 31
+                + round * 97)
+                % (bank.commits.len() - 3);
+        let commit = &bank.commits[chosen];
+        let (flag, value) = match round % 3 {
+            0 => ("--to-lsn", &commit.lsn),
+            1 => ("--to-xid", &commit.xid),
+            _ => ("--to-time", &commit.time),
+        };
+        let found = bank.recover(&[flag, value]);
+        let expected: Vec<u64> = bank.commits[..=chosen].iter().map(|commit| commit.id).collect();
+        assert_eq!(found, expected, "round {round}: {flag} {value}, commit {chosen}");
+    }
+    assert_eq!(bank.recover(&["--to-latest"]).len(), bank.commits.len());
+}
+
+#[test]
+fn no_commit_is_lost_whoever_is_killed() {
+    let mut bank = Bank::open();
+    bank.succeed(&["run", "bank-wal"]);
+    bank.succeed(&["run", "bank"]);
+    bank.configure("1 s", "60 s");
+    for round in 0..4 {
+        let mut follower = bank.follow();
+        bank.commit(50);
+        std::thread::sleep(Duration::from_millis(300 * round));
+        if round % 2 == 0 {
+            follower.kill().unwrap();
+            bank.commit(20);
+        } else {
+            bank.cluster.kill().unwrap();
+            bank.cluster.start().unwrap();
+            bank.commit(20);
+            follower.kill().unwrap();
+        }
+        follower.wait().unwrap();
+    }
+    bank.configure("60 s", "caught-up");
+    bank.succeed(&["run", "bank-wal"]);
+    bank.succeed(&["verify", "bank-wal"]);
+    bank.cluster.kill().unwrap();
+    let expected: Vec<u64> = bank.commits.iter().map(|commit| commit.id).collect();
+    assert_eq!(bank.recover(&["--to-latest"]), expected);
+}
+
+#[test]
+fn what_cannot_be_reached_is_said_before_anything_is_written() {
+    let bank = Bank::open();
+    bank.succeed(&["run", "bank-wal"]);
+    bank.succeed(&["run", "bank"]);
+    std::fs::create_dir(bank.data()).unwrap();
+    bank.cluster.installation().user().own(&bank.data()).unwrap();
+    let restore = |flags: &[&str]| bank.run(&[&["restore", "bank", "--target", "elsewhere"], flags].concat());
+    // The base backup ends beyond the log that is stored.
+    let behind = restore(&["--to-latest"]);
+    assert_eq!(behind.code, Some(13));
+    assert!(behind.stderr.contains("the log reaches from"), "{}", behind.stderr);
+    bank.succeed(&["run", "bank-wal"]);
+    let late = restore(&["--to-time", "2999-01-01 00:00:00Z"]);
+    assert_eq!(late.code, Some(13));
+    assert!(late.stderr.contains("2999-01-01T00:00:00Z cannot be reached"), "{}", late.stderr);
+    assert_eq!(restore(&["--to-time", "2999-01-01 00:00:00"]).code, Some(2), "no offset");
+    assert!(std::fs::read_dir(bank.data()).unwrap().next().is_none(), "nothing was written");
+}
+
+#[test]
+fn a_failure_does_not_look_like_the_end_of_the_log() {
+    let bank = Bank::open();
+    bank.succeed(&["run", "bank-wal"]);
+    let target = bank.bulkhead.scratch().join("segment");
+    let fetch = |name: &str| bank.run(&["wal-fetch", "bank-wal", name, target.to_str().unwrap()]).code;
+    assert_eq!(fetch("0000000100000FFF00000000"), Some(13));
+    assert_eq!(fetch("00000002.history"), Some(13));
+    std::fs::rename(bank.bulkhead.vault(), bank.bulkhead.scratch().join("gone")).unwrap();
+    assert_eq!(fetch("000000010000000000000001"), Some(126));
+}
