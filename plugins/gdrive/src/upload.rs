@@ -106,7 +106,7 @@ struct Upload<'a, 'b> {
 
 /// How far a session is.
 enum Progress {
-    Stored(File),
+    Stored(Box<File>),
     Taken(u64),
 }
 
@@ -119,14 +119,14 @@ impl Upload<'_, '_> {
         };
         if !self.is_sure {
             match self.ask(&session)? {
-                Progress::Stored(file) => return Ok(Some(file)),
+                Progress::Stored(file) => return Ok(Some(*file)),
                 Progress::Taken(bytes) => self.take(bytes)?,
             }
         }
         self.is_sure = false;
         let before = self.taken;
         match self.send(&session)? {
-            Progress::Stored(file) => Ok(Some(file)),
+            Progress::Stored(file) => Ok(Some(*file)),
             Progress::Taken(bytes) => {
                 self.take(bytes)?;
                 if self.taken <= before {
@@ -194,7 +194,7 @@ impl Upload<'_, '_> {
 
     fn progress(&mut self, call: &Call, response: Response) -> Result<Progress, Verdict> {
         match response.status() {
-            200 | 201 => Ok(Progress::Stored(response.into_json(MAX_DOCUMENT)?)),
+            200 | 201 => Ok(Progress::Stored(Box::new(response.into_json(MAX_DOCUMENT)?))),
             308 => {
                 let taken = taken(response.header("range"))?;
                 drain(response);

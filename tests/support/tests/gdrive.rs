@@ -1,5 +1,5 @@
 //! Whether the server that stands for Google Drive is like it, in the eyes of clients that nobody here wrote.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -132,7 +132,7 @@ fn history(random: &mut StdRng) -> (Retention, Vec<Taken>, Timestamp) {
     let mut seconds = 1_700_000_000_i64;
     let mut taken: Vec<Taken> = Vec::new();
     for _ in 0..random.random_range(0..60) {
-        let longest = 40 * 86_400_i64 >> random.random_range(0..20);
+        let longest = (40 * 86_400_i64) >> random.random_range(0..20);
         seconds += random.random_range(1..longest);
         let wrong = random.random_bool(0.1).then(|| random.random_range(-400..400) * 86_400);
         let time = Timestamp {

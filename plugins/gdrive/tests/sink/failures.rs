@@ -150,7 +150,7 @@ fn a_new_content_that_breaks_off_leaves_the_old_one() {
     world.repository();
     world
         .drive
-        .inject(|request, _| (request.method == "PUT").then(|| Fault::CutRequest(0)));
+        .inject(|request, _| (request.method == "PUT").then_some(Fault::CutRequest(0)));
     world.put_with(&world.config(r#","attempts":2"#), "config", b"another").unwrap_err();
     world.drive.behave();
     assert_eq!(world.get("config").unwrap(), b"config");
