@@ -1,8 +1,8 @@
 //! The sink `gdrive`: a vault in a folder of Google Drive, in restic's own layout, so that a person sees a normal repository and `restic -r rclone:…` opens
 //! it.
 //!
-//! Version 3 of Drive's API, over the host's `http`, which adds the access token. Objects are sent by resumable uploads ([`upload`]) and read by ranges
-//! ([`download`]); an instance holds a piece of 256 KiB, never an object. Drive's names are not unique: see [`tree`].
+//! Version 3 of Drive's API, over the host's `http`, which adds the access token. Objects are sent by resumable uploads (`upload`) and read by ranges
+//! (`download`); an instance holds a piece of 256 KiB, never an object. Drive's names are not unique: see `tree`.
 
 mod check;
 mod client;
