@@ -10,11 +10,12 @@ mod output;
 mod session;
 mod signals;
 
-use std::process::ExitCode;
+use std::{panic::catch_unwind, process::ExitCode};
 
 use clap::Parser as _;
 
-use arguments::Arguments;
+use arguments::{Arguments, Command};
+use exit::Exit;
 use session::Session;
 
 /// glibc's allocator is up to twenty times slower on some paths between guest and host.
@@ -22,16 +23,42 @@ use session::Session;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let (arguments, asks_for_log) = match Arguments::try_parse() {
+        Ok(arguments) => {
+            let asks_for_log = matches!(arguments.command, Command::WalFetch(_));
+            (Ok(arguments), asks_for_log)
+        }
+        Err(error) => (Err(error), std::env::args_os().any(|word| word == "wal-fetch")),
+    };
+    let exit = match arguments {
+        Ok(arguments) => catch_unwind(|| work(arguments)).unwrap_or(Exit::Internal),
+        Err(error) => {
+            let told = error.print();
+            if told.is_ok() && error.exit_code() == 0 {
+                Exit::Ok
+            } else {
+                Exit::Usage
+            }
+        }
+    };
+    match exit {
+        // Any other code up to 125 is the end of the log to PostgreSQL, which would open with less than there is.
+        Exit::Ok | Exit::NotFound => exit,
+        _ if asks_for_log => Exit::Undecided,
+        _ => exit,
+    }
+    .into()
+}
+
+/// Carries the command out.
+fn work(arguments: Arguments) -> Exit {
     let output = output::Output::new(&arguments.global);
     logging::start(&arguments.global, &output);
     descriptors::raise();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            return output
-                .fail(&error::CommandError::system("start the program's threads", &error))
-                .into();
+            return output.fail(&error::CommandError::system("start the program's threads", &error));
         }
     };
     let exit = runtime.block_on(async {
@@ -51,5 +78,5 @@ fn main() -> ExitCode {
     });
     // What still blocks a thread has nothing left to say.
     runtime.shutdown_background();
-    exit.into()
+    exit
 }

@@ -332,7 +332,7 @@ impl Device {
                 // Five seconds more, by the RFC.
                 Err(Refused::Answer { word, .. }) if word == "slow_down" => pause += Duration::from_secs(5),
                 Err(Refused::Answer { word, .. }) if word == "expired_token" => return Err(ConsentError::TimedOut),
-                Err(Refused::Fault(fault)) if fault.retryable => {}
+                Err(Refused::Fault(fault) | Refused::Answer { fault, .. }) if fault.retryable => {}
                 Err(refused) => return Err(refused.into()),
             }
         }

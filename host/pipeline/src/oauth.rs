@@ -35,6 +35,9 @@ pub(crate) const TOKEN_URL: &str = "https://oauth2.googleapis.com/token";
 /// How long before its end a token is renewed, so that none ends while a request is under way; of short-lived ones, a quarter of their life.
 const MARGIN: Duration = Duration::from_secs(120);
 
+/// How long a token is kept, whatever the server says of its life.
+const MOST: Duration = Duration::from_secs(24 * 3600);
+
 /// The life of what a service account signs: Google's maximum.
 const ASSERTION: Duration = Duration::from_secs(3600);
 
@@ -117,7 +120,7 @@ impl AccessTokens {
         let credentials = read(&document, &self.place)?;
         let (url, form) = credentials.request(SystemTime::now())?;
         let answer = ask(&url, &self.tls, form).await.map_err(Refused::into_fault)?;
-        let life = Duration::from_secs(answer.expires_in);
+        let life = Duration::from_secs(answer.expires_in).min(MOST);
         let margin = MARGIN.min(life / 4);
         tracing::debug!(seconds = answer.expires_in, "an access token was given out by {url}");
         Ok(Kept {

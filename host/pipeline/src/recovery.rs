@@ -361,7 +361,8 @@ fn reaches(log: &Stated, base: &Stated, target: &RecoveryTarget) -> Result<(), R
     let (within, text) = match target {
         RecoveryTarget::Latest | RecoveryTarget::Xid(_) | RecoveryTarget::Name(_) => return Ok(()),
         RecoveryTarget::Time(time) => ((base.time..=log.time).contains(&time.seconds), clock::rfc3339(*time)),
-        RecoveryTarget::Lsn(text) => ((base.end..=log.end).contains(&lsn(text)?), text.clone()),
+        // The server stops at the first record that begins there or later: at the log's end there is none.
+        RecoveryTarget::Lsn(text) => ((base.end..log.end).contains(&lsn(text)?), text.clone()),
     };
     if within {
         return Ok(());

@@ -53,7 +53,9 @@ with tarfile.open(archive) as tar:
         destination.parent.mkdir(parents=True, exist_ok=True)
         destination.write_bytes(tar.extractfile(member).read())
 END
-apt apt-get download postgresql-server-dev-15
+# The headers of the server that will load them: those of another minor version may name functions that it lacks.
+server=$(dpkg-query --show --showformat='${Version}' postgresql-15)
+apt apt-get download "postgresql-server-dev-15=$server"
 dpkg-deb --extract postgresql-server-dev-15_*.deb packages
 for name in regress refint autoinc; do
     cc -shared -fPIC -O1 -w -I packages/usr/include/postgresql/15/server -o "$folder/regress/$name.so" "$folder/regress/$name.c"

@@ -87,6 +87,15 @@ pub(crate) async fn auth(command: &AuthCommand, session: &Session) -> Result<Exi
     }
 }
 
+/// What becomes of a request, unless the person is tired of it.
+async fn unless_interrupted<T>(work: impl Future<Output = Result<T, ConsentError>>, session: &Session) -> Result<T, CommandError> {
+    tokio::select! {
+        biased;
+        () = session.cancellation.cancelled() => Err(CommandError::interrupted()),
+        done = work => done.map_err(|error| failed(&error)),
+    }
+}
+
 async fn gdrive(arguments: &GdriveArguments, session: &Session) -> Result<Exit, CommandError> {
     let application = arguments.application()?;
     let asked = async {
@@ -95,17 +104,9 @@ async fn gdrive(arguments: &GdriveArguments, session: &Session) -> Result<Exit, 
         } else {
             ask_in_browser(application, session).await?
         };
-        let folder = match &arguments.folder {
-            Some(name) => Some(consent.make_folder(name).await?),
-            None => None,
-        };
-        Ok::<_, ConsentError>((consent, folder))
+        Ok::<_, ConsentError>(consent)
     };
-    let (consent, folder) = tokio::select! {
-        biased;
-        () = session.cancellation.cancelled() => return Err(CommandError::interrupted()),
-        asked = asked => asked.map_err(|error| failed(&error))?,
-    };
+    let consent = unless_interrupted(asked, session).await?;
     let into = arguments.into.display();
     consent.store(&arguments.into).map_err(|error| {
         CommandError::usage(
@@ -113,6 +114,11 @@ async fn gdrive(arguments: &GdriveArguments, session: &Session) -> Result<Exit, 
             "name a file in a folder that you may write to",
         )
     })?;
+    // Only now: a person who has agreed is not to be asked again because Drive would not make a folder.
+    let folder = match &arguments.folder {
+        Some(name) => Some(unless_interrupted(consent.make_folder(name), session).await?),
+        None => None,
+    };
     if session.output.is_json() {
         let document = serde_json::json!({ "file": arguments.into, "folder": folder });
         session.output.document("auth-gdrive", &document);

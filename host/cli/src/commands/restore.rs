@@ -44,7 +44,7 @@ pub(crate) struct RestoreArguments {
     pipeline: String,
 
     /// Restore only what is at and below these paths
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", conflicts_with = "moment")]
     paths: Vec<OsString>,
 
     /// Folder to restore into: empty or not there yet, unless with --delta

@@ -4,11 +4,12 @@ use std::{
     ffi::OsString,
     fs::{self, File},
     io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
 use bulkhead_pipeline as pipeline;
-use bulkhead_pipeline::{Content, LogPart, OpenSnapshot, SnapshotError};
+use bulkhead_pipeline::{Content, Explain as _, FailureClass, LogPart, OpenSnapshot, SnapshotError};
 use clap::Args;
 
 use crate::{
@@ -71,6 +72,12 @@ pub(crate) async fn wal_fetch(arguments: &WalFetchArguments, session: &Session) 
 
 async fn fetch(arguments: &WalFetchArguments, session: &Session) -> Result<Exit, CommandError> {
     let name = arguments.name.to_string_lossy();
+    if !is_name(&name) {
+        return Err(CommandError::usage(
+            format!("`{name}` is no file of a write-ahead log"),
+            "restore_command has the name first: `bulkhead wal-fetch PIPELINE %f %p`",
+        ));
+    }
     let ahead = Ahead::beside(&arguments.path);
     if ahead.take(&name, &arguments.path)? {
         return Ok(Exit::Ok);
@@ -79,9 +86,17 @@ async fn fetch(arguments: &WalFetchArguments, session: &Session) -> Result<Exit,
     let pipeline = one_pipeline(&config, &arguments.pipeline)?;
     let operation = session.reading(&config, arguments.sink.as_deref(), [pipeline.vault.as_str()])?;
     let failed = |error: SnapshotError| CommandError::operation(&error, &config);
-    let snapshot = pipeline::open_snapshot(&operation, pipeline, &arguments.snapshot)
-        .await
-        .map_err(failed)?;
+    let snapshot = match pipeline::open_snapshot(&operation, pipeline, &arguments.snapshot).await {
+        // It was forgotten since the restore was planned. Newer ones have all that it had.
+        Err(error) if error.explain().class == FailureClass::NotFound => {
+            session
+                .output
+                .warn(&format!("warning: {error}; the log is read from its newest one"));
+            pipeline::open_snapshot(&operation, pipeline, "latest").await
+        }
+        opened => opened,
+    };
+    let snapshot = snapshot.map_err(failed)?;
     let fetcher = Fetcher {
         snapshot: &snapshot,
         failed: &failed,
@@ -90,13 +105,27 @@ async fn fetch(arguments: &WalFetchArguments, session: &Session) -> Result<Exit,
         ahead.remove();
         return Ok(Exit::NotFound);
     };
-    for next in following(&name, size).take(usize::try_from(arguments.ahead).unwrap_or_default()) {
-        let place = ahead.place(&next)?;
-        if !place.exists() && fetcher.fetch(&next, LogPart::Whole, &place).await?.is_none() {
-            break;
-        }
+    let number = usize::try_from(arguments.ahead).unwrap_or_default();
+    if let Err(error) = fetcher.fetch_ahead(&ahead, following(&name, size).take(number)).await {
+        // What was asked for is in its place. Whether the rest is needed, the server says when it asks for it.
+        session.output.complain(&error);
+        session
+            .output
+            .warn("warning: segments that follow could not be fetched along; the one that was asked for is in its place");
     }
     Ok(Exit::Ok)
+}
+
+/// Whether PostgreSQL gives such a name to a file of its log: a segment, a timeline's history, a backup's label.
+fn is_name(name: &str) -> bool {
+    let is_hexadecimal = |part: &str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match name.split_once('.') {
+        None => name.len() == 24 && is_hexadecimal(name),
+        Some((timeline, "history")) => timeline.len() == 8 && is_hexadecimal(timeline),
+        Some((segment, label)) => {
+            segment.len() == 24 && is_hexadecimal(segment) && label.len() == 15 && label.ends_with(".backup") && is_hexadecimal(&label[..8])
+        }
+    }
 }
 
 /// Reads files of one snapshot.
@@ -115,15 +144,48 @@ impl<F: Fn(SnapshotError) -> CommandError> Fetcher<'_, F> {
         self.write(&mut content, path).await.map(|()| Some(size))
     }
 
-    /// Writes the content beside its place first: what is at its place is whole.
+    /// Writes the segments of these names into the folder for those that are asked for later, up to the first that the log doesn't have.
+    async fn fetch_ahead(&self, ahead: &Ahead, names: impl Iterator<Item = String>) -> Result<(), CommandError> {
+        for next in names {
+            let place = ahead.place(&next)?;
+            if !place.exists() && self.fetch(&next, LogPart::Whole, &place).await?.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the content beside its place first, and to the disk: what is at its place is whole.
     async fn write(&self, content: &mut Content, path: &Path) -> Result<(), CommandError> {
         let beside = path.with_added_extension("bulkhead");
         let unwritable = |error: &io::Error| CommandError::system(&format!("write {}", path.display()), error);
-        let mut file = File::create(&beside).map_err(|error| unwritable(&error))?;
+        let written = self.write_to(content, &beside, &unwritable).await;
+        if written.is_err() {
+            // What it was to be is asked for again.
+            let _ = fs::remove_file(&beside);
+        }
+        written?;
+        fs::rename(&beside, path).map_err(|error| unwritable(&error))
+    }
+
+    /// Into a new file that only its owner reads; what an earlier attempt left is removed, and no link is followed.
+    async fn write_to(
+        &self,
+        content: &mut Content,
+        path: &Path,
+        unwritable: &impl Fn(&io::Error) -> CommandError,
+    ) -> Result<(), CommandError> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unwritable(&error)),
+            _ => {}
+        }
+        let mut options = File::options();
+        let file = options.write(true).create_new(true).mode(0o600).open(path);
+        let mut file = file.map_err(|error| unwritable(&error))?;
         while let Some(data) = content.read(READ_SIZE).await.map_err(self.failed)? {
             file.write_all(&data).map_err(|error| unwritable(&error))?;
         }
-        fs::rename(&beside, path).map_err(|error| unwritable(&error))
+        file.sync_all().map_err(|error| unwritable(&error))
     }
 }
 
@@ -177,6 +239,27 @@ fn following(name: &str, size: u64) -> impl Iterator<Item = String> + use<> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_files_of_a_log_are_asked_for() {
+        for name in [
+            "0000000200000001000000FE",
+            "00000002.history",
+            "000000010000000000000002.00000028.backup",
+        ] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in [
+            "",
+            "pg_wal/RECOVERYXLOG",
+            "/etc/bulkhead/keys/databases",
+            "../0000000200000001000000FE",
+            "0000000200000001000000FG",
+            "2.history",
+        ] {
+            assert!(!is_name(name), "{name}");
+        }
+    }
 
     #[test]
     fn segments_follow_each_other_across_logs() {

@@ -12,7 +12,7 @@ use dav_server::{DavHandler, DavMethodSet, body::Body};
 use hyper::{
     HeaderMap, Request, Response, StatusCode,
     body::Incoming,
-    header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE},
+    header::{AUTHORIZATION, CONTENT_SECURITY_POLICY, HeaderValue, REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS},
     server::conn::http1,
     service::service_fn,
 };
@@ -109,7 +109,7 @@ async fn answer(stream: TcpStream, handler: DavHandler, expected: Arc<Zeroizing<
         } else {
             refuse()
         };
-        Ok::<_, Infallible>(response)
+        Ok::<_, Infallible>(harmless(response))
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -124,6 +124,18 @@ fn is_allowed(headers: &HeaderMap, expected: &str) -> bool {
     headers
         .get(AUTHORIZATION)
         .is_some_and(|given| given.as_bytes().ct_eq(expected.as_bytes()).into())
+}
+
+/// What was backed up is not to act in a browser: a page among it would do so with the password.
+fn harmless(mut response: Response<Body>) -> Response<Body> {
+    for (name, value) in [
+        (CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'; style-src 'unsafe-inline'"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
 }
 
 fn refuse() -> Response<Body> {

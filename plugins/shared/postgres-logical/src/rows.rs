@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn columns_are_those_of_the_statement() {
         assert_eq!(
-            columns("COPY public.users (id, token, \"Odd \"\"one\"\", (\"), level) FROM stdin WITH (ENCODING 'UTF8');\n"),
+            columns("COPY public.users (id, token, \"Odd \"\"one\"\", (\", level) FROM stdin WITH (ENCODING 'UTF8');\n"),
             ["id", "token", "Odd \"one\", (", "level"]
         );
         assert_eq!(columns("COPY public.\"a (b\" (c) FROM stdin"), ["c"]);
