@@ -22,6 +22,9 @@ pub(crate) const FILES: &str = "/drive/v3/files";
 /// Bytes of a document: a page of 1,000 files has about 300 KiB.
 pub(crate) const MAX_DOCUMENT: usize = 8 << 20;
 
+/// Access tokens that may end while one thing is done, which takes as long as an object takes to be sent: one of them can end again before it is used.
+const RENEWALS: u32 = 3;
+
 /// What a value in a query keeps as it is (RFC 3986, unreserved characters).
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -152,14 +155,14 @@ impl Client {
 
     /// Does `attempt` until it goes well, has failed for good, or has been tried often enough.
     pub(crate) fn retrying<T>(&self, what: &str, mut attempt: impl FnMut() -> Result<T, Verdict>) -> Result<T> {
-        let (mut number, mut renewed) = (1, false);
+        let (mut number, mut renewed) = (1, 0);
         loop {
             let (error, asked) = match attempt() {
                 Ok(done) => return Ok(done),
                 Err(Verdict::Fail(error)) => return Err(error),
-                Err(Verdict::Renew(error)) if renewed => return Err(error),
+                Err(Verdict::Renew(error)) if renewed == RENEWALS => return Err(error),
                 Err(Verdict::Renew(_)) => {
-                    renewed = true;
+                    renewed += 1;
                     continue;
                 }
                 Err(Verdict::Retry(error, asked)) => (error, asked),

@@ -189,7 +189,7 @@ fn a_full_drive_says_so_and_keeps_nothing() {
 }
 
 #[test]
-fn a_token_that_stays_refused_is_told_after_one_more_attempt() {
+fn a_token_that_stays_refused_is_told_after_few_more_attempts() {
     let world = World::new();
     world.initialized();
     world.drive.requests();
@@ -197,7 +197,7 @@ fn a_token_that_stays_refused_is_told_after_one_more_attempt() {
     let error = world.put(KEY, b"pack").unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unauthenticated, "{error}");
     assert!(error.hint.unwrap().contains("bulkhead auth gdrive"));
-    assert_eq!(world.drive.requests().len(), 2);
+    assert_eq!(world.drive.requests().len(), 4);
 }
 
 #[test]
