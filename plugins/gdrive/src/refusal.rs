@@ -56,7 +56,7 @@ struct Reason {
 pub(crate) fn judge(what: &str, response: Response) -> Verdict {
     let status = response.status();
     let asked = response.header("retry-after").and_then(|value| value.trim().parse().ok());
-    let body = beginning(response);
+    let body = response.into_beginning(MAX_REFUSAL);
     judge_document(what, status, asked, &body)
 }
 
@@ -156,18 +156,6 @@ fn full_hint(reason: &str, told: &str) -> &'static str {
         }
         _ => "a folder and an account have limits of files: make larger packs, give the vault another folder, or prune",
     }
-}
-
-/// The beginning of a refusal's body; one that breaks off says as much as came.
-fn beginning(mut response: Response) -> Vec<u8> {
-    let mut body = Vec::new();
-    while body.len() < MAX_REFUSAL {
-        match response.read_bytes(MAX_REFUSAL - body.len()) {
-            Ok(Some(piece)) => body.extend_from_slice(&piece),
-            Ok(None) | Err(_) => break,
-        }
-    }
-    body
 }
 
 #[cfg(test)]

@@ -200,6 +200,19 @@ impl Response {
         Ok(body)
     }
 
+    /// The beginning of the body, at most `limit` bytes, as for a refusal: one that breaks off says as much as came.
+    #[must_use]
+    pub fn into_beginning(mut self, limit: usize) -> Vec<u8> {
+        let mut body = Vec::new();
+        while body.len() < limit {
+            match self.read_bytes(limit - body.len()) {
+                Ok(Some(piece)) => body.extend_from_slice(&piece),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        body
+    }
+
     /// The whole body, which may have `limit` bytes, read as JSON.
     ///
     /// # Errors

@@ -112,7 +112,7 @@ impl<D: Dialect> Driver<'_, '_, D> {
                         self.progress.response = Reading::Response(response);
                         return Ok(head);
                     }
-                    let rest = beginning(response);
+                    let rest = response.into_beginning(MAX_REFUSAL);
                     let refusal = Refusal {
                         method: parts.method.as_str(),
                         path,
@@ -183,16 +183,4 @@ fn head_of(response: &Response) -> Result<http::response::Parts> {
     }
     head.headers = headers;
     Ok(head)
-}
-
-/// The beginning of a refusal's body; one that breaks off says as much as came.
-fn beginning(mut response: Response) -> Vec<u8> {
-    let mut body = Vec::new();
-    while body.len() < MAX_REFUSAL {
-        match response.read_bytes(MAX_REFUSAL - body.len()) {
-            Ok(Some(piece)) => body.extend_from_slice(&piece),
-            Ok(None) | Err(_) => break,
-        }
-    }
-    body
 }
