@@ -82,8 +82,13 @@ impl Home {
         let mut home = Self::listed(folder, exclude)?;
         for path in home.candidates() {
             let limit = usize::try_from(settings::MAX_BYTES).unwrap_or(usize::MAX);
-            let content = folder.read(&path, limit).context(|| format!("{} cannot be read", shown(&path)))?;
-            home.keep(path, content)?;
+            match folder.read(&path, limit) {
+                // Gone since it was listed, like the journal of a transaction that ended.
+                Err(error) if error.kind == ErrorKind::NotFound => {
+                    home.nodes.remove(&path);
+                }
+                content => home.keep(path.clone(), content.context(|| format!("{} cannot be read", shown(&path)))?)?,
+            }
         }
         Ok(home)
     }
