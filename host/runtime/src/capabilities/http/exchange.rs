@@ -144,12 +144,14 @@ impl Exchange {
             if let Some(body) = body {
                 let _ = body.send(Part::End).await;
             }
-            response.await.map_err(|error| lost(&self.address, &error))
+            match response.await {
+                Ok(response) => Ok((response, lease)),
+                Err(error) => Err(lost(&self.address, &lease.cause(error).await)),
+            }
         };
         let answered = self.budget.within(answer).await;
-        let (head, body) = answered
-            .inspect_err(|fault| self.state = State::Broken(fault.clone()))?
-            .into_parts();
+        let (response, lease) = answered.inspect_err(|fault| self.state = State::Broken(fault.clone()))?;
+        let (head, body) = response.into_parts();
         if let Some(bearer) = self.bearer.take().filter(|_| head.status == StatusCode::UNAUTHORIZED) {
             bearer.refused().await;
         }

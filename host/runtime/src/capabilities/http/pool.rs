@@ -8,6 +8,8 @@ use bulkhead_model::{Fault, FaultKind};
 use hyper::Uri;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinHandle;
 
 use super::body::RequestBody;
 use super::request::host_and_port;
@@ -31,12 +33,24 @@ struct Idle {
 #[derive(Debug)]
 struct Connection {
     sender: SendRequest<RequestBody>,
-    _driver: Driver,
+    driver: Driver,
     _place: Place,
 }
 
+/// The task that reads and writes for a connection.
 #[derive(Debug)]
-struct Driver(tokio::task::AbortHandle);
+struct Driver(JoinHandle<hyper::Result<()>>);
+
+impl Driver {
+    fn start<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(connection: http1::Connection<TokioIo<S>, RequestBody>) -> Self {
+        Self(tokio::spawn(connection))
+    }
+
+    /// What the connection ended with.
+    async fn failure(&mut self) -> Option<hyper::Error> {
+        (&mut self.0).await.ok()?.err()
+    }
+}
 
 impl Drop for Driver {
     fn drop(&mut self) {
@@ -59,6 +73,15 @@ impl Lease {
 
     pub(super) fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Why an exchange broke. A connection that ends before it takes the request, as one does whose server refuses the client's certificate, tells nobody but
+    /// its driver.
+    pub(super) async fn cause(mut self, error: hyper::Error) -> hyper::Error {
+        if !error.is_canceled() && !error.is_closed() {
+            return error;
+        }
+        self.connection.driver.failure().await.unwrap_or(error)
     }
 
     /// The exchange is over: the connection may serve another one.
@@ -142,13 +165,32 @@ async fn connect(endpoint: &Endpoint, url: &Uri, address: &str, place: Place) ->
             .caused_by(&error)
     };
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
-    let driver = tokio::spawn(async move {
-        // Its failure reaches the exchange by the request's own future.
-        let _ = connection.await;
-    });
     Ok(Connection {
         sender,
-        _driver: Driver(driver.abort_handle()),
+        driver: Driver::start(connection),
         _place: place,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_ends_a_connection_before_it_is_used_is_told() {
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        let (mut sender, connection) = http1::handshake::<_, RequestBody>(TokioIo::new(ours)).await.unwrap();
+        let mut driver = Driver::start(connection);
+        theirs.write_all(b"no HTTP at all").await.unwrap();
+        while !sender.is_closed() {
+            tokio::task::yield_now().await;
+        }
+        let (_, body) = RequestBody::channel(Some(0));
+        let error = sender.send_request(hyper::Request::new(body)).await.unwrap_err();
+        assert!(error.is_canceled(), "{error:?}");
+        let failure = driver.failure().await.unwrap();
+        assert!(!failure.is_canceled(), "{failure:?}");
+    }
 }
