@@ -1,7 +1,6 @@
 //! Preflight: which CAs the home has, whether their databases can be held, and what a run would find wrong with keys and certificates.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use bulkhead_patterns::Patterns;
 use bulkhead_sdk::{
@@ -20,9 +19,6 @@ use crate::{
     stores::{Served, Stores},
 };
 
-/// How long to wait for a database that is locked: a run waits longer.
-const PATIENCE: Duration = Duration::from_secs(1);
-
 /// Looks at everything, and reads no database.
 pub(crate) fn check(config: &Config, exclude: &Patterns, keys_elsewhere: &Patterns) -> Result<Vec<Finding>> {
     let folder = directory::open(HOME)?;
@@ -38,10 +34,10 @@ pub(crate) fn check(config: &Config, exclude: &Patterns, keys_elsewhere: &Patter
         Err(error) => findings.push(Finding::of_error("database-unusable", &error)),
         Ok(stores) => {
             for path in stores.files.keys() {
-                findings.push(match Image::hold(&folder, path, config.busy_timeout.0.min(PATIENCE)) {
-                    Ok(image) => Finding::info("database-found", format!("{}: {} bytes", shown(path), image.size())),
-                    Err(error) => Finding::of_error("database-unusable", &error.context(format!("{} cannot be backed up", shown(path)))),
-                });
+                let name = shown(path);
+                let probed = Image::probe(&folder, path, &name, config.busy_timeout.0);
+                let found_one = |image: Image| Finding::info("database-found", format!("{name}: {} bytes", image.size()));
+                findings.push(probed.map_or_else(|finding| finding, found_one));
             }
             findings.extend(served(config, &stores.served).unwrap_or_else(|error| vec![Finding::of_error("database-unusable", &error)]));
         }

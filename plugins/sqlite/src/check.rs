@@ -1,7 +1,5 @@
 //! Preflight: which databases there are, and whether each can be held still.
 
-use std::time::Duration;
-
 use bulkhead_sdk::{Result, types::Finding};
 use bulkhead_sqlite_image::{Image, Mode, Pages as _};
 
@@ -11,9 +9,6 @@ use crate::{
     inventory,
 };
 
-/// How long to wait for a database that is locked: a run waits longer.
-const PATIENCE: Duration = Duration::from_secs(1);
-
 /// Looks at every database, and reads none.
 pub(crate) fn check(config: &Config, wanted: &Wanted) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
@@ -21,18 +16,18 @@ pub(crate) fn check(config: &Config, wanted: &Wanted) -> Result<Vec<Finding>> {
         findings.extend(found.link_finding());
         for path in &found.paths {
             let name = inventory::name(&[found.grant.as_bytes(), b"/", path].concat());
-            findings.push(match Image::hold(&found.folder, path, config.busy_timeout.0.min(PATIENCE)) {
-                Ok(image) => {
-                    let mode = match image.mode {
-                        None => "empty",
-                        Some(Mode::Rollback) => "rollback mode",
-                        Some(Mode::Wal) => "WAL mode",
-                    };
-                    Finding::info("database-found", format!("{name}: {} bytes, {mode}", image.size()))
-                }
-                Err(error) => Finding::of_error("database-unusable", &error.context(format!("{name} cannot be backed up"))),
-            });
+            let probed = Image::probe(&found.folder, path, &name, config.busy_timeout.0);
+            findings.push(probed.map_or_else(|finding| finding, |image| found_one(&name, &image)));
         }
     }
     Ok(findings)
+}
+
+fn found_one(name: &str, image: &Image) -> Finding {
+    let mode = match image.mode {
+        None => "empty",
+        Some(Mode::Rollback) => "rollback mode",
+        Some(Mode::Wal) => "WAL mode",
+    };
+    Finding::info("database-found", format!("{name}: {} bytes, {mode}", image.size()))
 }

@@ -249,6 +249,17 @@ fn a_database_that_stays_locked_is_waited_for_and_then_told() {
     let error = desk.backup(r#"{ "busy-timeout": "200 ms" }"#).unwrap_err();
     assert_eq!((error.kind, error.retryable), (ErrorKind::TimedOut, true), "{error}");
     assert!(error.to_string().contains("app/main.db"), "{error}");
+    // A preflight does not wait for as long as a run would, and so cannot say that a run would fail.
+    for (timeout, severity, code) in [
+        ("30 s", Severity::Warning, "database-busy"),
+        ("200 ms", Severity::Error, "database-unusable"),
+    ] {
+        let findings = desk
+            .harness
+            .check::<Sqlite>(&format!(r#"{{ "busy-timeout": "{timeout}" }}"#))
+            .unwrap();
+        assert_eq!((findings[0].severity, &findings[0].code[..]), (severity, code), "{findings:#?}");
+    }
     writer.ask("COMMIT;");
     desk.backup("{}").unwrap();
 }

@@ -11,6 +11,7 @@ use bulkhead_sdk::{
     entries::EntryWriter,
     host::{BEST_TRANSFER, MAX_TRANSFER},
     progress,
+    types::Finding,
 };
 
 use crate::{
@@ -21,8 +22,11 @@ use crate::{
     wal::{self, Until},
 };
 
-/// Between two attempts to lock.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Between two attempts to lock. A program in rollback mode that writes one transaction after the other lets go for a fraction of a millisecond between two of them.
+const PAUSE: Duration = Duration::from_micros(500);
+
+/// How long a preflight waits for a database that is locked.
+const PREFLIGHT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A database as of one moment. Its locks end with it; until then, nobody changes what it reads.
 pub struct Image {
@@ -67,6 +71,20 @@ impl Image {
                 Attempt::Busy(_) => sleep(PAUSE),
             }
         }
+    }
+
+    /// The same as a preflight, which waits for a second at most where a run waits for `patience`. `name` is the database's.
+    ///
+    /// # Errors
+    /// `database-busy`, a warning: it is locked, and a run may still get it; `database-unusable`: it cannot be held.
+    pub fn probe(folder: &Folder, path: &[u8], name: &str, patience: Duration) -> std::result::Result<Self, Finding> {
+        Self::hold(folder, path, patience.min(PREFLIGHT_PATIENCE)).map_err(|error| {
+            if error.kind == ErrorKind::TimedOut && patience > PREFLIGHT_PATIENCE {
+                let message = format!("{name} is in use now ({error}); a run waits for {} s", patience.as_secs());
+                return Finding::warning("database-busy", message);
+            }
+            Finding::of_error("database-unusable", &error.context(format!("{name} cannot be backed up")))
+        })
     }
 
     fn try_hold(folder: &Folder, path: &[u8]) -> Result<Attempt<Self>> {
