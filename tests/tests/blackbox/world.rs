@@ -197,7 +197,11 @@ const VARYING: &[(&str, &str)] = &[
     ),
     (r"\b\d+(\.\d+)? ?[kKMGT]i?B/s", "[rate]"),
     (r"\b\d+(\.\d+)? [KM]?i?B read\b", "[size] read"),
-    (r"\(\d+(\.\d+)? [KM]?i?B stored\)", "([size] stored)"),
+    // Times in a tree have as many digits as they need.
+    (
+        r"\b\d+(\.\d+)? [KM]?i?B new \(\d+(\.\d+)? [KM]?i?B stored\)",
+        "[size] new ([size] stored)",
+    ),
     (r"\b\d+(\.\d+)?s \(\[rate\]\)", "[duration] ([rate])"),
     (r"\b\d+(\.\d+)? (ms|s|min)\b", "[duration]"),
     (r"127\.0\.0\.1:\d+", "127.0.0.1:[port]"),
