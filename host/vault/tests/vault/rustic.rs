@@ -120,7 +120,8 @@ fn metadata(node: &Node) -> EntryMetadata {
         nanoseconds: time.as_nanosecond().rem_euclid(1_000_000_000) as u32,
     };
     EntryMetadata {
-        mode: crate::support::mode_from_go(mode.unwrap()),
+        // restic leaves a mode out that has no bit set.
+        mode: crate::support::mode_from_go(mode.unwrap_or_default()),
         uid: uid.unwrap(),
         gid: gid.unwrap(),
         user,
