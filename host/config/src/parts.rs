@@ -1,6 +1,6 @@
 //! The four kinds of tables that a configuration is made of: plugins, vaults, sinks and pipelines (with their restore targets).
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use bulkhead_units::{ByteRate, ByteSize, Period};
 use serde::Serialize;
@@ -58,9 +58,14 @@ pub struct Vault {
     pub sinks: Vec<String>,
     /// Regions that its data may be in; empty where that doesn't matter.
     pub residency: Vec<String>,
+    /// How old a key may get before `check` says so.
+    pub key_max_age: Period,
     /// Where it is written.
     pub origin: Origin,
 }
+
+/// How old a key may get where nothing is configured: a year, after which most rules ask for another one.
+const KEY_MAX_AGE: Period = Period(Duration::from_secs(365 * 86_400));
 
 /// A place for the objects of vaults: a plugin with what it may touch.
 #[derive(Debug, Clone)]
@@ -172,6 +177,7 @@ pub(crate) fn vault(entry: &Entry, reader: &mut Reader<'_>) -> Option<Vault> {
     let key = fields.required("key", SECRET_EXAMPLE, reader);
     let sinks = sinks(&mut fields, reader);
     let residency = fields.optional("residency", reader).unwrap_or_default();
+    let key_max_age = fields.optional("key-max-age", reader).unwrap_or(KEY_MAX_AGE);
     refuse_copy(&mut fields, reader);
     fields.close(reader);
     Some(Vault {
@@ -179,6 +185,7 @@ pub(crate) fn vault(entry: &Entry, reader: &mut Reader<'_>) -> Option<Vault> {
         key: key?,
         sinks: sinks?,
         residency,
+        key_max_age,
         origin: origin(entry.key_span.clone(), &entry.node),
     })
 }

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use bulkhead_config::Pipeline;
 use bulkhead_model::{Finding, Severity};
-use bulkhead_vault::ObjectStore as _;
+use bulkhead_vault::{Hint as _, KeyInfo, ObjectStore as _, Vault};
 use serde::Serialize;
 
 use crate::{
     access::{AccessError, vault_site},
+    clock,
     failure::{Explain as _, Failure, FailureClass, Site},
     host::pipeline_site,
     operation::{Interrupted, Operation},
@@ -110,8 +111,8 @@ async fn check_vault(operation: &Operation, vault: &bulkhead_config::Vault) -> C
     }
     let opened = async {
         let sinks = operation.sinks(vault).await?;
-        operation.open(vault, &sinks).await?;
-        Ok::<_, AccessError>(sinks)
+        let opened = operation.open(vault, &sinks).await?;
+        Ok::<_, AccessError>((sinks, opened))
     };
     match opened.await {
         Err(AccessError::Build(_)) => {} // said at the sink
@@ -123,7 +124,8 @@ async fn check_vault(operation: &Operation, vault: &bulkhead_config::Vault) -> C
                 .take_if(|_| failure.site.as_ref().is_some_and(|found| found.table != site.table));
             findings.push(finding("vault-not-usable", &failure));
         }
-        Ok(sinks) => {
+        Ok((sinks, opened)) => {
+            findings.extend(old_keys(&opened, vault).await);
             for sink in &sinks.further {
                 if matches!(sink.stat("config").await, Ok(None)) {
                     findings.push(Finding {
@@ -142,6 +144,33 @@ async fn check_vault(operation: &Operation, vault: &bulkhead_config::Vault) -> C
         findings,
         site,
     }
+}
+
+/// The keys that are older than the vault's `key-max-age`. A key file does not say when it was last used.
+async fn old_keys(opened: &Vault, vault: &bulkhead_config::Vault) -> Vec<Finding> {
+    let keys = match opened.keys().await {
+        Ok(keys) => keys,
+        Err(error) => {
+            let failure = Failure::of_vault(FailureClass::Damaged, &error, error.hint());
+            return vec![finding("keys-not-readable", &failure)];
+        }
+    };
+    let old = |key: KeyInfo| {
+        let id = &key.id.to_string()[..8];
+        let created: jiff::Timestamp = key.created.as_deref()?.parse().ok()?;
+        let seconds = u64::try_from(clock::now().seconds - created.as_second()).ok()?;
+        (seconds > vault.key_max_age.0.as_secs()).then(|| Finding {
+            severity: Severity::Warning,
+            code: "key-old".into(),
+            message: format!("the key {id} was made {} days ago", seconds / 86_400),
+            hint: Some(format!(
+                "`bulkhead key add {0}` a new one, let `key` name it, then `bulkhead key remove {0} {id}`",
+                vault.name
+            )),
+            setting: Some("key-max-age".into()),
+        })
+    };
+    keys.into_iter().filter_map(old).collect()
 }
 
 async fn check_source(operation: &Operation, pipeline: &Pipeline) -> CheckedPart {

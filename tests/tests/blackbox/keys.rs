@@ -143,3 +143,30 @@ fn a_password_that_is_none_is_refused() {
     }
     assert_eq!(desk.keys("disk").len(), 1);
 }
+
+#[test]
+fn a_key_that_gets_old_is_a_finding() {
+    let world = World::with_a_snapshot();
+    let checked = |age: &str| {
+        let vault = world
+            .bulkhead()
+            .vault_section()
+            .replace("[vault.main]", &format!("[vault.main]\nkey-max-age = \"{age}\""));
+        world.write(&format!("{vault}\n{}{}", plugin_section("misbehaving-source"), crate::world::GOOD));
+        world.run(&["check"])
+    };
+    assert!(!checked("1 d").stderr.contains("was made"));
+    // Seconds count: a key is a second old at some time.
+    let told = loop {
+        let outcome = checked("1 s");
+        if outcome.stderr.contains("was made") {
+            break outcome;
+        }
+    };
+    assert_eq!(told.code, Some(0), "a warning: {}{}", told.stdout, told.stderr);
+    assert!(
+        told.stderr.contains("key-max-age") && told.stderr.contains("key add main"),
+        "{}",
+        told.stderr
+    );
+}
