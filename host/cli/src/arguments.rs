@@ -68,6 +68,7 @@ pub(crate) enum Command {
     Check(commands::check::CheckArguments),
     Plan(commands::plan::PlanArguments),
     Run(commands::run::RunArguments),
+    Status(commands::status::StatusArguments),
     Snapshots(commands::snapshots::SnapshotsArguments),
     Ls(commands::ls::LsArguments),
     Find(commands::find::FindArguments),

@@ -157,8 +157,12 @@ impl Operation {
             kind: "sink",
             name: name.unwrap_or_default().to_owned(),
         };
-        let found = found.ok_or_else(dangling)?;
-        Ok(Arc::new(self.host.sink(&self.config, found, &self.sink_context()).await?))
+        self.sink_named(found.ok_or_else(dangling)?).await
+    }
+
+    /// The sink called `name`, which a parsed configuration has.
+    pub(crate) async fn sink_named(&self, name: &str) -> Result<Arc<SinkStore>, BuildError> {
+        Ok(Arc::new(self.host.sink(&self.config, name, &self.sink_context()).await?))
     }
 
     /// Opens `vault` on its first sink.
@@ -168,20 +172,23 @@ impl Operation {
 
     /// Opens `vault` on one of its sinks.
     pub(crate) async fn open_on(&self, vault: &config::Vault, sink: &Arc<SinkStore>) -> Result<Vault, AccessError> {
+        self.open_store(vault, sink.site(), sink.clone()).await
+    }
+
+    /// Opens `vault` in `store`, which is that of the sink at `sink`.
+    pub(crate) async fn open_store(&self, vault: &config::Vault, sink: &Site, store: vault::SharedStore) -> Result<Vault, AccessError> {
         let password = self.password(vault).await.map_err(|error| AccessError::Password(Box::new(error)))?;
-        let store: vault::SharedStore = sink.clone();
         Vault::open(store, &password).await.map_err(|source| AccessError::Open {
             vault: vault.name.clone(),
             site: vault_site(vault),
-            sink: sink.site().clone(),
+            sink: sink.clone(),
             source: Box::new(source),
         })
     }
 
-    /// Opens the vault called `name` for reading.
+    /// Opens the vault called `name` for reading what is stored in it.
     pub(crate) async fn open_named(&self, name: &str) -> Result<Vault, AccessError> {
-        let vault = self.vault_named(name)?;
-        let sink = self.sink_to_read(vault).await?;
-        self.open_on(vault, &sink).await
+        let (_, opened) = self.open_to_read(self.vault_named(name)?).await?;
+        Ok(opened)
     }
 }

@@ -162,8 +162,7 @@ pub async fn snapshots(operation: &Operation, name: &str, pipelines: &[String]) 
 
 async fn list_snapshots(operation: &Operation, name: &str, pipelines: &[String]) -> Result<SnapshotList, SnapshotError> {
     let config = operation.vault_named(name).map_err(AccessError::from)?;
-    let store = operation.sink_to_read(config).await.map_err(AccessError::from)?;
-    let vault = operation.open_on(config, &store).await?;
+    let (store, vault) = operation.open_to_read(config).await?;
     let (infos, unreadable) = snapshot_files(&vault, &store).await?;
     let mut list = SnapshotList {
         unreadable: unreadable

@@ -186,8 +186,7 @@ pub async fn find(operation: &Operation, name: &str, request: &FindRequest) -> R
 
 async fn begin(operation: &Operation, name: &str, request: &FindRequest) -> Result<EntrySearch, FindError> {
     let config = operation.vault_named(name).map_err(AccessError::from)?;
-    let store = operation.sink_to_read(config).await.map_err(AccessError::from)?;
-    let vault = operation.open_on(config, &store).await?;
+    let (store, vault) = operation.open_to_read(config).await?;
     let (snapshots, unreadable) = if request.snapshots.is_empty() {
         browse::snapshot_files(&vault, &store).await?
     } else {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::Path};
 
 use bulkhead_config::{self as config, SecretSource};
-use bulkhead_vault::{Hint as _, KeyError, KeyInfo, ObjectId, ObjectInfo, Password, Vault};
+use bulkhead_vault::{Hint as _, KeyError, KeyInfo, ObjectId, Password, Vault};
 use serde::Serialize;
 
 use crate::{
@@ -177,7 +177,8 @@ pub async fn keys(operation: &Operation, name: &str) -> Result<KeyReport, Change
 #[tracing::instrument(name = "key list", skip(operation))]
 async fn list(operation: &Operation, name: &str) -> Result<KeyReport, ChangeKeyError> {
     let vault = operation.vault_named(name)?;
-    let keys = operation.open_named(name).await?.keys().await;
+    let store = operation.sink_to_read(vault).await?;
+    let keys = operation.open_on(vault, &store).await?.keys().await;
     let keys = keys.map_err(failed(vault, "list the keys"))?;
     Ok(report(name, keys))
 }
@@ -229,8 +230,7 @@ async fn add(operation: &Operation, name: &str, file: &Path) -> Result<KeyReport
 /// Copies a key file to a replica.
 async fn give(first: &Replica, replica: &Replica, id: ObjectId) -> SinkOutcome {
     let key = format!("keys/{id}");
-    let object = ObjectInfo { key, size: 0 };
-    match replicate::copy(&first.store, &replica.store, object).await {
+    match replicate::copy(&first.store, &replica.store, &key).await {
         Ok(_) => SinkOutcome::done(replica.name(), 0),
         Err(fault) => SinkOutcome::failed(replica.name(), 0, &Failure::of_fault(&fault)),
     }

@@ -20,6 +20,7 @@ mod consent;
 mod diff;
 mod entries;
 mod failure;
+mod fallback;
 mod find;
 mod folder;
 mod forget;
@@ -38,6 +39,7 @@ mod proof;
 mod prune;
 mod recovery;
 mod repair;
+mod repair_objects;
 mod replicate;
 mod restore;
 mod retention;
@@ -45,6 +47,7 @@ mod run;
 mod secrets;
 mod setup;
 mod stats;
+mod status;
 mod store;
 mod stored;
 mod subset;
@@ -85,6 +88,7 @@ pub use repair::{
     IndexRepairReport, RepairedSnapshot, SnapshotRepairReport, UnreadableFile, plan_index_repair, plan_snapshot_repair, repair_index,
     repair_snapshots,
 };
+pub use repair_objects::{Loss, LostObject, ObjectRepairOptions, ObjectRepairReport, plan_object_repair, repair_objects};
 pub use replicate::ReplicaReport;
 pub use restore::{
     Confirm, ExistingFiles, FolderOptions, PatternError, Patterns, RestoreError, RestoreOptions, RestoreReport, restore_to_folder,
@@ -94,6 +98,7 @@ pub use run::{FailedRun, RunError, RunOptions, RunReport, UnbelievableSnapshot, 
 pub use secrets::{SecretError, Secrets, generate_password};
 pub use setup::default_limits;
 pub use stats::{PipelineStats, SnapshotGrowth, StoredObjects, VaultStats, stats};
+pub use status::{LastSnapshot, PipelineStatus, ReplicaStatus, Standing, status};
 pub use subset::{ReadContent, SubsetError};
 pub use tag::{TagReport, TaggedSnapshot, tag};
 pub use unlock::{UnlockReport, unlock};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bulkhead_config as config;
+use bulkhead_model::Fault;
 use bulkhead_runtime::Cancellation;
 use bulkhead_vault::{Hint as _, MaintenanceError, ObjectId, OpenError, SnapshotInfo, Stop, Vault};
 use serde::Serialize;
@@ -56,6 +57,24 @@ pub enum MaintainError {
         /// The pipeline's table.
         site: Site,
     },
+    /// A vault without a second sink.
+    #[error("the vault `{vault}` has one sink only, and what that has lost is nowhere else")]
+    OneSink {
+        /// The vault.
+        vault: String,
+        /// Its table.
+        site: Site,
+    },
+    /// A sink failed.
+    #[error("cannot {action}")]
+    Sink {
+        /// What was to be done.
+        action: &'static str,
+        /// The sink's table.
+        sink: Site,
+        /// Why not.
+        source: Fault,
+    },
     /// Cut short.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
@@ -75,6 +94,11 @@ impl Explain for MaintainError {
                 .at(site)
                 .setting("schedule.timezone")
                 .hint("install the system's time zones (package `tzdata`)"),
+            Self::OneSink { site, .. } => Failure::new(FailureClass::Config, self)
+                .at(site)
+                .setting("sinks")
+                .hint("`bulkhead repair index`, then `bulkhead repair snapshots` make the best of what is left"),
+            Self::Sink { sink, .. } => Failure::of_vault(FailureClass::Internal, self, None).at(sink),
             Self::Interrupted(error) => crate::run::explain_interrupted(*error, None),
         }
     }

@@ -196,8 +196,7 @@ async fn open(operation: &Operation, vault: &str, place: MountPlace) -> Result<(
 /// The vault called `name`, its snapshots, and those that can't be read.
 async fn read(operation: &Operation, name: &str) -> Result<(Vault, Vec<SnapshotInfo>, Vec<UnreadableSnapshot>), SnapshotError> {
     let config = operation.vault_named(name).map_err(AccessError::from)?;
-    let store = operation.sink_to_read(config).await.map_err(AccessError::from)?;
-    let vault = operation.open_on(config, &store).await?;
+    let (store, vault) = operation.open_to_read(config).await?;
     let (snapshots, unreadable) = browse::snapshot_files(&vault, &store).await?;
     let unreadable = unreadable.into_iter().map(|(id, error)| UnreadableSnapshot::new(id, name, error));
     Ok((vault, snapshots, unreadable.collect()))

@@ -16,7 +16,7 @@ use crate::store::SinkStore;
 /// Copies in flight at once: a few packs of some MiB each.
 const CONCURRENT_COPIES: usize = 4;
 /// Everything but locks, which belong to the store that they lock. In the order in which objects refer to each other.
-const KINDS: [&str; 5] = ["config", "keys/", "data/", "index/", "snapshots/"];
+pub(crate) const KINDS: [&str; 5] = ["config", "keys/", "data/", "index/", "snapshots/"];
 
 /// What became of one replica.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -82,7 +82,7 @@ async fn copy_missing(from: &Arc<SinkStore>, to: &Arc<SinkStore>, report: &mut R
     for (kind, here) in KINDS.iter().cycle().skip(1).zip(listed) {
         let missing = lacking(here, to.list(kind).await?);
         let copies = stream::iter(missing)
-            .map(|object| copy(from, to, object))
+            .map(async |object| copy(from, to, &object.key).await)
             .buffer_unordered(CONCURRENT_COPIES);
         let mut copies = std::pin::pin!(copies);
         while let Some(bytes) = copies.try_next().await? {
@@ -114,25 +114,30 @@ fn lacking(mut here: Vec<ObjectInfo>, there: Vec<ObjectInfo>) -> Vec<ObjectInfo>
 }
 
 /// Refuses content that is not what its key says: a damaged object must not take the place of a good one, or be spread.
-fn check(key: &str, body: &ObjectBody) -> Result<(), Fault> {
+fn check(key: &str, body: &ObjectBody, sink: &str) -> Result<(), Fault> {
     let id = key.rsplit('/').next().unwrap_or(key);
     if key == "config" || id == hex::encode(body.sha256) {
         return Ok(());
     }
     let fault = Fault::new(
         FaultKind::Corrupt,
-        format!("the object `{key}` is damaged on the first sink, and was not copied"),
+        format!("the object `{key}` is damaged on the sink `{sink}`, and was not copied"),
     );
     Err(fault.hint("`bulkhead verify --read-data` says what is affected"))
 }
 
+/// Reads an object, which must be what its key says.
+pub(crate) async fn get_good(from: &SinkStore, key: &str) -> Result<ObjectBody, Fault> {
+    let body = ObjectBody::new(from.get(key, None).await?);
+    check(key, &body, from.name())?;
+    Ok(body)
+}
+
 /// Copies one object, which must be what its key says.
-pub(crate) async fn copy(from: &SinkStore, to: &SinkStore, object: ObjectInfo) -> Result<u64, Fault> {
-    let content = from.get(&object.key, None).await?;
-    let size = content.len() as u64;
-    let body = ObjectBody::new(content);
-    check(&object.key, &body)?;
-    to.put(&object.key, body, false).await?;
+pub(crate) async fn copy(from: &SinkStore, to: &SinkStore, key: &str) -> Result<u64, Fault> {
+    let body = get_good(from, key).await?;
+    let size = body.size();
+    to.put(key, body, false).await?;
     Ok(size)
 }
 
@@ -152,9 +157,9 @@ mod tests {
     fn a_damaged_object_is_not_spread() {
         let body = ObjectBody::new("content");
         let id = hex::encode(body.sha256);
-        assert_eq!(check(&format!("data/{}/{id}", &id[..2]), &body), Ok(()));
-        assert_eq!(check("config", &body), Ok(()));
-        let fault = check(&format!("keys/{id}"), &ObjectBody::new("other"));
+        assert_eq!(check(&format!("data/{}/{id}", &id[..2]), &body, "one"), Ok(()));
+        assert_eq!(check("config", &body, "one"), Ok(()));
+        let fault = check(&format!("keys/{id}"), &ObjectBody::new("other"), "one");
         assert_eq!(fault.map_err(|fault| fault.kind), Err(FaultKind::Corrupt));
     }
 

@@ -121,8 +121,7 @@ pub async fn stats(operation: &Operation, name: &str) -> Result<VaultStats, Snap
 
 async fn count(operation: &Operation, name: &str) -> Result<VaultStats, SnapshotError> {
     let config = operation.vault_named(name).map_err(AccessError::from)?;
-    let store = operation.sink_to_read(config).await.map_err(AccessError::from)?;
-    let vault = operation.open_on(config, &store).await?;
+    let (store, vault) = operation.open_to_read(config).await?;
     let (infos, unreadable) = browse::snapshot_files(&vault, &store).await?;
     let mut pipelines: Vec<Option<String>> = Vec::new();
     let mut snapshots = Vec::with_capacity(infos.len());

@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
+use bulkhead_model::FaultKind;
 use bytes::Bytes;
 
 use crate::{
-    error::StoreError,
+    error::{ReadError, StoreError},
     id::ObjectId,
     store::{ObjectBody, ObjectInfo, ObjectStore},
 };
@@ -35,6 +36,32 @@ pub(crate) async fn get(store: &dyn ObjectStore, key: &str, range: Option<Range<
         .get(key, range)
         .await
         .map_err(|fault| StoreError::new(store, "reading", key, fault))
+}
+
+/// Reads an object, or a range of it, from one replica after the other until `open` accepts what was read. Fails as the first one did.
+pub(crate) async fn get_good<T, F: Future<Output = Result<T, ReadError>>>(
+    store: &dyn ObjectStore,
+    key: &str,
+    range: Option<Range<u64>>,
+    mut open: impl FnMut(Result<Bytes, StoreError>) -> F,
+) -> Result<T, ReadError> {
+    let mut refused: Option<ReadError> = None;
+    let mut replica = 0;
+    while let Some(got) = store.get_from(replica, key, range.clone()).await {
+        let got = got.map_err(|fault| StoreError::new(store, "reading", key, fault));
+        let cut_off = matches!(&got, Err(error) if error.fault.kind == FaultKind::Cancelled);
+        match (open(got).await, refused) {
+            (Ok(opened), None) => return Ok(opened),
+            (Ok(opened), Some(error)) => {
+                tracing::warn!(object = key, "read from another replica: {error}");
+                return Ok(opened);
+            }
+            (Err(error), first) if cut_off => return Err(first.unwrap_or(error)),
+            (Err(error), first) => refused = Some(first.unwrap_or(error)),
+        }
+        replica += 1;
+    }
+    Err(refused.unwrap_or_else(|| ReadError::Internal(format!("no replica was asked for {key}"))))
 }
 
 /// Lists objects.

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bulkhead_model::FaultKind;
+use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
@@ -10,7 +11,7 @@ use tokio::sync::Semaphore;
 use crate::{
     access, blob,
     crew::Tools,
-    error::{Corruption, ReadError},
+    error::{Corruption, ReadError, StoreError},
     format::{
         document,
         index_file::IndexFile,
@@ -89,19 +90,23 @@ impl Core {
     /// `None` where the file has gone since it was listed.
     async fn read_index_file(self: &Arc<Self>, name: ObjectId) -> Result<Option<IndexFile>, ReadError> {
         let key = format!("index/{name}");
-        let content = match access::get(&*self.store, &key, None).await {
-            Ok(content) => content,
+        let open = |content| Arc::clone(self).open_index_file(name, content);
+        access::get_good(&*self.store, &key, None, open).await
+    }
+
+    async fn open_index_file(self: Arc<Self>, name: ObjectId, content: Result<Bytes, StoreError>) -> Result<Option<IndexFile>, ReadError> {
+        let content = match content {
             Err(error) if error.fault.kind == FaultKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.into()),
+            content => content?,
         };
-        let core = Arc::clone(self);
+        let core = Arc::clone(&self);
         let decode = move |_: &mut Tools| {
             document::check_name(name, &content)?;
             document::decode(&core.key, blob::own(content).into())
         };
         let decoded = self.crew.run(decode).await.map_err(ReadError::Internal)?;
         let file = decoded.map_err(|reason| Corruption {
-            object: key,
+            object: format!("index/{name}"),
             blob: None,
             reason,
         })?;
@@ -134,20 +139,29 @@ impl Core {
         let location = self.locate(BlobKind::Tree, id, || "a folder".to_owned())?;
         let key = access::pack_key(&location.pack);
         let range = u64::from(location.offset)..u64::from(location.offset) + u64::from(location.length);
-        let stored = access::get(&*self.store, &key, Some(range))
-            .await
-            .map_err(|error| blob::damaged_pack(error, Some(*id)))?;
-        let (core, id) = (Arc::clone(self), *id);
-        let corrupt = |reason| Corruption {
-            object: key,
-            blob: Some(id),
-            reason,
-        };
+        let open = |stored| Arc::clone(self).open_tree(*id, location, parse, stored);
+        access::get_good(&*self.store, &key, Some(range), open).await
+    }
+
+    async fn open_tree<T: Send + 'static>(
+        self: Arc<Self>,
+        id: ObjectId,
+        location: Location,
+        parse: fn(&[u8]) -> Result<T, String>,
+        stored: Result<Bytes, StoreError>,
+    ) -> Result<T, ReadError> {
+        let stored = stored.map_err(|error| blob::damaged_pack(error, Some(id)))?;
+        let core = Arc::clone(&self);
         let decode = move |tools: &mut Tools| {
             let content = blob::open(&core.key, &id, &location, &mut blob::own(stored), tools)?;
             parse(&content)
         };
         let decoded = self.crew.run(decode).await.map_err(ReadError::Internal)?;
+        let corrupt = |reason| Corruption {
+            object: access::pack_key(&location.pack),
+            blob: Some(id),
+            reason,
+        };
         Ok(decoded.map_err(corrupt)?)
     }
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use bulkhead_model::{FaultKind, Timestamp};
+use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::{
     access,
-    error::{Corruption, ReadError, ResolveError},
+    error::{Corruption, ReadError, ResolveError, StoreError},
     format::{document, snapshot_file::SnapshotFile, time},
     id::ObjectId,
     vault::{Core, Vault},
@@ -79,16 +80,20 @@ impl Core {
     /// Reads a snapshot file.
     pub(crate) async fn load_snapshot(&self, id: ObjectId) -> Result<SnapshotInfo, ReadError> {
         let key = format!("snapshots/{id}");
-        let content = match access::get(&*self.store, &key, None).await {
-            Ok(content) => content,
+        let open = |content| std::future::ready(self.open_snapshot_file(id, content));
+        access::get_good(&*self.store, &key, None, open).await
+    }
+
+    fn open_snapshot_file(&self, id: ObjectId, content: Result<Bytes, StoreError>) -> Result<SnapshotInfo, ReadError> {
+        let content = match content {
             Err(error) if error.fault.kind == FaultKind::NotFound => return Err(ReadError::NoSuchSnapshot(id)),
-            Err(error) => return Err(error.into()),
+            content => content?,
         };
         let decoded = document::check_name(id, &content)
             .and_then(|()| document::decode(&self.key, content.to_vec()))
             .and_then(|file| info(id, file));
         Ok(decoded.map_err(|reason| Corruption {
-            object: key,
+            object: format!("snapshots/{id}"),
             blob: None,
             reason,
         })?)

@@ -78,6 +78,15 @@ pub trait ObjectStore: Send + Sync + 'static {
     /// The object, or a range of it. `NotFound`; a range beyond the end is `Corrupt`.
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Bytes, Fault>;
 
+    /// The same from one replica of several, counted from 0 in the order in which they are to be asked; `None` where there are not so many. Reading goes on to
+    /// the next one when an object is missing or damaged.
+    async fn get_from(&self, replica: usize, key: &str, range: Option<Range<u64>>) -> Option<Result<Bytes, Fault>> {
+        match replica {
+            0 => Some(self.get(key, range).await),
+            _ => None,
+        }
+    }
+
     /// All objects whose key begins with `prefix`, in any order.
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, Fault>;
 

@@ -13,14 +13,14 @@ use crate::world::{World, plugin_section};
 const THOROUGH: &[&str] = &["prune", "--yes", "--grace", "0s", "--max-unused", "0", "--max-repack", "unlimited"];
 
 /// A vault on the sinks `disk` and `second`.
-struct Pair {
-    world: World,
-    second: PathBuf,
+pub(crate) struct Pair {
+    pub(crate) world: World,
+    pub(crate) second: PathBuf,
 }
 
 impl Pair {
     /// With snapshots of `good`, each with content of its own; `retention` keeps so many.
-    fn with_snapshots(number: usize, retention: usize) -> Self {
+    pub(crate) fn with_snapshots(number: usize, retention: usize) -> Self {
         let world = World::empty();
         let second = world.bulkhead().scratch().folder("second").unwrap();
         let pair = Self { world, second };
@@ -54,7 +54,7 @@ impl Pair {
     }
 
     /// Does `work` while the second sink is no vault.
-    fn without_second(&self, work: impl FnOnce()) {
+    pub(crate) fn without_second(&self, work: impl FnOnce()) {
         let (config, away) = (self.second.join("config"), self.world.folder().join("away"));
         fs::rename(&config, &away).unwrap();
         work();
@@ -63,13 +63,13 @@ impl Pair {
 
     /// Both sinks have the same.
     #[track_caller]
-    fn assert_same(&self, parts: &[&str]) {
+    pub(crate) fn assert_same(&self, parts: &[&str]) {
         for part in parts {
             assert_eq!(files(&self.second, part), files(&self.world.bulkhead().vault(), part), "{part}");
         }
     }
 
-    fn snapshots(&self, sink: &str) -> Vec<String> {
+    pub(crate) fn snapshots(&self, sink: &str) -> Vec<String> {
         let listed: Value = self.world.json(&["snapshots", "--sink", sink, "--json"]);
         let ids = listed["snapshots"].as_array().unwrap().iter();
         ids.map(|snapshot| snapshot["id"].as_str().unwrap().to_owned()).collect()

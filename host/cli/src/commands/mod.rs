@@ -21,6 +21,7 @@ pub(crate) mod restore;
 pub(crate) mod run;
 pub(crate) mod snapshots;
 pub(crate) mod stats;
+pub(crate) mod status;
 pub(crate) mod tag;
 pub(crate) mod unlock;
 pub(crate) mod verify;
@@ -47,6 +48,7 @@ pub(crate) async fn dispatch(command: Command, session: &Session) -> Result<Exit
         Command::Check(arguments) => check::check(&arguments, session).await,
         Command::Plan(arguments) => plan::plan(&arguments, session),
         Command::Run(arguments) => run::run(&arguments, session).await,
+        Command::Status(arguments) => status::status(&arguments, session).await,
         Command::Snapshots(arguments) => snapshots::snapshots(&arguments, session).await,
         Command::Find(arguments) => find::find(&arguments, session).await,
         Command::Diff(arguments) => diff::diff(&arguments, session).await,

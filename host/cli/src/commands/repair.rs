@@ -1,22 +1,57 @@
 //! `bulkhead repair`
 
 use bulkhead_pipeline as pipeline;
-use bulkhead_pipeline::{IndexRepairReport, SnapshotRepairReport};
+use bulkhead_pipeline::{IndexRepairReport, Loss, ObjectRepairOptions, ObjectRepairReport, SnapshotRepairReport};
 use clap::{Args, Subcommand};
 
 use crate::{
     commands::{Several, agreed, print_sinks, short, vaults_named},
     error::CommandError,
     exit::Exit,
-    output::{Mark, Output, ProgressDisplay, counted, local_time},
+    output::{Mark, Output, ProgressDisplay, bytes, counted, local_time},
     session::Session,
 };
 
 /// Make the best of what damage has left
 #[derive(Debug, Subcommand)]
 pub(crate) enum RepairCommand {
+    Objects(ObjectsArguments),
     Index(IndexArguments),
     Snapshots(SnapshotsArguments),
+}
+
+/// Give a sink what it has lost, from another sink of the vault
+///
+/// Objects that are missing or damaged on the sink are copied from one that has them whole. Without --read-data only names and sizes are compared, which finds
+/// what is gone or cut short; with it, every byte of the sink is read. Nothing is removed, and no password is needed.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  bulkhead repair objects --dry-run\n  bulkhead repair objects databases --read-data --yes\n  bulkhead repair objects databases --sink offsite      the replica there"
+)]
+pub(crate) struct ObjectsArguments {
+    /// Vaults whose objects to repair; all of them by default
+    #[arg(value_name = "VAULT")]
+    vaults: Vec<String>,
+
+    /// The sink to repair, one of the vault's; the first one by default
+    #[arg(long, value_name = "NAME")]
+    sink: Option<String>,
+
+    /// Read every object of the sink, instead of comparing names and sizes
+    #[arg(long)]
+    read_data: bool,
+
+    /// Bring back keys and snapshots, too, that the first sink lacks: they were lost there, or removed on purpose
+    #[arg(long)]
+    removed: bool,
+
+    /// Show the plan and change nothing
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
+
+    /// Carry the plan out without asking
+    #[arg(short, long)]
+    yes: bool,
 }
 
 /// Make the index name what is in the vault, all of it and nothing else
@@ -72,8 +107,111 @@ pub(crate) struct SnapshotsArguments {
 
 pub(crate) async fn repair(command: &RepairCommand, session: &Session) -> Result<Exit, CommandError> {
     match command {
+        RepairCommand::Objects(arguments) => objects(arguments, session).await,
         RepairCommand::Index(arguments) => index(arguments, session).await,
         RepairCommand::Snapshots(arguments) => snapshots(arguments, session).await,
+    }
+}
+
+async fn objects(arguments: &ObjectsArguments, session: &Session) -> Result<Exit, CommandError> {
+    let config = session.config()?;
+    let vaults = vaults_named(&config, &arguments.vaults)?;
+    let operation = session.reading(&config, arguments.sink.as_deref(), vaults.iter().map(String::as_str))?;
+    let options = ObjectRepairOptions {
+        read_data: arguments.read_data,
+        removed: arguments.removed,
+    };
+    let mut several = Several::new(session, &config);
+    for vault in &vaults {
+        let Some(operation) = several.begin(&operation, vault) else {
+            continue;
+        };
+        let display = ProgressDisplay::start(&session.output, vault, &operation.progress);
+        let planned = pipeline::plan_object_repair(&operation, vault, options).await;
+        drop(display);
+        let planned = match planned {
+            Ok(planned) => planned,
+            Err(error) => {
+                several.explained(&error, vault);
+                continue;
+            }
+        };
+        print_objects(&planned, &session.output);
+        let question = format!("Copy {} to the sink {}?", objects_of(planned.lost.len()), planned.sink);
+        let is_wanted = !arguments.dry_run && !planned.lost.is_empty() && agreed(arguments.yes, &question, session).await?;
+        if !is_wanted {
+            several.done(&planned, true);
+            continue;
+        }
+        let display = ProgressDisplay::start(&session.output, vault, &operation.progress);
+        let done = pipeline::repair_objects(&operation, planned).await;
+        drop(display);
+        match done {
+            Ok(report) => {
+                print_copied(&report, &session.output);
+                several.done(&report, true);
+                if report.is_incomplete() {
+                    several.exit = several.exit.and(Exit::Damaged);
+                }
+            }
+            Err(error) => several.explained(&error, vault),
+        }
+    }
+    Ok(several.end("repair-objects"))
+}
+
+fn objects_of(number: usize) -> String {
+    counted(number as u64, "object", "objects")
+}
+
+fn print_objects(report: &ObjectRepairReport, output: &Output) {
+    if output.is_json() {
+        return;
+    }
+    output.line(&output.mark(Mark::Strong, &format!("vault {} on sink {}", report.vault, report.sink)));
+    for object in report.lost.iter().take(20) {
+        let loss = match object.loss {
+            Loss::Missing => "missing",
+            Loss::Damaged => "damaged",
+        };
+        output.line(&format!("  {loss}  {} ({})", object.object, bytes(object.bytes)));
+    }
+    if report.lost.len() > 20 {
+        output.line(&format!("  … {} in all", objects_of(report.lost.len())));
+    }
+    if report.lost.is_empty() {
+        let how = if report.bytes_read > 0 {
+            format!("{} read", bytes(report.bytes_read))
+        } else {
+            "names and sizes compared".to_owned()
+        };
+        output.line(&format!("  nothing is lost: {}, {how}", objects_of(report.objects as usize)));
+    }
+    for (what, number) in [("keys", report.removed_keys), ("snapshots", report.removed_snapshots)] {
+        if number > 0 {
+            output.line(&format!(
+                "  {number} {what} are on other sinks only: removed here, or lost; --removed brings them back"
+            ));
+        }
+    }
+    for (sink, reason) in &report.unusable {
+        output.warn(&format!("warning: the sink {sink} cannot be asked: {reason}"));
+    }
+}
+
+fn print_copied(report: &ObjectRepairReport, output: &Output) {
+    if output.is_json() {
+        return;
+    }
+    let copied = report.lost.iter().filter(|object| object.copied_from.is_some()).count();
+    output.line(&format!("{} {}", output.mark(Mark::Good, "copied"), objects_of(copied)));
+    for object in &report.lost {
+        if let Some(error) = &object.error {
+            output.warn(&format!("error: {} is whole nowhere: {error}", object.object));
+        }
+    }
+    if report.is_incomplete() {
+        output.warn("  help: `bulkhead repair index`, then `bulkhead repair snapshots` make the best of what is left");
     }
 }
 

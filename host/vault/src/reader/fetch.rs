@@ -12,7 +12,7 @@ use crate::{
     access, blob,
     buffers::{self, Borrowed, ChunkBuffers},
     crew::Tools,
-    error::{Corruption, ReadError},
+    error::{Corruption, ReadError, StoreError},
     id::ObjectId,
     index::Location,
     vault::Core,
@@ -117,30 +117,36 @@ fn requests(blobs: &[(ObjectId, Location)]) -> Vec<Request> {
 }
 
 async fn fetch_request(core: &Arc<Core>, buffers: &Arc<ChunkBuffers>, request: Request) -> Result<Vec<(ObjectId, Bytes)>, ReadError> {
+    let request = Arc::new(request);
     let key = access::pack_key(&request.pack);
+    let range = request.start..request.end;
+    let open = |stored| open_request(Arc::clone(core), Arc::clone(buffers), Arc::clone(&request), stored);
+    access::get_good(&*core.store, &key, Some(range), open).await
+}
+
+/// The blobs of a request in what one replica has of the pack.
+async fn open_request(
+    core: Arc<Core>,
+    buffers: Arc<ChunkBuffers>,
+    request: Arc<Request>,
+    stored: Result<Bytes, StoreError>,
+) -> Result<Vec<(ObjectId, Bytes)>, ReadError> {
     let only = (request.blobs.len() == 1).then(|| request.blobs[0].0);
-    let stored = access::get(&*core.store, &key, Some(request.start..request.end)).await;
+    let pack = request.pack;
+    let corrupt = |blob, reason| Corruption {
+        object: access::pack_key(&pack),
+        blob,
+        reason,
+    };
     let stored = stored.map_err(|error| blob::damaged_pack(error, only))?;
     if stored.len() as u64 != request.end - request.start {
         let reason = format!("{} bytes were read instead of {}", stored.len(), request.end - request.start);
-        return Err(Corruption {
-            object: key,
-            blob: only,
-            reason,
-        }
-        .into());
+        return Err(corrupt(only, reason).into());
     }
-    let (owned, buffers) = (Arc::clone(core), Arc::clone(buffers));
+    let owned = Arc::clone(&core);
     let opened = core.crew.run(move |tools| open(&owned, &buffers, &request, stored, tools)).await;
-    match opened.map_err(ReadError::Internal)? {
-        Ok(contents) => Ok(contents),
-        Err((blob, reason)) => Err(Corruption {
-            object: key,
-            blob: Some(blob),
-            reason,
-        }
-        .into()),
-    }
+    let opened = opened.map_err(ReadError::Internal)?;
+    Ok(opened.map_err(|(blob, reason)| corrupt(Some(blob), reason))?)
 }
 
 /// Opens the blobs of a request. What is not compressed stays where it is, small contents share a buffer.

@@ -1,0 +1,161 @@
+//! `bulkhead status`
+
+use std::{collections::BTreeSet, time::Duration};
+
+use bulkhead_config::Pipeline;
+use bulkhead_pipeline as pipeline;
+use bulkhead_pipeline::{PipelineStatus, Standing};
+use clap::Args;
+
+use crate::{
+    commands::short,
+    error::CommandError,
+    exit::Exit,
+    output::{Align, Mark, Output, ProgressDisplay, Table, counted, duration, local_time},
+    session::{Session, selected_some},
+};
+
+/// Show how old the last snapshot of each pipeline is, and whether all sinks have it
+///
+/// Ends with 14 where a pipeline has no snapshot, or none as young as its `objectives.rpo` promises; with 15 where a further sink lacks snapshots or can't be asked.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  bulkhead status\n  bulkhead status shop --json | jq '.pipelines[].last.\"age-seconds\"'")]
+pub(crate) struct StatusArguments {
+    /// Pipelines to look at; all of them by default
+    #[arg(value_name = "PIPELINE")]
+    pipelines: Vec<String>,
+}
+
+pub(crate) async fn status(arguments: &StatusArguments, session: &Session) -> Result<Exit, CommandError> {
+    let config = session.config()?;
+    let pipelines = selected_some(&config, &arguments.pipelines)?;
+    let vaults: BTreeSet<&str> = pipelines.iter().map(|pipeline| pipeline.vault.as_str()).collect();
+    let operation = session.operation(&config)?;
+    let (mut found, mut errors, mut exit) = (Vec::new(), Vec::new(), Exit::Ok);
+    for vault in vaults {
+        let own: Vec<&Pipeline> = pipelines.iter().copied().filter(|pipeline| pipeline.vault == vault).collect();
+        let operation = operation.child();
+        let display = ProgressDisplay::start(&session.output, vault, &operation.progress);
+        let status = pipeline::status(&operation, vault, &own).await;
+        drop(display);
+        match status {
+            Ok(status) => found.extend(status),
+            Err(error) => {
+                let error = CommandError::operation(&error, &config);
+                exit = exit.and(error.exit());
+                errors.push((vault, error));
+            }
+        }
+    }
+    let place = |status: &PipelineStatus| pipelines.iter().position(|pipeline| pipeline.name == status.pipeline);
+    found.sort_by_key(place);
+    let exit = found.iter().fold(exit, |exit, status| exit.and(exit_of(status)));
+    if session.output.is_json() {
+        let errors: Vec<_> = errors.iter().map(|(vault, error)| error.to_json_of(vault)).collect();
+        let document = serde_json::json!({ "pipelines": found, "errors": errors });
+        session.output.document("status", &document);
+        return Ok(exit);
+    }
+    if !found.is_empty() {
+        table(&found).print(&session.output);
+        print_troubles(&found, &session.output);
+    }
+    for (_, error) in &errors {
+        session.output.complain(error);
+    }
+    Ok(exit)
+}
+
+fn exit_of(status: &PipelineStatus) -> Exit {
+    match status.standing {
+        Standing::None | Standing::Overdue => Exit::Findings,
+        Standing::Good if status.is_behind() => Exit::Replica,
+        Standing::Good => Exit::Ok,
+    }
+}
+
+fn table(found: &[PipelineStatus]) -> Table {
+    let mut table = Table::new(&[
+        ("PIPELINE", Align::Left),
+        ("LAST (UTC)", Align::Left),
+        ("AGE", Align::Right),
+        ("RPO", Align::Right),
+        ("SNAPSHOTS", Align::Right),
+        ("VAULT", Align::Left),
+        ("REPLICAS", Align::Left),
+        ("SNAPSHOT", Align::Left),
+    ]);
+    let none = || "-".to_owned();
+    for status in found {
+        let last = status.last.as_ref();
+        table.row([
+            status.pipeline.clone(),
+            last.map_or_else(none, |last| local_time(&last.time)),
+            last.map_or_else(none, |last| age(last.age_seconds)),
+            status.rpo_seconds.map_or_else(none, age),
+            status.snapshots.to_string(),
+            status.vault.clone(),
+            replicas(status),
+            last.map_or_else(none, |last| short(&last.id).to_owned()),
+        ]);
+    }
+    table
+}
+
+fn age(seconds: u64) -> String {
+    match seconds / 86_400 {
+        0..2 => duration(Duration::from_secs(seconds)),
+        days => format!("{days}d"),
+    }
+}
+
+fn replicas(status: &PipelineStatus) -> String {
+    let shown = status.replicas.iter().map(|replica| match (&replica.error, replica.behind) {
+        (Some(_), _) => format!("{} ?", replica.sink),
+        (None, 0) => format!("{} ok", replica.sink),
+        (None, behind) => format!("{} -{behind}", replica.sink),
+    });
+    let shown: Vec<String> = shown.collect();
+    if shown.is_empty() { "-".to_owned() } else { shown.join(", ") }
+}
+
+fn print_troubles(found: &[PipelineStatus], output: &Output) {
+    for status in found {
+        let name = &status.pipeline;
+        match status.standing {
+            Standing::None => warn(
+                output,
+                Mark::Bad,
+                "none",
+                &format!("{name} has no snapshot: `bulkhead run {name}` takes one"),
+            ),
+            Standing::Overdue => warn(
+                output,
+                Mark::Bad,
+                "overdue",
+                &format!("{name}: its last snapshot is older than its RPO: `bulkhead run {name}`"),
+            ),
+            Standing::Good => {}
+        }
+        for replica in &status.replicas {
+            match &replica.error {
+                Some(error) => warn(
+                    output,
+                    Mark::Warning,
+                    "unknown",
+                    &format!("{name} on sink {}: {error}", replica.sink),
+                ),
+                None if replica.behind > 0 => {
+                    let lacks = counted(replica.behind, "snapshot", "snapshots");
+                    let text = format!("{name}: the sink {} lacks {lacks}; the next run brings it up to date", replica.sink);
+                    warn(output, Mark::Warning, "behind", &text);
+                }
+                None => {}
+            }
+        }
+    }
+}
+
+fn warn(output: &Output, mark: Mark, word: &str, text: &str) {
+    output.warn(&format!("{} {text}", output.mark(mark, word)));
+}

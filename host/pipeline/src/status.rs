@@ -1,0 +1,160 @@
+//! `bulkhead status`: how old the last snapshot of each pipeline is, and what the further sinks of its vault lack of it.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
+
+use bulkhead_config as config;
+use bulkhead_config::Pipeline;
+use bulkhead_model::Timestamp;
+use bulkhead_vault::{ObjectStore as _, SnapshotInfo};
+use serde::Serialize;
+
+use crate::{browse, browse::SnapshotError, clock, operation::Operation, store::SinkStore};
+
+/// How a pipeline stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// Its last snapshot is not older than its RPO, where it has one.
+    Good,
+    /// Its last snapshot is older than its RPO.
+    Overdue,
+    /// It has no snapshot.
+    None,
+}
+
+/// A pipeline, and where its snapshots are.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PipelineStatus {
+    /// The pipeline.
+    pub pipeline: String,
+    /// Its vault.
+    pub vault: String,
+    /// How it stands.
+    pub standing: Standing,
+    /// How old its last snapshot may be, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rpo_seconds: Option<u64>,
+    /// Its snapshots on the first sink.
+    pub snapshots: u64,
+    /// The last of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<LastSnapshot>,
+    /// The further sinks.
+    pub replicas: Vec<ReplicaStatus>,
+}
+
+/// The last snapshot of a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LastSnapshot {
+    /// Its id.
+    pub id: String,
+    /// When it was taken, RFC 3339.
+    pub time: String,
+    /// How long ago that was, in seconds; 0 for one of the future.
+    pub age_seconds: u64,
+}
+
+/// What a further sink has of a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ReplicaStatus {
+    /// The sink.
+    pub sink: String,
+    /// Snapshots that the first sink has and this one lacks.
+    pub behind: u64,
+    /// The last snapshot that it has, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<LastSnapshot>,
+    /// Why it can't be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl PipelineStatus {
+    /// Whether a further sink lacks something, or can't be asked.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.replicas.iter().any(|replica| replica.behind > 0 || replica.error.is_some())
+    }
+}
+
+/// How `pipelines`, all of the vault called `name`, stand.
+///
+/// # Errors
+/// See [`SnapshotError`]; that a further sink can't be asked is in the result.
+pub async fn status(operation: &Operation, name: &str, pipelines: &[&Pipeline]) -> Result<Vec<PipelineStatus>, SnapshotError> {
+    operation.until_interrupted(None, look(operation, name, pipelines)).await?
+}
+
+async fn look(operation: &Operation, name: &str, pipelines: &[&Pipeline]) -> Result<Vec<PipelineStatus>, SnapshotError> {
+    let vault = operation.vault_named(name).map_err(crate::access::AccessError::from)?;
+    let sinks = operation.sinks(vault).await.map_err(crate::access::AccessError::from)?;
+    let opened = operation.open(vault, &sinks).await?;
+    let (snapshots, _) = browse::snapshot_files(&opened, &sinks.first).await?;
+    let replicas = replicas(vault, &sinks.further).await;
+    let now = clock::now();
+    Ok(pipelines.iter().map(|pipeline| of(pipeline, &snapshots, &replicas, now)).collect())
+}
+
+/// What a further sink says that it has.
+type Has = Result<HashSet<String>, String>;
+
+async fn replicas(vault: &config::Vault, stores: &[Arc<SinkStore>]) -> BTreeMap<usize, (String, Has)> {
+    let mut replicas = BTreeMap::new();
+    for (number, (name, store)) in vault.sinks.iter().skip(1).zip(stores).enumerate() {
+        let has = match store.list("snapshots/").await {
+            Ok(objects) => Ok(objects.into_iter().map(|object| object.key).collect()),
+            Err(fault) => Err(fault.to_string()),
+        };
+        replicas.insert(number, (name.clone(), has));
+    }
+    replicas
+}
+
+fn of(pipeline: &Pipeline, all: &[SnapshotInfo], replicas: &BTreeMap<usize, (String, Has)>, now: Timestamp) -> PipelineStatus {
+    let own: Vec<&SnapshotInfo> = all
+        .iter()
+        .filter(|snapshot| snapshot.pipeline.as_deref() == Some(&pipeline.name))
+        .collect();
+    let last = own.last().map(|snapshot| last(snapshot, now));
+    let rpo = pipeline.objectives.as_ref().and_then(|objectives| objectives.rpo);
+    let rpo_seconds = rpo.map(|rpo| rpo.0.as_secs());
+    let standing = match (&last, rpo_seconds) {
+        (None, _) => Standing::None,
+        (Some(last), Some(rpo)) if last.age_seconds > rpo => Standing::Overdue,
+        _ => Standing::Good,
+    };
+    PipelineStatus {
+        pipeline: pipeline.name.clone(),
+        vault: pipeline.vault.clone(),
+        standing,
+        rpo_seconds,
+        snapshots: own.len() as u64,
+        last,
+        replicas: replicas.values().map(|(name, has)| replica(name, has, &own, now)).collect(),
+    }
+}
+
+fn replica(name: &str, has: &Has, own: &[&SnapshotInfo], now: Timestamp) -> ReplicaStatus {
+    let has_it = |snapshot: &&&SnapshotInfo| has.as_ref().is_ok_and(|has| has.contains(&format!("snapshots/{}", snapshot.id)));
+    let there = own.iter().filter(has_it).count();
+    ReplicaStatus {
+        sink: name.to_owned(),
+        behind: if has.is_ok() { (own.len() - there) as u64 } else { 0 },
+        last: own.iter().rev().find(has_it).map(|snapshot| last(snapshot, now)),
+        error: has.as_ref().err().cloned(),
+    }
+}
+
+fn last(snapshot: &SnapshotInfo, now: Timestamp) -> LastSnapshot {
+    LastSnapshot {
+        id: snapshot.id.to_string(),
+        time: clock::rfc3339(snapshot.time),
+        age_seconds: u64::try_from(now.seconds - snapshot.time.seconds).unwrap_or(0),
+    }
+}

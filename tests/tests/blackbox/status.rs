@@ -1,0 +1,70 @@
+//! `status`: how old the last snapshots are, and what further sinks lack.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::replicas::Pair;
+use crate::world::World;
+
+fn pipelines(world: &World, code: i32) -> Vec<Value> {
+    let outcome = world.run(&["status", "--json"]);
+    assert_eq!(outcome.code, Some(code), "{}{}", outcome.stdout, outcome.stderr);
+    let document: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    document["pipelines"].as_array().unwrap().clone()
+}
+
+#[test]
+fn a_pipeline_is_good_overdue_or_has_no_snapshot() {
+    let world = World::with_a_snapshot();
+    let text = |objectives: &str| {
+        let good = crate::world::GOOD.replace("seed = 7 }", &format!("seed = 7 }}\n{objectives}"));
+        let other = good.replace("[pipeline.good", "[pipeline.other");
+        format!(
+            "{}\n{}{good}\n{other}",
+            world.bulkhead().vault_section(),
+            crate::world::plugin_section("misbehaving-source")
+        )
+    };
+    world.write(&text("objectives = { rpo = \"1 h\" }"));
+    let found = pipelines(&world, 14);
+    assert_eq!(
+        (&found[0]["standing"], &found[1]["standing"]),
+        (&"good".into(), &"none".into()),
+        "{found:#?}"
+    );
+    assert_eq!((&found[0]["snapshots"], &found[0]["rpo-seconds"]), (&1.into(), &3600.into()));
+    assert!(found[0]["last"]["age-seconds"].as_u64().unwrap() < 3600 && found[1]["last"].is_null());
+    world.write(&text("objectives = { rpo = \"1 s\" }"));
+    while pipelines(&world, 14)[0]["standing"] != "overdue" {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let shown = world.run(&["status", "good"]);
+    assert_eq!(shown.code, Some(14));
+    assert!(shown.stderr.contains("older than its RPO"), "{}", shown.stderr);
+    world.write(&text(""));
+    assert_eq!(world.run(&["status", "good"]).code, Some(0));
+}
+
+#[test]
+fn what_a_further_sink_lacks_is_told() {
+    let pair = Pair::with_snapshots(2, 9);
+    let replica = |code| pipelines(&pair.world, code)[0]["replicas"][0].clone();
+    let whole = replica(0);
+    assert_eq!((&whole["sink"], &whole["behind"]), (&"second".into(), &0.into()), "{whole}");
+    let newest = pair.snapshots("disk").pop().unwrap();
+    fs::remove_file(pair.second.join("snapshots").join(&newest)).unwrap();
+    let behind = replica(15);
+    assert_eq!(behind["behind"], 1, "{behind}");
+    assert_ne!(behind["last"]["id"], newest.as_str());
+    let shown = pair.world.run(&["status"]);
+    assert!(
+        shown.stdout.contains("second -1") && shown.stderr.contains("lacks 1 snapshot"),
+        "{}{}",
+        shown.stdout,
+        shown.stderr
+    );
+    fs::remove_dir_all(&pair.second).unwrap();
+    let away = replica(15);
+    assert!(away["error"].is_string() || away["behind"] == 2, "{away}");
+}
