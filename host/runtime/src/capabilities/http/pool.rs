@@ -174,6 +174,7 @@ async fn connect(endpoint: &Endpoint, url: &Uri, address: &str, place: Place) ->
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
     use tokio::io::AsyncWriteExt as _;
 
     use super::*;
