@@ -47,6 +47,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// SQLSTATE `undefined_file`: what a stream ends with whose log was removed.
 const REMOVED: &str = "58P01";
 
+/// How often a log of which nothing is stored yet is begun. A checkpoint that is under way when the slot is made may remove the very segment that the slot is to
+/// keep; that it happens again and again takes a server that keeps next to nothing.
+const BEGINNINGS: u32 = 5;
+
 /// Streams the log into the vault until `until` says that it is enough.
 pub(crate) fn backup(config: &Config, request: &BackupRequest) -> Result<BackupResult> {
     let checkpoint = request.checkpoint.as_deref().map(Checkpoint::read).transpose()?;
@@ -55,6 +59,7 @@ pub(crate) fn backup(config: &Config, request: &BackupRequest) -> Result<BackupR
         match follower.follow() {
             Ok(()) => break,
             Err(Stop::Vault(error)) => return Err(error),
+            Err(Stop::Removed(error)) => follower.begin_anew(error)?,
             Err(Stop::Server(error)) => {
                 // What has come is worth having, whatever comes next.
                 follower.archive.commit()?;
@@ -72,6 +77,8 @@ pub(crate) fn backup(config: &Config, request: &BackupRequest) -> Result<BackupR
 enum Stop {
     /// The server, or the way to it: what has come so far is good.
     Server(Error),
+    /// The server has removed the log that was to come.
+    Removed(ClientError),
     /// The vault: nothing can be done.
     Vault(Error),
 }
@@ -121,6 +128,10 @@ struct Follower<'c> {
     bytes: u64,
     /// Whether it was told that the server keeps too much.
     warned: bool,
+    /// Whether this run has made the slot.
+    made_slot: bool,
+    /// How often the log was begun.
+    beginnings: u32,
 }
 
 impl<'c> Follower<'c> {
@@ -154,6 +165,8 @@ impl<'c> Follower<'c> {
             asked: false,
             bytes: 0,
             warned: false,
+            made_slot: slot.made,
+            beginnings: 1,
         };
         let mut first = Some(server);
         Attempts::default().run(|| match first.take() {
@@ -267,6 +280,7 @@ impl<'c> Follower<'c> {
                 // A server that shuts down ends the command.
                 Ok(Some(CopyEvent::CommandComplete(_) | CopyEvent::Ready)) => return Err(ended()),
                 Ok(Some(_)) => return Err(Stop::Server(Error::protocol("the server sent something else than its log"))),
+                Err(error) if is_removed(&error) => return Err(Stop::Removed(error)),
                 Err(error) => return Err(Stop::Server(self.explain(error))),
             }
             self.attend()?;
@@ -373,6 +387,31 @@ impl<'c> Follower<'c> {
         }
     }
 
+    /// Where nothing is stored yet, log that was removed leaves no gap: the log begins where the server is now.
+    fn begin_anew(&mut self, removed: ClientError) -> Result<()> {
+        self.archive.commit()?;
+        if self.archive.is_stored() || self.beginnings == BEGINNINGS {
+            return Err(self.explain(removed));
+        }
+        self.beginnings += 1;
+        bulkhead_sdk::warn!(
+            "the server has removed the log at {}, of which nothing is stored yet: the log begins where the server is now",
+            self.archive.received
+        );
+        let (config, made_slot) = (self.config, std::mem::take(&mut self.made_slot));
+        let contact = Attempts::default().run(|| {
+            if made_slot {
+                slot::remove(&mut connection::open(config, Purpose::PhysicalReplication)?, config.slot())?;
+            }
+            Contact::make(config, false)
+        })?;
+        let identity = contact.server.identity;
+        self.archive = Archive::begin(Cluster::of(&contact.server), config.slot(), identity.position, identity.timeline)?;
+        self.session = contact.session;
+        self.made_slot = contact.slot.made;
+        self.start(&contact.server)
+    }
+
     fn reconnect(&mut self) -> Result<()> {
         let contact = Contact::make(self.config, true)?;
         self.session = contact.session;
@@ -392,21 +431,33 @@ impl<'c> Follower<'c> {
 
     /// Says what it means that log was removed, or that somebody else has the slot.
     fn explain(&self, error: ClientError) -> Error {
-        let removed = matches!(&error, ClientError::Server(report) if report.code == REMOVED);
-        if !removed {
+        if !is_removed(&error) {
             return slot::explain(error, self.config.slot(), "streaming the log failed");
         }
-        let message = format!(
-            "there is a gap in the log: it is stored up to {}, and the server has removed what follows",
-            self.archive.durable
-        );
-        let mut error = Error::from(error).context(message).with_hint(
-            "no recovery can cross the gap: take a base backup now, and begin the log anew with `bulkhead run PIPELINE --full --accept-small`; earlier snapshots \
-             of this pipeline still reach up to it",
-        );
+        let (message, hint) = gap(self.archive.is_stored().then_some(self.archive.durable));
+        let mut error = Error::from(error).context(message).with_hint(hint);
         error.kind = ErrorKind::NotFound;
         error.retryable = false;
         error
+    }
+}
+
+fn is_removed(error: &ClientError) -> bool {
+    matches!(error, ClientError::Server(report) if report.code == REMOVED)
+}
+
+/// What it means that the server has removed log, where it is `stored` up to a position; and what to do.
+fn gap(stored: Option<Lsn>) -> (String, &'static str) {
+    match stored {
+        Some(end) => (
+            format!("there is a gap in the log: it is stored up to {end}, and the server has removed what follows"),
+            "no recovery can cross the gap: take a base backup now, and begin the log anew with `bulkhead run PIPELINE --full --accept-small`; earlier snapshots \
+             of this pipeline still reach up to it",
+        ),
+        None => (
+            format!("the server removes its log before it can be read: {BEGINNINGS} times it was begun, and nothing of it is stored yet"),
+            "raise `max_slot_wal_keep_size`, `wal_keep_size` or `max_wal_size` on the server",
+        ),
     }
 }
 
@@ -415,4 +466,17 @@ fn ended() -> Stop {
         ErrorKind::ConnectionLost,
         "the server ended the stream, as it does when it shuts down",
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_log_that_is_stored_has_a_gap() {
+        assert!(gap(Some(Lsn(1 << 24))).0.contains("gap in the log: it is stored up to 0/1000000"));
+        let (message, hint) = gap(None);
+        assert!(message.contains("nothing of it is stored") && !message.contains("gap"), "{message}");
+        assert!(!hint.contains("--full"), "{hint}");
+    }
 }

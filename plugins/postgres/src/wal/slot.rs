@@ -13,6 +13,8 @@ const IN_USE: &str = "55006";
 pub(crate) struct Slot {
     /// From where on it keeps the log, and on which timeline; `None` where the server does not say (before 15).
     pub(crate) kept_from: Option<(Lsn, TimelineId)>,
+    /// Whether it was made just now.
+    pub(crate) made: bool,
     /// What became of a slot that was there.
     pub(crate) finding: Option<Finding>,
 }
@@ -31,6 +33,7 @@ pub(crate) fn prepare<T: Transport>(session: &mut Session<T>, major: u32, name: 
         let made = create(session, major, name)?;
         return Ok(Slot {
             kept_from: None,
+            made,
             finding: (made && expected).then(|| vanished(name)),
         });
     }
@@ -38,23 +41,34 @@ pub(crate) fn prepare<T: Transport>(session: &mut Session<T>, major: u32, name: 
         State::Keeps(lsn, timeline) => {
             return Ok(Slot {
                 kept_from: Some((lsn, timeline)),
+                made: false,
                 finding: None,
             });
         }
         State::Missing => expected.then(|| vanished(name)),
         State::Idle => {
-            session
-                .query(&format!("DROP_REPLICATION_SLOT {name}"))
-                .map_err(|error| explain(error, name, "dropping the replication slot that the server gave up failed"))?;
+            remove(session, name)?;
             expected.then(|| given_up(name))
         }
     };
-    create(session, major, name)?;
+    let made = create(session, major, name)?;
     let kept_from = match read(session, name)? {
         State::Keeps(lsn, timeline) => Some((lsn, timeline)),
         State::Missing | State::Idle => None,
     };
-    Ok(Slot { kept_from, finding })
+    Ok(Slot { kept_from, made, finding })
+}
+
+/// Drops a slot that keeps nothing of use.
+pub(crate) fn remove<T: Transport>(session: &mut Session<T>, name: &str) -> Result<()> {
+    let dropped = session.query(&format!("DROP_REPLICATION_SLOT {name}"));
+    dropped.map(drop).map_err(|error| {
+        explain(
+            error,
+            name,
+            "dropping the replication slot, whose log the server has removed, failed",
+        )
+    })
 }
 
 /// Whether it was made; it may be there.

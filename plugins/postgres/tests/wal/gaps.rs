@@ -3,7 +3,7 @@
 use bulkhead_sdk::{ErrorKind, testing::Harness};
 use bulkhead_test_support::postgres::Cluster;
 
-use crate::setup::{Operations, assert_says, builder, cluster, codes, over_tcp, write_log};
+use crate::setup::{Operations, assert_says, builder, cluster, codes, end, over_tcp, position, write_log};
 
 fn drop_slot(cluster: &Cluster) {
     cluster.execute("postgres", "SELECT pg_drop_replication_slot('bulkhead')").unwrap();
@@ -58,6 +58,23 @@ fn log_that_was_removed_is_a_gap() {
     assert_gap(&harness);
     // A new beginning.
     over_tcp(&cluster).catch_up().unwrap();
+}
+
+#[test]
+fn a_log_that_has_not_begun_has_no_gap() {
+    let cluster = cluster();
+    // A slot whose segment is gone, as a checkpoint that is under way may leave it.
+    let kept = "SELECT pg_walfile_name(lsn) FROM pg_create_physical_replication_slot('bulkhead', true)";
+    let segment = cluster.execute("postgres", kept).unwrap();
+    write_log(&cluster, 3);
+    std::fs::remove_file(cluster.data_directory().join("pg_wal").join(segment)).unwrap();
+    let harness = over_tcp(&cluster);
+    harness.catch_up().unwrap();
+    write_log(&cluster, 2);
+    let position = position(&cluster);
+    harness.catch_up().unwrap();
+    assert!(end(&harness.last().unwrap()) >= position);
+    assert_eq!(codes(&harness.verified()), ["log-complete"]);
 }
 
 #[test]
