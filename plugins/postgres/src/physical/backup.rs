@@ -1,11 +1,7 @@
 //! Taking a base backup: [`backup`].
 
 use bulkhead_postgres_client::{Session, Transport};
-use bulkhead_sdk::{
-    Error, ErrorKind, Result, ResultExt,
-    source::BackupResult,
-    types::{Finding, Timestamp},
-};
+use bulkhead_sdk::{Error, ErrorKind, Result, ResultExt, source::BackupResult, types::Finding};
 use serde::Serialize;
 
 use super::{
@@ -112,10 +108,10 @@ fn result(server: &Server, unpacked: Unpacked, findings: Vec<Finding>) -> Result
         mut proof,
         start,
         end,
+        finished,
         verified,
         tablespaces,
     } = unpacked;
-    let finished = Timestamp::now().seconds;
     let checkpoint = Checkpoint {
         version: 1,
         mode: "physical",

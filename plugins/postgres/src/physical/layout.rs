@@ -8,6 +8,8 @@ pub(crate) const TABLESPACES: &[u8] = b"tablespaces";
 pub(crate) const MANIFEST: &[u8] = b"backup_manifest";
 /// The log, in PGDATA. The manifest doesn't list its segments.
 pub(crate) const WAL: &[u8] = b"pg_wal";
+/// Where the server marks each segment of the backup's log as archived, as it sends it: after the backup has ended, and with its clock's time.
+pub(crate) const LOG_MARKS: &[u8] = b"pg_wal/archive_status";
 /// The links to tablespaces, in PGDATA.
 pub(crate) const LINKS: &[u8] = b"pg_tblspc";
 

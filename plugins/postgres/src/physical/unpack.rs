@@ -57,6 +57,8 @@ pub(crate) struct Unpacked {
     pub(crate) proof: Proof,
     pub(crate) start: Point,
     pub(crate) end: Point,
+    /// By when the backup had ended, by the server's clock, in seconds since 1970.
+    pub(crate) finished: i64,
     /// Files that agree with the manifest.
     pub(crate) verified: u64,
     pub(crate) tablespaces: Vec<u32>,
@@ -75,6 +77,8 @@ pub(crate) struct Unpacker {
     progress: Progress,
     start: Option<Point>,
     end: Option<Point>,
+    /// When the server began to send the log of the backup that had just ended.
+    log_sent: Option<i64>,
     tablespaces: Vec<u32>,
     /// Whether the manifest came, whole and true.
     manifest: bool,
@@ -115,6 +119,7 @@ impl Unpacker {
             progress: Progress::default(),
             start: None,
             end: None,
+            log_sent: None,
             tablespaces: Vec::new(),
             manifest: false,
         }
@@ -122,7 +127,7 @@ impl Unpacker {
 
     /// Checks that all of it is here and true.
     pub(crate) fn finish(mut self) -> Result<Unpacked> {
-        let (Some(start), Some(end), true) = (self.start, self.end, self.manifest) else {
+        let (Some(start), Some(end), Some(log_sent), true) = (self.start, self.end, self.log_sent, self.manifest) else {
             return Err(ClientError::Answer {
                 command: "BASE_BACKUP",
                 what: "its end",
@@ -144,6 +149,8 @@ impl Unpacker {
             proof: self.proof,
             start,
             end,
+            // A member's time has whole seconds: it ended within this one.
+            finished: log_sent + 1,
             verified,
             tablespaces: self.tablespaces,
         })
@@ -203,6 +210,9 @@ impl Unpacker {
                 None => return Ok(()),
                 Some(TarEvent::Begin(header)) => {
                     self.owner = (header.uid, header.gid);
+                    if layout::below(&header.path, layout::LOG_MARKS).is_some() {
+                        self.log_sent.get_or_insert(header.modified);
+                    }
                     *file = Self::begin_member(*archive, header)?;
                 }
                 Some(TarEvent::Data(data)) => {

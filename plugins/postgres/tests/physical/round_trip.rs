@@ -50,6 +50,11 @@ fn a_cluster_comes_back_with_the_same_content() {
     assert_eq!(fact("server-role"), "primary");
     assert!(fact("manifest-verified-files").parse::<u64>().unwrap() > 900);
     assert_eq!(codes(&harness.verified()), ["manifest-verified"]);
+    // The server's clock says when it ended, not ours: as the server wrote the log's marks, which it does last.
+    let snapshot = harness.last().unwrap();
+    let mut marks = snapshot.entries.iter().filter(|(path, _)| path.ends_with(b".done"));
+    let marked = marks.next().unwrap().1.metadata.modified.unwrap().seconds;
+    assert_eq!(fact("finished").parse::<i64>().unwrap(), marked + 1, "the end of that second");
     let progress = harness.progress();
     assert!(
         progress
