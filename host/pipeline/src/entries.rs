@@ -178,7 +178,8 @@ impl EntryStore for VaultEntries {
             proof::is_expected(&self.template.expect, stored, self.template.parent_bytes).map_err(|error| self.refuse(error))?;
         }
         let record = self.template.record(begin.time, proof, checkpoint.clone());
-        let committed = self.journal.commit(&writer, record).await.map_err(write_fault)?;
+        // What comes on and on is as of now, and not of when the last commit let the next one begin.
+        let committed = self.journal.commit(&writer, record, clock::now()).await.map_err(write_fault)?;
         self.has_new.store(false, Ordering::Relaxed);
         begin.parent = Some(committed.snapshot.id);
         begin.time = clock::now();

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use bulkhead_model::Timestamp;
 use bulkhead_vault::{CommittedSnapshot, SnapshotRecord, SnapshotWriter, WriteError};
 
 /// The commits of one run. Clones share it.
@@ -15,10 +16,15 @@ struct Entries {
 }
 
 impl Journal {
-    /// Carries out a commit and notes how it ended; while it is pending, and where its last step failed, nobody knows.
-    pub(crate) async fn commit(&self, writer: &SnapshotWriter, record: SnapshotRecord) -> Result<CommittedSnapshot, WriteError> {
+    /// Carries out a commit of a snapshot that was `taken` then, and notes how it ended; while it is pending, and where its last step failed, nobody knows.
+    pub(crate) async fn commit(
+        &self,
+        writer: &SnapshotWriter,
+        record: SnapshotRecord,
+        taken: Timestamp,
+    ) -> Result<CommittedSnapshot, WriteError> {
         self.with(|entries| entries.unsure = true);
-        let result = writer.commit(record).await;
+        let result = writer.commit_as_of(record, taken).await;
         self.with(|entries| {
             entries.unsure = result.is_err() && writer.may_be_committed();
             entries

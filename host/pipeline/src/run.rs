@@ -489,7 +489,8 @@ impl Run<'_> {
             self.operation.progress.phase("committing", None);
             let mut record = template.record(self.started, outcome.proof.clone(), outcome.checkpoint.clone());
             record.findings.clone_from(&outcome.findings);
-            let commit = self.journal.commit(&writer, record).await;
+            let taken = if committed.is_empty() { self.started } else { clock::now() };
+            let commit = self.journal.commit(&writer, record, taken).await;
             committed.push(commit.map_err(|error| self.write_error(error))?);
         }
         Ok((outcome, committed, stats))

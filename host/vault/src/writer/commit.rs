@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use bulkhead_model::EntryPath;
+use bulkhead_model::{EntryPath, Timestamp};
 use bytes::Bytes;
 
 use crate::{
@@ -42,7 +42,7 @@ impl Run {
 }
 
 /// Commits. Every step fails as soon as the run does.
-pub(crate) async fn commit(run: &Arc<Run>, record: SnapshotRecord, held: &Held) -> Result<CommittedSnapshot, WriteError> {
+pub(crate) async fn commit(run: &Arc<Run>, record: SnapshotRecord, taken: Timestamp, held: &Held) -> Result<CommittedSnapshot, WriteError> {
     run.poison.check()?;
     let stats = seal(run)?;
     write_record(run, &record).await?;
@@ -53,7 +53,7 @@ pub(crate) async fn commit(run: &Arc<Run>, record: SnapshotRecord, held: &Held) 
     let snapshot = tokio::select! {
         biased;
         error = run.poison.wait() => return Err(error),
-        stored = store_snapshot(run, tree, held) => stored?,
+        stored = store_snapshot(run, tree, taken, held) => stored?,
     };
     let stats = RunStats {
         entries: stats.entries,
@@ -118,7 +118,7 @@ async fn store_trees(run: &Arc<Run>) -> Result<ObjectId, WriteError> {
         .unwrap_or_else(|_| Err(WriteError::Internal("the thread that stores folders panicked".to_owned())))
 }
 
-async fn store_snapshot(run: &Arc<Run>, tree: ObjectId, held: &Held) -> Result<SnapshotInfo, WriteError> {
+async fn store_snapshot(run: &Arc<Run>, tree: ObjectId, taken: Timestamp, held: &Held) -> Result<SnapshotInfo, WriteError> {
     uploads::flush_index(run).await?;
     let missing = lock(&run.claims).len();
     if missing > 0 {
@@ -126,7 +126,7 @@ async fn store_snapshot(run: &Arc<Run>, tree: ObjectId, held: &Held) -> Result<S
     }
     let begin = &run.begin;
     let file = SnapshotFile {
-        time: time::format(begin.time),
+        time: time::format(taken),
         parent: begin.parent,
         tree,
         paths: vec![format!("/{}", begin.pipeline)],

@@ -32,7 +32,7 @@ pub struct BeginSnapshot {
     pub pipeline: String,
     /// This host's name.
     pub host: String,
-    /// The snapshot's time; also the time of entries without one of their own.
+    /// The snapshot's time, unless its commit has another; also the time of entries without one of their own.
     pub time: Timestamp,
     /// The snapshot that [`SnapshotWriter::keep`] carries entries forward from.
     pub parent: Option<ObjectId>,
@@ -178,16 +178,24 @@ impl SnapshotWriter {
         self.run.poison.wait().await
     }
 
-    /// Makes everything durable and, last of all, the snapshot. The writer is spent afterwards, whatever came of it.
+    /// Makes everything durable and, last of all, the snapshot, with the time at which this writer began. The writer is spent afterwards, whatever came of it.
     ///
     /// # Errors
     /// [`WriteError::Unfinished`] while entries are being written; what went wrong here or anywhere before. Nothing is committed then, unless
     /// [`SnapshotWriter::may_be_committed`] says that nobody knows.
     pub async fn commit(&self, record: SnapshotRecord) -> Result<CommittedSnapshot, WriteError> {
+        self.commit_as_of(record, self.run.begin.time).await
+    }
+
+    /// The same, with another time of the snapshot: that of a source which writes on and on is when it commits.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub async fn commit_as_of(&self, record: SnapshotRecord, time: Timestamp) -> Result<CommittedSnapshot, WriteError> {
         if self.committing.swap(true, Ordering::AcqRel) {
             return Err(WriteError::Internal("the snapshot was committed or aborted before".to_owned()));
         }
-        let committed = commit::commit(&self.run, record, &self.held).await;
+        let committed = commit::commit(&self.run, record, time, &self.held).await;
         if let Err(error) = &committed {
             self.run.fail_with(error.clone());
         }

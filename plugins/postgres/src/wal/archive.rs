@@ -30,6 +30,9 @@ pub(crate) const MAX_SEGMENT: u64 = 64 << 20;
 /// Bytes of whole segments after which a commit is due whatever the interval, so that the server needn't keep more beside a fast writer.
 const MUCH: u64 = 256 << 20;
 
+/// After so many intervals without anything new, that is committed: a log that nobody adds to is as good as of now, and looks as if nobody followed it.
+const QUIET_INTERVALS: u32 = 4;
+
 /// The fact that states up to which moment the log reaches by the server's clock, in seconds since 1970.
 const TIME_FACT: &str = "server-time";
 
@@ -76,6 +79,8 @@ pub(crate) struct Archive {
     /// Since when there is something to commit.
     waiting_since: Option<Instant>,
     committed: Option<Instant>,
+    /// Since when nothing was committed.
+    quiet_since: Instant,
     clock: Clock,
 }
 
@@ -88,6 +93,8 @@ struct Clock {
     mark: Option<(Lsn, Timestamp)>,
     /// When the server was at a position that is reached.
     reached: i64,
+    /// What the last snapshot says of that.
+    stated: i64,
 }
 
 impl Clock {
@@ -242,7 +249,13 @@ impl Archive {
             new: None,
             waiting_since: None,
             committed: None,
-            clock: Clock { end, mark: None, reached },
+            quiet_since: Instant::now(),
+            clock: Clock {
+                end,
+                mark: None,
+                reached,
+                stated: reached,
+            },
         })
     }
 
@@ -367,8 +380,16 @@ impl Archive {
         if self.new.is_some_and(|bytes| bytes >= MUCH) {
             return Some(Duration::ZERO);
         }
-        let since = self.waiting_since.filter(|_| self.is_waiting())?;
-        Some(interval.saturating_sub(since.elapsed()))
+        if self.is_waiting() {
+            return self.waiting_since.map(|since| interval.saturating_sub(since.elapsed()));
+        }
+        let quiet = interval.saturating_mul(QUIET_INTERVALS);
+        self.is_quiet().then(|| quiet.saturating_sub(self.quiet_since.elapsed()))
+    }
+
+    /// Whether all that there is to tell is that the server has nothing new.
+    fn is_quiet(&self) -> bool {
+        self.is_stored() && self.lag() == 0 && self.clock.reached > self.clock.stated
     }
 
     /// How long ago the last commit was.
@@ -378,9 +399,11 @@ impl Archive {
 
     /// Commits what was received, if it is more than is committed.
     pub(crate) fn commit(&mut self) -> Result<()> {
-        if !self.is_waiting() {
-            return Ok(());
-        }
+        if self.is_waiting() { self.commit_now() } else { Ok(()) }
+    }
+
+    /// Commits what there is.
+    pub(crate) fn commit_now(&mut self) -> Result<()> {
         let (proof, checkpoint) = self.complete()?;
         entries::commit(&proof, Some(&checkpoint)).context(|| format!("committing the log up to {} failed", self.end()))?;
         self.committed();
@@ -452,6 +475,8 @@ impl Archive {
         self.new = None;
         self.waiting_since = None;
         self.committed = Some(Instant::now());
+        self.quiet_since = Instant::now();
+        self.clock.stated = self.clock.reached;
     }
 
     fn checkpoint(&self) -> Result<Vec<u8>> {

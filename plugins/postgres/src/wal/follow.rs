@@ -322,7 +322,7 @@ impl<'c> Follower<'c> {
     fn attend(&mut self) -> std::result::Result<(), Stop> {
         let requested = self.asks_for_commit() && self.since_commit() >= COMMIT_ON_REQUEST;
         if requested || self.archive.due_in(self.config.interval()) == Some(Duration::ZERO) {
-            self.archive.commit().map_err(Stop::Vault)?;
+            self.archive.commit_now().map_err(Stop::Vault)?;
             self.watch_slot();
             self.asked = true;
         }

@@ -104,6 +104,27 @@ fn an_idle_server_costs_no_snapshots() {
 }
 
 #[test]
+fn an_idle_server_that_is_followed_does_not_look_abandoned() {
+    let cluster = cluster();
+    let harness = over_tcp(&cluster);
+    write_log(&cluster, 1);
+    harness.catch_up().unwrap();
+    harness.follow(r#","interval":"1 s","until":"15 s""#).unwrap();
+    let reached: Vec<u64> = harness
+        .snapshots()
+        .iter()
+        .map(|snapshot| fact(&snapshot.proof, "server-time").parse().unwrap())
+        .collect();
+    assert!(reached.len() >= 3, "{reached:?}");
+    assert!(reached.is_sorted(), "{reached:?}");
+    assert!(
+        reached[reached.len() - 1] >= reached[0] + 5,
+        "the last one says that nothing came: {reached:?}"
+    );
+    assert_eq!(codes(&harness.verified()), ["log-complete"]);
+}
+
+#[test]
 fn log_that_no_base_backup_needs_can_be_left_out() {
     let cluster = cluster();
     // Close to the end of the first 4 GiB.

@@ -147,6 +147,7 @@ impl<T: Transport> Session<T> {
     }
 
     /// Tells the server how far the log has been `received`, and up to where it is `durable`: a slot lets go of what is before that.
+    /// The server answers with a keepalive, which has its own position and clock.
     pub fn report_position(&mut self, received: Lsn, durable: Lsn) -> Result<(), ClientError> {
         let mut message = Vec::with_capacity(34);
         message.push(b'r');
@@ -154,7 +155,7 @@ impl<T: Transport> Session<T> {
             message.extend_from_slice(&position.0.to_be_bytes());
         }
         message.extend_from_slice(&microseconds(Timestamp::now()).to_be_bytes());
-        message.push(0);
+        message.push(1);
         self.copy_data(&message)
     }
 
