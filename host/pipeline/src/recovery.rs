@@ -1,9 +1,11 @@
 //! Recovery to a moment: which base backup, which log, and whether the one reaches the target with the other. [`plan_recovery`] decides it before anything
 //! is written; [`fetch_log`] is what the recovering server's `restore_command` reads.
 //!
-//! The host knows nothing of PostgreSQL's files. It goes by facts that the plugin stated of its snapshots: `start-lsn`, `end-lsn`, `timeline`,
-//! `system-identifier`; of a base backup `finished`, of a log `server-time`, both in seconds since 1970. Whether the log has gaps, the plugin's own
-//! verification says.
+//! The host goes by facts that the plugin stated of its snapshots: `start-lsn`, `end-lsn`, `timeline`, `system-identifier`; of a base backup `finished`, of a
+//! log `server-time`, both in seconds since 1970 by the server's clock. Whether the log has gaps, the plugin's own verification says. Of the log's files it reads
+//! one, the history of the last timeline ([`timelines`]): a base backup of a timeline that does not lead there is not brought forward by it.
+
+mod timelines;
 
 use bulkhead_config::Pipeline;
 use bulkhead_model::{EntryPath, Finding, Proof, Severity, Timestamp};
@@ -18,6 +20,7 @@ use crate::{
     operation::Operation,
     verify::{SnapshotVerifier, VerifyError},
 };
+use timelines::Lineage;
 
 /// Where a recovery ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +79,28 @@ pub struct RecoveryOptions {
     pub program: String,
 }
 
+impl RecoveryOptions {
+    /// Refuses what would end a line of the server's configuration.
+    fn check(&self) -> Result<(), RecoveryError> {
+        let target = match &self.target {
+            RecoveryTarget::Lsn(text) | RecoveryTarget::Xid(text) | RecoveryTarget::Name(text) => Some(text),
+            RecoveryTarget::Latest | RecoveryTarget::Time(_) => None,
+        };
+        let given = [
+            ("the recovery's target", target),
+            ("the connection to the primary", self.standby.as_ref()),
+            ("the path of this program, or of its configuration,", Some(&self.program)),
+        ];
+        match given
+            .iter()
+            .find(|(_, text)| text.is_some_and(|text| text.contains(char::is_control)))
+        {
+            Some((what, _)) => Err(RecoveryError::ControlCharacter { what }),
+            None => Ok(()),
+        }
+    }
+}
+
 /// What can be reached from a base backup, with the log that is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -92,7 +117,7 @@ pub struct RecoveryRange {
     pub to_lsn: String,
     /// The server's clock there, RFC 3339.
     pub to_time: String,
-    /// The log's last timeline.
+    /// The timeline that the log is followed to.
     pub timeline: String,
 }
 
@@ -101,6 +126,8 @@ pub struct RecoveryRange {
 pub struct PlannedRecovery {
     /// What can be reached.
     pub range: RecoveryRange,
+    /// What is known of it in advance.
+    pub(crate) findings: Vec<Finding>,
     /// What the plugin has to write beside the base backup: an option of its restore.
     pub(crate) option: serde_json::Value,
 }
@@ -163,6 +190,33 @@ pub enum RecoveryError {
         /// Where it ends.
         end: String,
     },
+    /// The log does not lead from the base backup to the timeline.
+    #[error(
+        "timeline {target} cannot be reached from the base backup {base}, which ended at {end} of timeline {timeline}: the log reaches from {from} to {to} of \
+         timeline {last}"
+    )]
+    OtherTimeline {
+        /// The timeline that is asked for.
+        target: u32,
+        /// The snapshot of the base backup.
+        base: String,
+        /// Where it ended.
+        end: String,
+        /// Its timeline.
+        timeline: u32,
+        /// The log's beginning.
+        from: String,
+        /// Its end.
+        to: String,
+        /// Its last timeline.
+        last: u32,
+    },
+    /// What was given cannot be written into the server's configuration.
+    #[error("{what} has a control character")]
+    ControlCharacter {
+        /// What was given, in words.
+        what: &'static str,
+    },
     /// The target lies before or behind what can be reached.
     #[error("the target {target} cannot be reached: {reach}")]
     OutOfReach {
@@ -192,6 +246,11 @@ impl Explain for RecoveryError {
             Self::OtherCluster { .. } => failure(FailureClass::Config).hint("see that `wal` names the pipeline that follows the same server"),
             Self::NotCovered { .. } => failure(FailureClass::NotFound)
                 .hint("let the log catch up with `bulkhead run`, or choose an earlier base backup with `--snapshot`"),
+            Self::OtherTimeline { .. } => failure(FailureClass::NotFound).hint(
+                "choose another base backup with `--snapshot`, or another `--target-timeline`; see that `wal` names the pipeline that follows this server's \
+                 timelines",
+            ),
+            Self::ControlCharacter { .. } => failure(FailureClass::Config).hint("a setting of PostgreSQL is one line: leave it out"),
             Self::OutOfReach { .. } => {
                 failure(FailureClass::NotFound).hint("choose a target within it, or `--to-latest`; an earlier base backup reaches earlier targets")
             }
@@ -201,13 +260,12 @@ impl Explain for RecoveryError {
 }
 
 /// What a snapshot states of its log.
+#[derive(Debug)]
 struct Stated {
     id: String,
     start: u64,
     end: u64,
-    start_text: String,
-    end_text: String,
-    timeline: String,
+    timeline: u32,
     system: String,
     /// Seconds since 1970.
     time: i64,
@@ -223,20 +281,17 @@ impl Stated {
             let found = proof.and_then(|proof| proof.facts.iter().find(|fact| fact.name == name));
             found.map(|fact| fact.value.clone()).ok_or_else(missing)
         };
-        let (start_text, end_text) = (fact("start-lsn")?, fact("end-lsn")?);
-        let seconds = fact(time)?.parse().map_err(|_| RecoveryError::Fact {
+        let unusable = |name| RecoveryError::Fact {
             snapshot: short(id),
-            fact: time,
-        })?;
+            fact: name,
+        };
         Ok(Self {
             id: id.to_owned(),
-            start: lsn(&start_text)?,
-            end: lsn(&end_text)?,
-            start_text,
-            end_text,
-            timeline: fact("timeline")?,
+            start: lsn(&fact("start-lsn")?)?,
+            end: lsn(&fact("end-lsn")?)?,
+            timeline: fact("timeline")?.parse().map_err(|_| unusable("timeline"))?,
             system: fact("system-identifier")?,
-            time: seconds,
+            time: fact(time)?.parse().map_err(|_| unusable(time))?,
         })
     }
 
@@ -252,6 +307,11 @@ fn at(seconds: i64) -> Timestamp {
 /// The first digits of an id.
 fn short(id: &str) -> String {
     id.chars().take(8).collect()
+}
+
+/// A position as PostgreSQL writes it.
+fn position(lsn: u64) -> String {
+    format!("{:X}/{:X}", lsn >> 32, lsn & 0xFFFF_FFFF)
 }
 
 /// A position as a number.
@@ -274,42 +334,29 @@ pub async fn plan_recovery(
     selector: &str,
     options: &RecoveryOptions,
 ) -> Result<PlannedRecovery, RecoveryError> {
+    options.check()?;
     let wal = wal_of(operation, pipeline)?;
+    // Says in the usual words that there is no such snapshot, or several.
+    let named = open_snapshot(operation, pipeline, selector).await?.id();
     operation.progress.phase("looking at the log", None);
     let log = stated_log(operation, wal).await?;
     let bases = browse::snapshots(operation, &pipeline.vault, std::slice::from_ref(&pipeline.name)).await?;
-    let chosen = bases
-        .snapshots
-        .iter()
-        .rev()
-        .filter(|base| selector == "latest" || base.id.starts_with(selector));
+    let chosen = bases.snapshots.iter().rev().filter(|base| selector == "latest" || base.id == named);
     let mut refused = None;
     for base in chosen {
-        let fits = Stated::of(&base.id, base.proof.as_ref(), "finished").and_then(|base| {
-            covers(&log, &base)?;
-            reaches(&log, &base, &options.target)?;
-            Ok(base)
-        });
-        match fits {
-            Ok(base) => {
-                let command = restore_command(options, wal, &log.id, operation.read_from.as_deref());
-                return Ok(planned(&log, &base, options, &command));
+        match Stated::of(&base.id, base.proof.as_ref(), "finished").and_then(|base| Reach::find(&log, base, options)) {
+            Ok(reach) => {
+                let command = restore_command(options, wal, &log.stated.id, operation.read_from.as_deref());
+                return Ok(planned(&log, &reach, options, &command));
             }
             // The newest one's reason is the one that is told.
             Err(error) => refused = refused.or(Some(error)),
         }
     }
-    match refused {
-        Some(error) => Err(error),
-        // Says that there is no such snapshot, in the usual words.
-        None => Err(open_snapshot(operation, pipeline, selector).await.err().map_or_else(
-            || RecoveryError::Fact {
-                snapshot: selector.to_owned(),
-                fact: "end-lsn",
-            },
-            RecoveryError::Snapshot,
-        )),
-    }
+    Err(refused.unwrap_or(RecoveryError::Fact {
+        snapshot: short(&named),
+        fact: "end-lsn",
+    }))
 }
 
 fn wal_of<'o>(operation: &'o Operation, pipeline: &Pipeline) -> Result<&'o Pipeline, RecoveryError> {
@@ -320,8 +367,14 @@ fn wal_of<'o>(operation: &'o Operation, pipeline: &Pipeline) -> Result<&'o Pipel
     })
 }
 
+/// The newest snapshot of a log.
+struct Log {
+    stated: Stated,
+    lineage: Lineage,
+}
+
 /// What the newest snapshot of a log has, if it is without gaps.
-async fn stated_log(operation: &Operation, wal: &Pipeline) -> Result<Stated, RecoveryError> {
+async fn stated_log(operation: &Operation, wal: &Pipeline) -> Result<Log, RecoveryError> {
     let failed = |source| RecoveryError::Verify {
         wal: wal.name.clone(),
         source: Box::new(source),
@@ -336,65 +389,129 @@ async fn stated_log(operation: &Operation, wal: &Pipeline) -> Result<Stated, Rec
     }
     let snapshot = open_snapshot(operation, wal, &verified.snapshot).await?;
     let record = snapshot.reader().record().await.map_err(SnapshotError::from)?;
-    Stated::of(&verified.snapshot, record.as_ref().map(|record| &record.proof), "server-time")
+    let stated = Stated::of(&verified.snapshot, record.as_ref().map(|record| &record.proof), "server-time")?;
+    let lineage = lineage(&snapshot, stated.timeline).await?.ok_or_else(|| RecoveryError::Gap {
+        wal: wal.name.clone(),
+        finding: format!("the history of timeline {} cannot be read", stated.timeline),
+    })?;
+    Ok(Log { stated, lineage })
 }
 
-/// Whether the log has what a base backup needs.
-fn covers(log: &Stated, base: &Stated) -> Result<(), RecoveryError> {
-    if log.system != base.system {
-        return Err(RecoveryError::OtherCluster { base: short(&base.id) });
+/// Which timelines led to `timeline`; `None` where its history is missing or is none.
+async fn lineage(snapshot: &OpenSnapshot, timeline: u32) -> Result<Option<Lineage>, SnapshotError> {
+    if timeline == Lineage::FIRST {
+        return Ok(Lineage::parse(timeline, ""));
     }
-    if log.start <= base.start && base.end <= log.end {
-        return Ok(());
-    }
-    Err(RecoveryError::NotCovered {
-        base: short(&base.id),
-        from: log.start_text.clone(),
-        to: log.end_text.clone(),
-        start: base.start_text.clone(),
-        end: base.end_text.clone(),
-    })
-}
-
-/// Whether a target lies within what can be reached. Of a transaction or a restore point only the server knows where it is.
-fn reaches(log: &Stated, base: &Stated, target: &RecoveryTarget) -> Result<(), RecoveryError> {
-    let (within, text) = match target {
-        RecoveryTarget::Latest | RecoveryTarget::Xid(_) | RecoveryTarget::Name(_) => return Ok(()),
-        RecoveryTarget::Time(time) => ((base.time..=log.time).contains(&time.seconds), clock::rfc3339(*time)),
-        // The server stops at the first record that begins there or later: at the log's end there is none.
-        RecoveryTarget::Lsn(text) => ((base.end..log.end).contains(&lsn(text)?), text.clone()),
+    let Some(mut content) = fetch_log(snapshot, &format!("{timeline:08X}.history"), LogPart::Whole).await? else {
+        return Ok(None);
     };
-    if within {
-        return Ok(());
+    let mut history = Vec::new();
+    while let Some(part) = content.read(LONGEST_HISTORY).await? {
+        history.extend_from_slice(&part);
+        if history.len() > LONGEST_HISTORY {
+            return Ok(None);
+        }
     }
-    Err(RecoveryError::OutOfReach {
-        target: text,
-        reach: format!(
-            "from the base backup {} it is {} ({}) to {} ({})",
-            short(&base.id),
-            base.time(),
-            base.end_text,
-            log.time(),
-            log.end_text
-        ),
-    })
+    Ok(Lineage::parse(timeline, &String::from_utf8_lossy(&history)))
 }
 
-fn planned(log: &Stated, base: &Stated, options: &RecoveryOptions, restore_command: &str) -> PlannedRecovery {
+/// Bytes; a history is a line for each promotion.
+const LONGEST_HISTORY: usize = 1 << 20;
+
+/// What a base backup reaches with the log.
+#[derive(Debug)]
+struct Reach {
+    base: Stated,
+    /// The timeline that the log is followed to.
+    timeline: u32,
+    /// Up to where.
+    end: u64,
+}
+
+impl Reach {
+    /// That of `base`, if what `options` ask for lies within it.
+    fn find(log: &Log, base: Stated, options: &RecoveryOptions) -> Result<Self, RecoveryError> {
+        let Log { stated, lineage } = log;
+        if stated.system != base.system {
+            return Err(RecoveryError::OtherCluster { base: short(&base.id) });
+        }
+        let timeline = match options.timeline.as_deref() {
+            None | Some("latest") => stated.timeline,
+            Some("current") => base.timeline,
+            // What is no number is no timeline of the log's.
+            Some(text) => text.parse().unwrap_or(0),
+        };
+        let Some(end) = lineage.reach(base.timeline, base.end, timeline) else {
+            return Err(RecoveryError::OtherTimeline {
+                target: timeline,
+                base: short(&base.id),
+                end: position(base.end),
+                timeline: base.timeline,
+                from: position(stated.start),
+                to: position(stated.end),
+                last: stated.timeline,
+            });
+        };
+        if stated.start > base.start || base.end > stated.end {
+            return Err(RecoveryError::NotCovered {
+                base: short(&base.id),
+                from: position(stated.start),
+                to: position(stated.end),
+                start: position(base.start),
+                end: position(base.end),
+            });
+        }
+        let end = end.min(stated.end);
+        let reach = Self { base, timeline, end };
+        reach.includes(stated, &options.target).map(|()| reach)
+    }
+
+    /// Whether a target lies within it. Of a transaction or a restore point only the server knows where it is.
+    fn includes(&self, log: &Stated, target: &RecoveryTarget) -> Result<(), RecoveryError> {
+        let base = &self.base;
+        let (within, text) = match target {
+            RecoveryTarget::Latest | RecoveryTarget::Xid(_) | RecoveryTarget::Name(_) => return Ok(()),
+            RecoveryTarget::Time(time) => ((base.time..=log.time).contains(&time.seconds), clock::rfc3339(*time)),
+            // The server stops at the first record that begins there or later: at the log's end there is none.
+            RecoveryTarget::Lsn(text) => ((base.end..self.end).contains(&lsn(text)?), text.clone()),
+        };
+        if within {
+            return Ok(());
+        }
+        Err(RecoveryError::OutOfReach {
+            target: text,
+            reach: format!(
+                "from the base backup {} it is {} ({}) to {} ({})",
+                short(&base.id),
+                base.time(),
+                position(base.end),
+                log.time(),
+                position(self.end)
+            ),
+        })
+    }
+}
+
+fn planned(log: &Log, reach: &Reach, options: &RecoveryOptions, restore_command: &str) -> PlannedRecovery {
+    let Reach { base, timeline, end } = reach;
     let range = RecoveryRange {
         base: base.id.clone(),
-        wal: log.id.clone(),
-        from_lsn: base.end_text.clone(),
+        wal: log.stated.id.clone(),
+        from_lsn: position(base.end),
         from_time: base.time(),
-        to_lsn: log.end_text.clone(),
-        to_time: log.time(),
-        timeline: log.timeline.clone(),
+        to_lsn: position(*end),
+        to_time: log.stated.time(),
+        timeline: timeline.to_string(),
     };
     PlannedRecovery {
         option: json!({
             "standby": options.standby.is_some(),
-            "settings": settings(options, restore_command),
+            "settings": settings(options, *timeline, restore_command),
         }),
+        findings: [range_finding(&range)]
+            .into_iter()
+            .chain(time_finding(&range, &options.target))
+            .collect(),
         range,
     }
 }
@@ -422,7 +539,7 @@ const TARGETS: [&str; 5] = [
 
 /// Settings of the server, in order. Those of other targets are emptied, as the cluster may have some of an earlier recovery, and two targets are an error; and
 /// that comes first, because a server counts one that is emptied later as a second one.
-fn settings(options: &RecoveryOptions, restore_command: &str) -> Vec<(&'static str, String)> {
+fn settings(options: &RecoveryOptions, timeline: u32, restore_command: &str) -> Vec<(&'static str, String)> {
     let mut settings = vec![("restore_command", restore_command.to_owned())];
     let target = match &options.target {
         RecoveryTarget::Latest => None,
@@ -444,10 +561,12 @@ fn settings(options: &RecoveryOptions, restore_command: &str) -> Vec<(&'static s
     // What `wal-fetch` has fetched ahead and nobody asked for.
     settings.push(("recovery_end_command", "rm -rf pg_wal/bulkhead-ahead".to_owned()));
     settings.push(("recovery_target_action", action.to_owned()));
-    settings.push((
-        "recovery_target_timeline",
-        options.timeline.clone().unwrap_or_else(|| "latest".to_owned()),
-    ));
+    // By its number: a server looks for the latest one after the other, and stops where a number was given to another cluster's. A standby goes on to those to come.
+    let timeline = match (&options.standby, &options.timeline) {
+        (Some(_), asked) => asked.clone().unwrap_or_else(|| "latest".to_owned()),
+        (None, _) => timeline.to_string(),
+    };
+    settings.push(("recovery_target_timeline", timeline));
     if let Some(conninfo) = options.standby.as_ref().filter(|conninfo| !conninfo.is_empty()) {
         settings.push(("primary_conninfo", conninfo.clone()));
     }
@@ -462,7 +581,7 @@ fn with_fraction(time: Timestamp) -> String {
 }
 
 /// What can be reached, as a finding for the report.
-pub(crate) fn range_finding(range: &RecoveryRange) -> Finding {
+fn range_finding(range: &RecoveryRange) -> Finding {
     Finding {
         severity: Severity::Info,
         code: "recovery-range".to_owned(),
@@ -473,6 +592,24 @@ pub(crate) fn range_finding(range: &RecoveryRange) -> Finding {
         hint: None,
         setting: None,
     }
+}
+
+/// What a time as the target comes down to: no snapshot states when the last transaction ended, only up to when the log has whatever ended.
+fn time_finding(range: &RecoveryRange, target: &RecoveryTarget) -> Option<Finding> {
+    let RecoveryTarget::Time(time) = target else { return None };
+    let message = format!(
+        "the log has what the server wrote until {} by its clock; whether a transaction ended between {} and then is not known, and where none did, the server \
+         stops with `recovery ended before configured recovery target was reached`",
+        range.to_time,
+        clock::rfc3339(*time)
+    );
+    Some(Finding {
+        severity: Severity::Info,
+        code: "recovery-target-time".to_owned(),
+        message,
+        hint: Some("`--to-latest` brings back the same then: everything up to the target".to_owned()),
+        setting: None,
+    })
 }
 
 /// Whether a segment of which only the beginning is stored will do.
@@ -517,6 +654,7 @@ fn places(file: &str) -> Vec<String> {
 }
 
 #[cfg(test)]
+#[expect(clippy::expect_used, reason = "tests")]
 mod tests {
     use super::*;
 
@@ -525,18 +663,37 @@ mod tests {
             id: id.to_owned(),
             start,
             end,
-            start_text: format!("0/{start:X}"),
-            end_text: format!("0/{end:X}"),
-            timeline: "1".to_owned(),
+            timeline: 1,
             system: "7".to_owned(),
             time,
         }
     }
 
+    /// A log from 0/100 to 0/900 that ends on `timeline`.
+    fn log(timeline: u32, history: &str) -> Log {
+        Log {
+            stated: Stated {
+                timeline,
+                ..stated("log", 0x100, 0x900, 900)
+            },
+            lineage: Lineage::parse(timeline, history).expect("a history"),
+        }
+    }
+
+    fn options(target: RecoveryTarget) -> RecoveryOptions {
+        RecoveryOptions {
+            target,
+            timeline: None,
+            action: TargetAction::Promote,
+            standby: None,
+            program: "bulkhead".into(),
+        }
+    }
+
     #[test]
     fn a_target_must_lie_between_base_and_end() {
-        let (log, base) = (stated("log", 0x100, 0x900, 900), stated("base", 0x200, 0x300, 300));
-        assert!(covers(&log, &base).is_ok());
+        let log = log(1, "");
+        let base = |start, end| stated("base", start, end, 300);
         for (target, reached) in [
             (RecoveryTarget::Latest, true),
             (RecoveryTarget::Lsn("0/300".into()), true),
@@ -546,12 +703,53 @@ mod tests {
             (RecoveryTarget::Time(at(299)), false),
             (RecoveryTarget::Time(at(901)), false),
         ] {
-            assert_eq!(reaches(&log, &base, &target).is_ok(), reached, "{target:?}");
+            let found = Reach::find(&log, base(0x200, 0x300), &options(target.clone()));
+            assert_eq!(found.is_ok(), reached, "{target:?}");
         }
-        assert!(reaches(&log, &base, &RecoveryTarget::Lsn("nowhere".into())).is_err());
+        let nowhere = options(RecoveryTarget::Lsn("nowhere".into()));
+        assert!(Reach::find(&log, base(0x200, 0x300), &nowhere).is_err());
         for (start, end) in [(0xFF, 0x300), (0x200, 0x901)] {
-            assert!(covers(&log, &stated("base", start, end, 300)).is_err());
+            let found = Reach::find(&log, base(start, end), &options(RecoveryTarget::Latest));
+            assert!(matches!(found, Err(RecoveryError::NotCovered { .. })), "{found:?}");
         }
+    }
+
+    #[test]
+    fn a_base_backup_needs_a_log_that_goes_on_from_its_timeline() {
+        let of = |timeline, end| Stated {
+            timeline,
+            ..stated("base", 0x200, end, 300)
+        };
+        let latest = options(RecoveryTarget::Latest);
+        let found = Reach::find(&log(1, ""), of(2, 0x300), &latest);
+        assert!(matches!(found, Err(RecoveryError::OtherTimeline { last: 1, .. })), "{found:?}");
+
+        let promoted = log(2, "1\t0/500\tno recovery target specified\n");
+        let reached = |base, timeline: &str| {
+            let mut options = options(RecoveryTarget::Latest);
+            options.timeline = Some(timeline.to_owned());
+            Reach::find(&promoted, base, &options).map(|reach| (reach.timeline, reach.end))
+        };
+        assert!(matches!(reached(of(1, 0x300), "latest"), Ok((2, 0x900))));
+        assert!(
+            matches!(reached(of(1, 0x300), "current"), Ok((1, 0x500))),
+            "up to where it was left"
+        );
+        assert!(matches!(reached(of(1, 0x300), "1"), Ok((1, 0x500))));
+        assert!(matches!(reached(of(2, 0x600), "current"), Ok((2, 0x900))));
+        for (base, timeline) in [(of(1, 0x501), "latest"), (of(2, 0x600), "1"), (of(1, 0x300), "3")] {
+            let found = reached(base, timeline);
+            assert!(matches!(found, Err(RecoveryError::OtherTimeline { .. })), "{timeline}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_ends_a_line_of_the_servers_configuration() {
+        assert!(options(RecoveryTarget::Name("before the move".into())).check().is_ok());
+        assert!(options(RecoveryTarget::Name("a\nrestore_command = 'x'".into())).check().is_err());
+        let mut standby = options(RecoveryTarget::Latest);
+        standby.standby = Some("host=a\rport=1".into());
+        assert!(standby.check().is_err());
     }
 
     #[test]
@@ -577,7 +775,7 @@ mod tests {
             standby: None,
             program: "'/opt/50%/bulkhead'".into(),
         };
-        let settings = settings(&options, "x");
+        let settings = settings(&options, 3, "x");
         let set: Vec<_> = settings.iter().filter(|(_, value)| !value.is_empty()).collect();
         assert_eq!(
             set,
@@ -586,7 +784,7 @@ mod tests {
                 &("recovery_target_time", "2023-11-14 22:13:20.250000+00".to_owned()),
                 &("recovery_end_command", "rm -rf pg_wal/bulkhead-ahead".to_owned()),
                 &("recovery_target_action", "pause".to_owned()),
-                &("recovery_target_timeline", "latest".to_owned()),
+                &("recovery_target_timeline", "3".to_owned()),
             ]
         );
         assert_eq!(settings.iter().filter(|(name, _)| name.starts_with("recovery_target")).count(), 7);

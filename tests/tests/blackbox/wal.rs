@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bulkhead_test_support::postgres::Cluster;
 use bulkhead_test_support::{Bulkhead, Outcome};
+use serde_json::Value;
 
 /// How many recoveries to random commits; each takes some seconds. `BULKHEAD_RECOVERIES=50` is the long form.
 const RECOVERIES: usize = 3;
@@ -104,6 +105,22 @@ impl Bank {
         outcome.stdout
     }
 
+    /// The pipeline's snapshots, oldest first.
+    fn snapshots(&self, pipeline: &str) -> Vec<Value> {
+        let document: Value = serde_json::from_str(&self.succeed(&["snapshots", pipeline, "--json"])).unwrap();
+        document["snapshots"].as_array().unwrap().clone()
+    }
+
+    /// Takes a base backup, and waits until the second has passed in which it ended: earlier moments of it are not promised.
+    fn back_up(&self) {
+        self.succeed(&["run", "bank"]);
+        let finished = fact(self.snapshots("bank").last().unwrap(), "finished");
+        let passed = format!("SELECT extract(epoch FROM clock_timestamp()) > {finished}");
+        while self.cluster.execute("postgres", &passed).unwrap() != "t" {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Follows the log beside what the test does.
     fn follow(&self) -> Child {
         let child = self
@@ -174,6 +191,13 @@ impl Bank {
     }
 }
 
+/// What the proof of a snapshot states.
+fn fact(snapshot: &Value, name: &str) -> String {
+    let facts = snapshot["proof"]["facts"].as_array().unwrap();
+    let fact = facts.iter().find(|fact| fact["name"] == name).unwrap();
+    fact["value"].as_str().unwrap().to_owned()
+}
+
 /// Writes log beside the test's own commits, until it is dropped.
 struct Load(Child);
 
@@ -198,13 +222,14 @@ fn every_commit_can_be_recovered_to() {
     let mut bank = Bank::open();
     bank.succeed(&["check"]);
     bank.succeed(&["run", "bank-wal"]);
-    bank.succeed(&["run", "bank"]);
+    bank.back_up();
     bank.configure("1 s", "8 s");
     let mut follower = bank.follow();
     let load = Load::on(&bank.cluster);
     bank.commit(300);
     drop(load);
     assert!(follower.wait().unwrap().success());
+    assert_dated_when_committed(&bank);
     bank.configure("60 s", "caught-up");
     bank.succeed(&["run", "bank-wal"]);
     bank.succeed(&["verify", "bank-wal"]);
@@ -232,6 +257,21 @@ fn every_commit_can_be_recovered_to() {
         assert_eq!(found, expected, "round {round}: {flag} {value}, commit {chosen}");
     }
     assert_eq!(bank.recover(&["--to-latest"]).len(), bank.commits.len());
+}
+
+/// A snapshot is as of when it was committed, not as of the commit before it: it is not older than the log in it.
+fn assert_dated_when_committed(bank: &Bank) {
+    let snapshots = bank.snapshots("bank-wal");
+    assert!(snapshots.len() > 3, "{} snapshots", snapshots.len());
+    // The first one's run has only one commit, and is as of its beginning.
+    for snapshot in &snapshots[1..] {
+        let later = format!(
+            "SELECT extract(epoch FROM timestamptz '{}') >= {}",
+            snapshot["time"].as_str().unwrap(),
+            fact(snapshot, "server-time")
+        );
+        assert_eq!(bank.cluster.execute("postgres", &later).unwrap(), "t", "{snapshot}");
+    }
 }
 
 #[test]
@@ -280,7 +320,55 @@ fn what_cannot_be_reached_is_said_before_anything_is_written() {
     assert_eq!(late.code, Some(13));
     assert!(late.stderr.contains("2999-01-01T00:00:00Z cannot be reached"), "{}", late.stderr);
     assert_eq!(restore(&["--to-time", "2999-01-01 00:00:00"]).code, Some(2), "no offset");
+    let elsewhere = restore(&["--to-latest", "--target-timeline", "2"]);
+    assert_eq!(elsewhere.code, Some(13));
+    assert!(elsewhere.stderr.contains("timeline 2 cannot be reached"), "{}", elsewhere.stderr);
+    let lines = restore(&["--to-name", "here'\nrestore_command = 'true"]);
+    assert_eq!(lines.code, Some(3));
+    assert!(lines.stderr.contains("control character"), "{}", lines.stderr);
+    assert_eq!(ambiguous(&bank, &restore).code, Some(3));
     assert!(std::fs::read_dir(bank.data()).unwrap().next().is_none(), "nothing was written");
+}
+
+/// Restores a base backup by the beginning of an id that two have.
+fn ambiguous(bank: &Bank, restore: &impl Fn(&[&str]) -> Outcome) -> Outcome {
+    bank.succeed(&["run", "bank"]);
+    // A tag gives a snapshot another id.
+    let digit = loop {
+        let ids: Vec<String> = bank
+            .snapshots("bank")
+            .iter()
+            .map(|snapshot| snapshot["id"].as_str().unwrap().to_owned())
+            .collect();
+        if ids[0][..1] == ids[1][..1] {
+            break ids[0][..1].to_owned();
+        }
+        bank.succeed(&["tag", "bank", "--snapshot", &ids[1], "--set", &format!("not-{}", &ids[1][..8])]);
+    };
+    restore(&["--to-latest", "--snapshot", &digit])
+}
+
+#[test]
+fn what_a_time_comes_down_to_is_said_in_advance() {
+    let mut bank = Bank::open();
+    bank.succeed(&["run", "bank-wal"]);
+    bank.back_up();
+    bank.commit(1);
+    bank.succeed(&["run", "bank-wal"]);
+    std::fs::create_dir(bank.data()).unwrap();
+    bank.cluster.installation().user().own(&bank.data()).unwrap();
+    let time = bank.commits[2].time.clone();
+    let said: Value =
+        serde_json::from_str(&bank.succeed(&["restore", "bank", "--target", "elsewhere", "--to-time", &time, "--json"])).unwrap();
+    let findings = said["findings"].as_array().unwrap();
+    let finding = findings.iter().find(|finding| finding["code"] == "recovery-target-time").unwrap();
+    assert!(
+        finding["message"]
+            .as_str()
+            .unwrap()
+            .contains("recovery ended before configured recovery target was reached")
+    );
+    assert!(finding["hint"].as_str().unwrap().contains("--to-latest"));
 }
 
 #[test]

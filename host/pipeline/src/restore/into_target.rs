@@ -10,7 +10,7 @@ use crate::{
     browse::{SnapshotError, open_snapshot},
     host::target_site,
     operation::Operation,
-    recovery::{plan_recovery, range_finding},
+    recovery::plan_recovery,
     restore::{RestoreError, RestoreOptions, RestoreReport},
     setup,
     stored::VaultSnapshot,
@@ -71,7 +71,7 @@ async fn to_target(
             source: Box::new(error),
         })?;
     let mut findings = opened.findings();
-    findings.extend(planned.as_ref().map(|planned| range_finding(&planned.range)));
+    findings.extend(planned.iter().flat_map(|planned| planned.findings.clone()));
     findings.extend(outcome.findings);
     if outcome.entries == 0 {
         findings.push(nothing_restored());

@@ -1,4 +1,4 @@
-//! Settings for the recovery of a restored cluster: [`write_settings`].
+//! Settings for the recovery of a restored cluster: [`lines`] before anything is written, [`append`] when everything is.
 
 use bulkhead_sdk::{
     Error, Result, ResultExt,
@@ -8,12 +8,17 @@ use bulkhead_sdk::{
 /// What a server reads last, so that it overrules what the cluster had; `pg_verifybackup` leaves it out.
 const FILE: &str = "postgresql.auto.conf";
 
-/// Puts settings behind those that the cluster has.
-pub(crate) fn write_settings(folder: &Folder, settings: &[(String, String)]) -> Result<()> {
+/// The settings as the server reads them; an error where one cannot be written so.
+pub(crate) fn lines(settings: &[(String, String)]) -> Result<String> {
     let mut lines = String::from("\n# For this recovery, by Bulkhead.\n");
     for (name, value) in settings {
         lines.push_str(&line(name, value)?);
     }
+    Ok(lines)
+}
+
+/// Puts settings behind those that the cluster has.
+pub(crate) fn append(folder: &Folder, lines: &str) -> Result<()> {
     let write = || {
         let file = folder.open_file(FILE, OpenMode::Modify)?;
         let end = file.stat()?.size;
@@ -26,10 +31,10 @@ pub(crate) fn write_settings(folder: &Folder, settings: &[(String, String)]) -> 
 fn line(name: &str, value: &str) -> Result<String> {
     let is_name = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
     if !is_name || value.contains(char::is_control) {
-        return Err(Error::config(
-            "recovery",
-            format!("the setting `{name}` of the recovery cannot be written"),
-        ));
+        return Err(
+            Error::config("recovery", format!("the setting `{name}` of the recovery cannot be written"))
+                .with_hint("values have no control characters"),
+        );
     }
     let value = value.replace('\\', r"\\").replace('\'', "''");
     Ok(format!("{name} = '{value}'\n"))

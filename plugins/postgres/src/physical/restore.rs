@@ -35,6 +35,11 @@ const DATA_GRANT: &str = "data";
 pub(crate) fn restore(request: &RestoreRequest) -> Result<RestoreResult> {
     let options: RestoreOptions = request.options()?;
     let owner = options.owner()?;
+    let recovery = options
+        .recovery
+        .as_ref()
+        .map(|recovery| Moment::make(recovery, request))
+        .transpose()?;
     let plan = Plan::make(request)?;
     let targets = Targets::open(&plan)?;
     let mut writer = Writer {
@@ -54,8 +59,8 @@ pub(crate) fn restore(request: &RestoreRequest) -> Result<RestoreResult> {
     if options.standby {
         writer.signal(STANDBY_SIGNAL)?;
     }
-    if let Some(recovery) = &options.recovery {
-        writer.recovery(recovery, request)?;
+    if let Some(moment) = &recovery {
+        writer.recovery(moment)?;
     }
     for entry in selected(request)? {
         let entry = entry?;
@@ -64,6 +69,24 @@ pub(crate) fn restore(request: &RestoreRequest) -> Result<RestoreResult> {
             .context(|| format!("restoring the time of {} failed", String::from_utf8_lossy(&entry.path)))?;
     }
     writer.finish(request)
+}
+
+/// To which moment the server brings the cluster, and how: known to be writable before anything is written.
+struct Moment {
+    settings: String,
+    standby: bool,
+}
+
+impl Moment {
+    fn make(recovery: &Recovery, request: &RestoreRequest) -> Result<Self> {
+        if !request.paths.is_empty() {
+            return Err(Error::config("recovery", "a part of a cluster cannot be brought to a moment").with_hint("restore without paths"));
+        }
+        Ok(Self {
+            settings: recovery::lines(&recovery.settings)?,
+            standby: recovery.standby,
+        })
+    }
 }
 
 /// The snapshot's entries that are asked for.
@@ -356,13 +379,10 @@ impl Writer {
     }
 
     /// Has the server bring the cluster to a moment when it is started.
-    fn recovery(&mut self, recovery: &Recovery, request: &RestoreRequest) -> Result<()> {
-        if !request.paths.is_empty() {
-            return Err(Error::config("recovery", "a part of a cluster cannot be brought to a moment").with_hint("restore without paths"));
-        }
+    fn recovery(&mut self, moment: &Moment) -> Result<()> {
         let Some(data) = &self.targets.data else { return Ok(()) };
-        recovery::write_settings(&data.folder, &recovery.settings)?;
-        if recovery.standby {
+        recovery::append(&data.folder, &moment.settings)?;
+        if moment.standby {
             return self.signal(STANDBY_SIGNAL);
         }
         // Where both are there, a server becomes a standby.

@@ -43,6 +43,12 @@ fn refuses_what_is_missing_or_in_the_way(snapshot: &Snapshot, oid: u32) {
     assert_eq!(error.kind, ErrorKind::NotFound);
     let error = Target::new(&[oid]).restore(snapshot, r#"{"owner":"somebody"}"#, &[]).unwrap_err();
     assert_eq!(error.setting.as_deref(), Some("owner"));
+
+    let target = Target::new(&[oid]);
+    let options = r#"{"recovery":{"standby":false,"settings":[["recovery_target_name","a\nrestore_command = 'rm'"]]}}"#;
+    let error = target.restore(snapshot, options, &[]).unwrap_err();
+    assert_says(&error, "`recovery_target_name` of the recovery", "control characters");
+    assert_eq!(std::fs::read_dir(target.path("data")).unwrap().count(), 0, "nothing was written");
 }
 
 fn restores_a_part(snapshot: &Snapshot, oid: u32) {
