@@ -18,6 +18,7 @@ use crate::{
     clock,
     failure::Explain as _,
     host::pipeline_site,
+    log_needs::{self, PlannedLog},
     maintenance::{MaintainError, Replica, Replicas, SinkOutcome, failed, forget_on, is_one_of, replace_snapshots},
     operation::Operation,
     retention::{self, Circumstances, Reasons, Taken},
@@ -72,6 +73,9 @@ pub struct ForgetPlan {
     pub kept: Vec<PlannedSnapshot>,
     /// Snapshots that go, oldest first.
     pub forgotten: Vec<PlannedSnapshot>,
+    /// Logs of which base backups or snapshots go, and what of them is needed then.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub logs: Vec<PlannedLog>,
     /// Pipelines of which nothing goes because their newest snapshot is older than their RPO.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub overdue: Vec<String>,
@@ -145,6 +149,7 @@ async fn make_plan(operation: &Operation, name: &str, by: ForgetBy<'_>) -> Resul
         vault: name.to_owned(),
         kept: Vec::new(),
         forgotten: Vec::new(),
+        logs: Vec::new(),
         overdue: Vec::new(),
         damaged: Vec::new(),
         unreadable: Vec::new(),
@@ -161,6 +166,8 @@ async fn make_plan(operation: &Operation, name: &str, by: ForgetBy<'_>) -> Resul
             }
         }
     }
+    let gone: Vec<String> = plan.ids.iter().map(ToString::to_string).collect();
+    plan.logs = log_needs::plan(operation, name, &found.snapshots, &gone).await?;
     let unreadable = found.damaged.iter().filter(|(id, _)| !plan.ids.contains(id));
     plan.unreadable = unreadable.map(|(_, snapshot)| snapshot.clone()).collect();
     plan.has_replaced = found

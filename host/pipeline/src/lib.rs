@@ -30,6 +30,7 @@ mod init;
 mod items;
 mod journal;
 mod keys;
+mod log_needs;
 mod maintenance;
 mod mount;
 mod oauth;
@@ -74,6 +75,7 @@ pub use host::{BuildError, BuiltinPlugin, Host, pipeline_site, sink_site, target
 pub use init::{InitReport, InitVaultError, init};
 pub use items::{BrowseError, BrowseOptions, BrowsedItem, Browsing, browse};
 pub use keys::{ChangeKeyError, KeyReport, VaultKey, add_key, keys, remove_key};
+pub use log_needs::PlannedLog;
 pub use maintenance::{MaintainError, SinkOutcome, is_everywhere};
 pub use mount::{MountError, MountPlace, Mounted, WebDavUrl, mount, mount_webdav};
 pub use operation::{Interrupted, Operation};

@@ -75,6 +75,18 @@ pub enum MaintainError {
         /// Why not.
         source: Fault,
     },
+    /// A base backup that stays would lose the log that brings it forward.
+    #[error("the base backup {base} of `{pipeline}` needs the log in {snapshot}")]
+    LogNeeded {
+        /// The pipeline that stores the log.
+        log: String,
+        /// Its snapshot.
+        snapshot: String,
+        /// The base backup's.
+        base: String,
+        /// The base backup's pipeline.
+        pipeline: String,
+    },
     /// Cut short.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
@@ -99,6 +111,10 @@ impl Explain for MaintainError {
                 .setting("sinks")
                 .hint("`bulkhead repair index`, then `bulkhead repair snapshots` make the best of what is left"),
             Self::Sink { sink, .. } => Failure::of_vault(FailureClass::Internal, self, None).at(sink),
+            Self::LogNeeded { log, base, pipeline, .. } => Failure::new(FailureClass::Conflict, self).hint(format!(
+                "forget the base backup first, `bulkhead forget {pipeline} --snapshot {}`; or leave a snapshot of `{log}` that has as much",
+                base.chars().take(8).collect::<String>()
+            )),
             Self::Interrupted(error) => crate::run::explain_interrupted(*error, None),
         }
     }

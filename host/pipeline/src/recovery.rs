@@ -261,10 +261,10 @@ impl Explain for RecoveryError {
 
 /// What a snapshot states of its log.
 #[derive(Debug)]
-struct Stated {
+pub(crate) struct Stated {
     id: String,
-    start: u64,
-    end: u64,
+    pub(crate) start: u64,
+    pub(crate) end: u64,
     timeline: u32,
     system: String,
     /// Seconds since 1970.
@@ -272,6 +272,16 @@ struct Stated {
 }
 
 impl Stated {
+    /// That of a base backup.
+    pub(crate) fn of_base(id: &str, proof: Option<&Proof>) -> Result<Self, RecoveryError> {
+        Self::of(id, proof, "finished")
+    }
+
+    /// That of a log.
+    pub(crate) fn of_log(id: &str, proof: Option<&Proof>) -> Result<Self, RecoveryError> {
+        Self::of(id, proof, "server-time")
+    }
+
     fn of(id: &str, proof: Option<&Proof>, time: &'static str) -> Result<Self, RecoveryError> {
         let fact = |name: &'static str| {
             let missing = || RecoveryError::Fact {
@@ -310,12 +320,12 @@ fn short(id: &str) -> String {
 }
 
 /// A position as PostgreSQL writes it.
-fn position(lsn: u64) -> String {
+pub(crate) fn position(lsn: u64) -> String {
     format!("{:X}/{:X}", lsn >> 32, lsn & 0xFFFF_FFFF)
 }
 
 /// A position as a number.
-fn lsn(text: &str) -> Result<u64, RecoveryError> {
+pub(crate) fn lsn(text: &str) -> Result<u64, RecoveryError> {
     let half = |text: &str| {
         let digits = (1..=8).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         u64::from_str_radix(text, 16).ok().filter(|_| digits)
@@ -344,7 +354,7 @@ pub async fn plan_recovery(
     let chosen = bases.snapshots.iter().rev().filter(|base| selector == "latest" || base.id == named);
     let mut refused = None;
     for base in chosen {
-        match Stated::of(&base.id, base.proof.as_ref(), "finished").and_then(|base| Reach::find(&log, base, options)) {
+        match Stated::of_base(&base.id, base.proof.as_ref()).and_then(|base| Reach::find(&log, base, options)) {
             Ok(reach) => {
                 let command = restore_command(options, wal, &log.stated.id, operation.read_from.as_deref());
                 return Ok(planned(&log, &reach, options, &command));
@@ -389,7 +399,7 @@ async fn stated_log(operation: &Operation, wal: &Pipeline) -> Result<Log, Recove
     }
     let snapshot = open_snapshot(operation, wal, &verified.snapshot).await?;
     let record = snapshot.reader().record().await.map_err(SnapshotError::from)?;
-    let stated = Stated::of(&verified.snapshot, record.as_ref().map(|record| &record.proof), "server-time")?;
+    let stated = Stated::of_log(&verified.snapshot, record.as_ref().map(|record| &record.proof))?;
     let lineage = lineage(&snapshot, stated.timeline).await?.ok_or_else(|| RecoveryError::Gap {
         wal: wal.name.clone(),
         finding: format!("the history of timeline {} cannot be read", stated.timeline),

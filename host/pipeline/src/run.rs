@@ -25,6 +25,7 @@ use crate::{
     hooks::{HookError, Hooks},
     host::{BuildError, pipeline_site},
     journal::Journal,
+    log_needs::Handed,
     operation::{Ending, Interrupted, Operation},
     proof::{self, ProofError, Stored},
     replicate::{ReplicaReport, replicate},
@@ -325,12 +326,15 @@ async fn take_snapshot(
     let started = clock::now();
     operation.progress.phase("opening", None);
     let vault_config = operation.vault_named(&pipeline.vault)?;
-    let (source, plugin) = operation.host.source(&operation.config, pipeline).await?;
+    let handed = Handed::to_run(operation, pipeline).await;
+    let (source, plugin) = operation.host.source(&operation.config, &handed.pipeline).await?;
     let sinks = operation.sinks(vault_config).await?;
     let vault = operation.open(vault_config, &sinks).await?;
     let (last, without_parent) = parent(&vault, pipeline, &vault_site(vault_config)).await?;
     let last_record = last.as_ref().and_then(|last| last.snapshot.record());
-    let last_bytes = last_record.map(|record| record.proof.bytes);
+    // A log that becomes smaller because nobody needs its beginning is as it is expected to be.
+    let comparable = last_record.filter(|record| !handed.leaves_out(&record.proof));
+    let last_bytes = comparable.map(|record| record.proof.bytes);
     let parent = last.filter(|_| !options.full);
 
     let mut run = Run {
@@ -429,7 +433,7 @@ struct Run<'o> {
     vault: Vault,
     sinks: Sinks,
     parent: Option<Parent>,
-    /// Bytes of the last snapshot.
+    /// Bytes of the last snapshot, where the new one can be compared with it.
     last_bytes: Option<u64>,
     /// Why there is none, where there should be one.
     without_parent: Option<Finding>,

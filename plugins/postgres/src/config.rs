@@ -85,8 +85,8 @@ pub struct Config {
     /// before the default limit of a run ends it.
     #[serde(default)]
     pub until: Option<String>,
-    /// `wal`: the position of the log, such as `16/B374D848`, before which it is left out of further snapshots, in steps of 4 GiB: where the oldest base backup
-    /// begins that is kept. Without it, all of the log is kept.
+    /// `wal`: the position of the log, such as `16/B374D848`, before which it is left out of further snapshots, in steps of 4 GiB. Where a pipeline names this one
+    /// with `wal`, it is where the oldest base backup begins that is kept, and this setting may only be lower. Else all of the log is kept without it.
     #[serde(default)]
     pub expire_before: Option<String>,
     /// `wal`: how much log the server may keep for the slot before `check` and the log warn, `1 GiB` by default.

@@ -33,7 +33,10 @@ struct Bank {
 
 impl Bank {
     fn open() -> Self {
-        let cluster = Cluster::builder().without_tls().wal_segment_mebibytes(1).start().unwrap();
+        Self::on(Cluster::builder().without_tls().wal_segment_mebibytes(1).start().unwrap())
+    }
+
+    fn on(cluster: Cluster) -> Self {
         cluster
             .execute(
                 "postgres",
@@ -369,6 +372,66 @@ fn what_a_time_comes_down_to_is_said_in_advance() {
             .contains("recovery ended before configured recovery target was reached")
     );
     assert!(finding["hint"].as_str().unwrap().contains("--to-latest"));
+}
+
+/// A cluster whose log is about to enter its second 4 GiB.
+fn before_the_next_folder() -> Cluster {
+    let cluster = Cluster::builder().without_tls().wal_segment_mebibytes(1).start().unwrap();
+    cluster.stop().unwrap();
+    let arguments = ["-l", "000000010000000000000FF0"];
+    let mut reset = cluster.installation().server_program("pg_resetwal", arguments).unwrap();
+    bulkhead_test_support::run(reset.arg(cluster.data_directory())).unwrap();
+    cluster.start().unwrap();
+    cluster
+}
+
+#[test]
+fn a_base_backup_keeps_its_log_and_no_more() {
+    let mut bank = Bank::on(before_the_next_folder());
+    bank.succeed(&["run", "bank-wal"]);
+    bank.back_up();
+    let fill = "SELECT count(pg_logical_emit_message(true, 'x', repeat('y', 1000000))) FROM generate_series(1, 20)";
+    bank.cluster.execute("postgres", fill).unwrap();
+    bank.succeed(&["run", "bank-wal"]);
+    bank.back_up();
+    bank.commit(5);
+    bank.succeed(&["run", "bank-wal"]);
+    let ids = |bank: &Bank, pipeline: &str| -> Vec<String> {
+        let ids = bank.snapshots(pipeline).into_iter();
+        ids.map(|snapshot| snapshot["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let first_folder = "wal/0000000100000000";
+    assert!(
+        bank.succeed(&["ls", "bank-wal"]).contains(first_folder),
+        "the first base backup needs it"
+    );
+
+    // The log that a base backup needs stays, whoever names it.
+    let logs = ids(&bank, "bank-wal");
+    let named: Vec<&str> = logs.iter().flat_map(|id| ["--snapshot", id]).collect();
+    let refused = bank.run(&[&["forget", "bank-wal", "--yes"], &named[..]].concat());
+    assert_eq!(refused.code, Some(12), "{}", refused.stderr);
+    assert!(refused.stderr.contains("needs the log in"), "{}", refused.stderr);
+
+    let bases = ids(&bank, "bank");
+    let plan = bank.succeed(&["forget", "bank", "--snapshot", &bases[0], "--yes"]);
+    let needed = format!("by the base backup {} of bank; ", &bases[1][..8]);
+    assert!(plan.contains("log bank-wal: needed from 1/") && plan.contains(&needed), "{plan}");
+    assert!(plan.contains("are left out by the next run of bank-wal"), "{plan}");
+    assert!(
+        bank.succeed(&["ls", "bank-wal"]).contains(first_folder),
+        "until then all of it is there"
+    );
+    bank.commit(5);
+    bank.succeed(&["run", "bank-wal"]);
+    assert!(!bank.succeed(&["ls", "bank-wal"]).contains(first_folder), "nobody needs it");
+    let named: Vec<&str> = logs.iter().flat_map(|id| ["--snapshot", id]).collect();
+    let plan = bank.succeed(&[&["forget", "bank-wal", "--yes"], &named[..]].concat());
+    assert!(plan.contains("all of it stays, from 1/0 on"), "{plan}");
+    bank.succeed(&["prune", "main", "--yes", "--grace", "0s"]);
+    bank.succeed(&["verify", "--read-data"]);
+    let expected: Vec<u64> = bank.commits.iter().map(|commit| commit.id).collect();
+    assert_eq!(bank.recover(&["--to-latest"]), expected);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bulkhead_config::{Config, Pipeline};
 use bulkhead_pipeline as pipeline;
-use bulkhead_pipeline::{ForgetBy, ForgetPlan, Forgetting, Operation};
+use bulkhead_pipeline::{ForgetBy, ForgetPlan, Forgetting, Operation, PlannedLog};
 use clap::Args;
 use serde_json::json;
 
@@ -12,7 +12,7 @@ use crate::{
     commands::{Several, agreed, print_sinks, short},
     error::CommandError,
     exit::Exit,
-    output::{Align, Mark, Output, ProgressDisplay, Table, counted, local_time},
+    output::{Align, Mark, Output, ProgressDisplay, Table, bytes, counted, local_time},
     session::{Session, selected, unknown},
 };
 
@@ -168,6 +168,23 @@ async fn carry_out(
     Ok(())
 }
 
+/// What of a log is needed, and what becomes of the rest.
+fn log_line(log: &PlannedLog) -> String {
+    let name = &log.pipeline;
+    let (Some(from), Some(by), Some(base)) = (&log.needed_from, &log.needed_by, &log.base_pipeline) else {
+        return format!("log {name}: no base backup needs it; all of it stays, from {} on", log.from_lsn);
+    };
+    let needed = format!("log {name}: needed from {from} on, by the base backup {} of {base}", short(by));
+    if log.unneeded_bytes == 0 {
+        return format!("{needed}; all of it stays, from {} on", log.from_lsn);
+    }
+    format!(
+        "{needed}; {} before that, from {} on, are left out by the next run of {name}, and go with its earlier snapshots",
+        bytes(log.unneeded_bytes),
+        log.from_lsn
+    )
+}
+
 fn snapshots(number: usize) -> String {
     counted(number as u64, "snapshot", "snapshots")
 }
@@ -202,6 +219,9 @@ fn print_plan(plan: &ForgetPlan, output: &Output) {
         ]);
     }
     table.print(output);
+    for log in &plan.logs {
+        output.line(&log_line(log));
+    }
     for snapshot in &plan.damaged {
         let fate = output.mark(Mark::Warning, "forgotten");
         output.line(&format!("{}  {fate}; it can't be read: {}", short(&snapshot.id), snapshot.error));

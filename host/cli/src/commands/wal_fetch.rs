@@ -87,7 +87,7 @@ async fn fetch(arguments: &WalFetchArguments, session: &Session) -> Result<Exit,
     let operation = session.reading(&config, arguments.sink.as_deref(), [pipeline.vault.as_str()])?;
     let failed = |error: SnapshotError| CommandError::operation(&error, &config);
     let snapshot = match pipeline::open_snapshot(&operation, pipeline, &arguments.snapshot).await {
-        // It was forgotten since the restore was planned. Newer ones have all that it had.
+        // It was forgotten since the restore was planned. Newer ones have all that it had and a base backup needs.
         Err(error) if error.explain().class == FailureClass::NotFound => {
             session
                 .output

@@ -203,14 +203,12 @@ impl Archive {
         Self::at(cluster, &checkpoint.slot, (checkpoint.start()?, end), timeline, stored, reached)
     }
 
-    /// Leaves out what lies before `limit`, in whole folders: 4 GiB of log each.
+    /// Leaves out what lies before `limit`, in whole folders: 4 GiB of log each. The one where the log ends stays.
     pub(crate) fn expire(&mut self, limit: Lsn) -> Result<()> {
-        if limit > self.durable {
-            let message = format!("log up to {limit} was to be left out, and it is stored up to {}", self.durable);
-            return Err(
-                Error::config("expire-before", message).with_hint("write the position where the oldest base backup that is kept begins")
-            );
+        if !self.stored.wal {
+            return Ok(());
         }
+        let limit = limit.min(self.durable);
         let expired = |name: &str| layout::folder_end(name).is_some_and(|end| end <= limit);
         let (gone, kept): (Vec<_>, Vec<_>) = children_of(layout::WAL)?.into_iter().partition(|name| expired(name));
         if gone.is_empty() {

@@ -16,7 +16,7 @@
 //! *Every snapshot has the whole log*, carried forward unread with [`keep`](bulkhead_sdk::entries::keep), and not what came since the last one. So any
 //! `retention` is safe, as the newest snapshot always stays; a restore opens one snapshot and not thousands; and a gap is found by looking at one list. The
 //! price: a commit looks up every chunk of the log in the index (160,000 for 10,000 segments), and stores the newest folder's list anew where a
-//! segment has been completed. What no base backup needs any more is left out at the beginning of a run, by `expire-before`. Partial segments
+//! segment has been completed. What no base backup needs any more is left out at the beginning of a run, by `expire-before`, which the host sets to what it knows of base backups. Partial segments
 //! lie in a folder of their own because an entry of a folder that is kept cannot be taken out.
 
 mod archive;
