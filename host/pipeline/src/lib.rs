@@ -38,6 +38,7 @@ mod operation;
 mod progress;
 mod proof;
 mod prune;
+mod push;
 mod recovery;
 mod repair;
 mod repair_objects;
@@ -82,9 +83,10 @@ pub use operation::{Interrupted, Operation};
 pub use progress::{Progress, ProgressView};
 pub use proof::{ProofError, Stored};
 pub use prune::{PruneReport, plan_prune, prune};
+pub use push::{PushError, PushReport, push_log};
 pub use recovery::{
-    LogPart, PlannedRecovery, RecoveryError, RecoveryOptions, RecoveryRange, RecoveryTarget, TargetAction, TargetTimeError, fetch_log,
-    plan_recovery,
+    BaseReach, LogPart, LogVerification, PlannedRecovery, RecoveryError, RecoveryOptions, RecoveryRange, RecoveryTarget, TargetAction,
+    TargetTimeError, fetch_log, is_log_file, plan_recovery, verify_log,
 };
 pub use repair::{
     IndexRepairReport, RepairedSnapshot, SnapshotRepairReport, UnreadableFile, plan_index_repair, plan_snapshot_repair, repair_index,

@@ -5,6 +5,7 @@
 //! log `server-time`, both in seconds since 1970 by the server's clock. Whether the log has gaps, the plugin's own verification says. Of the log's files it reads
 //! one, the history of the last timeline ([`timelines`]): a base backup of a timeline that does not lead there is not brought forward by it.
 
+mod ranges;
 mod timelines;
 
 use bulkhead_config::Pipeline;
@@ -20,6 +21,7 @@ use crate::{
     operation::Operation,
     verify::{SnapshotVerifier, VerifyError},
 };
+pub use ranges::{BaseReach, LogVerification, verify_log};
 use timelines::Lineage;
 
 /// Where a recovery ends.
@@ -397,9 +399,14 @@ async fn stated_log(operation: &Operation, wal: &Pipeline) -> Result<Log, Recove
             finding: finding.message.clone(),
         });
     }
-    let snapshot = open_snapshot(operation, wal, &verified.snapshot).await?;
+    read_log(operation, wal, &verified.snapshot).await
+}
+
+/// What a snapshot of a log says that it has.
+async fn read_log(operation: &Operation, wal: &Pipeline, id: &str) -> Result<Log, RecoveryError> {
+    let snapshot = open_snapshot(operation, wal, id).await?;
     let record = snapshot.reader().record().await.map_err(SnapshotError::from)?;
-    let stated = Stated::of_log(&verified.snapshot, record.as_ref().map(|record| &record.proof))?;
+    let stated = Stated::of_log(id, record.as_ref().map(|record| &record.proof))?;
     let lineage = lineage(&snapshot, stated.timeline).await?.ok_or_else(|| RecoveryError::Gap {
         wal: wal.name.clone(),
         finding: format!("the history of timeline {} cannot be read", stated.timeline),
@@ -502,21 +509,24 @@ impl Reach {
     }
 }
 
-fn planned(log: &Log, reach: &Reach, options: &RecoveryOptions, restore_command: &str) -> PlannedRecovery {
-    let Reach { base, timeline, end } = reach;
-    let range = RecoveryRange {
-        base: base.id.clone(),
+fn range(log: &Log, reach: &Reach) -> RecoveryRange {
+    RecoveryRange {
+        base: reach.base.id.clone(),
         wal: log.stated.id.clone(),
-        from_lsn: position(base.end),
-        from_time: base.time(),
-        to_lsn: position(*end),
+        from_lsn: position(reach.base.end),
+        from_time: reach.base.time(),
+        to_lsn: position(reach.end),
         to_time: log.stated.time(),
-        timeline: timeline.to_string(),
-    };
+        timeline: reach.timeline.to_string(),
+    }
+}
+
+fn planned(log: &Log, reach: &Reach, options: &RecoveryOptions, restore_command: &str) -> PlannedRecovery {
+    let range = range(log, reach);
     PlannedRecovery {
         option: json!({
             "standby": options.standby.is_some(),
-            "settings": settings(options, *timeline, restore_command),
+            "settings": settings(options, reach.timeline, restore_command),
         }),
         findings: [range_finding(&range)]
             .into_iter()
@@ -649,16 +659,25 @@ pub async fn fetch_log(snapshot: &OpenSnapshot, file: &str, part: LogPart) -> Re
     Ok(None)
 }
 
+/// Whether PostgreSQL gives such a name to a file of its log: a segment or the beginning of one, a timeline's history, a base backup's label.
+#[must_use]
+pub fn is_log_file(file: &str) -> bool {
+    !places(file).is_empty()
+}
+
 /// Where the plugin puts a file of that name; nowhere for what is no part of a log.
 fn places(file: &str) -> Vec<String> {
     /// Digits of a segment's name that name its folder.
     const FOLDER_DIGITS: usize = 16;
-    let is_hexadecimal = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if file.len() == 24 && is_hexadecimal(file) {
-        return vec![format!("wal/{}/{file}", &file[..FOLDER_DIGITS]), format!("partial/{file}.partial")];
-    }
-    match file.strip_suffix(".history") {
-        Some(digits) if digits.len() == 8 && is_hexadecimal(digits) => vec![format!("wal/{file}")],
+    let digits = |text: &str, count: usize| text.len() == count && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let beside_segments = || format!("wal/{}/{file}", &file[..FOLDER_DIGITS]);
+    match file.split_once('.') {
+        None if digits(file, 24) => vec![beside_segments(), format!("partial/{file}.partial")],
+        Some((segment, "partial")) if digits(segment, 24) => vec![format!("partial/{file}")],
+        Some((timeline, "history")) if digits(timeline, 8) => vec![format!("wal/{file}")],
+        Some((segment, label)) if digits(segment, 24) && label.strip_suffix(".backup").is_some_and(|offset| digits(offset, 8)) => {
+            vec![beside_segments()]
+        }
         _ => Vec::new(),
     }
 }
@@ -810,7 +829,19 @@ mod tests {
             ]
         );
         assert_eq!(places("00000002.history"), ["wal/00000002.history"]);
-        for other in ["", "../../etc/passwd", "000000010000000000000002.00000028.backup", "2.history"] {
+        assert_eq!(
+            places("0000000100000000000000A3.partial"),
+            ["partial/0000000100000000000000A3.partial"]
+        );
+        let label = "000000010000000000000002.00000028.backup";
+        assert_eq!(places(label), [format!("wal/0000000100000000/{label}")]);
+        for other in [
+            "",
+            "../../etc/passwd",
+            "000000010000000000000002.x.backup",
+            "2.history",
+            "00000001000000000000000G",
+        ] {
             assert!(places(other).is_empty(), "{other}");
         }
     }

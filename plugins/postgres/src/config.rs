@@ -89,6 +89,12 @@ pub struct Config {
     /// with `wal`, it is where the oldest base backup begins that is kept, and this setting may only be lower. Else all of the log is kept without it.
     #[serde(default)]
     pub expire_before: Option<String>,
+    /// `wal`: made by `bulkhead wal-push`: names of files in `directory.log` to store, instead of following the server.
+    #[serde(default)]
+    pub push: Vec<String>,
+    /// `wal`: made by `bulkhead wal-verify`: whether `verify` reads the pages of every segment, too.
+    #[serde(default)]
+    pub pages: bool,
     /// `wal`: how much log the server may keep for the slot before `check` and the log warn, `1 GiB` by default.
     #[serde(default)]
     pub slot_warning: Option<ByteSize>,
@@ -193,6 +199,8 @@ impl Config {
             (Mode::Wal, "interval", self.interval.is_some()),
             (Mode::Wal, "until", self.until.is_some()),
             (Mode::Wal, "expire-before", self.expire_before.is_some()),
+            (Mode::Wal, "push", !self.push.is_empty()),
+            (Mode::Wal, "pages", self.pages),
             (Mode::Wal, "slot-warning", self.slot_warning.is_some()),
         ];
         let mut foreign = settings.iter().filter(|(mode, _, set)| *set && *mode != self.mode);

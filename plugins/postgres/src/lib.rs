@@ -51,6 +51,12 @@ impl Source for Postgres {
             Operations::none(),
         )
         .directory(
+            wal::GRANT,
+            "mode `wal`: the server's `pg_wal`, where `bulkhead wal-push` is its archive_command",
+            Access::ReadOnly,
+            Operations::none(),
+        )
+        .directory(
             "tablespace-*",
             "where the restored tablespace with this OID goes, one for each that the cluster has; must be empty",
             Access::ReadWrite,
@@ -91,7 +97,7 @@ impl Source for Postgres {
         match self.config.mode {
             Mode::Physical => physical::verify(),
             Mode::Logical => logical::verify(),
-            Mode::Wal => wal::verify(),
+            Mode::Wal => wal::verify(&self.config),
         }
     }
 }

@@ -36,6 +36,11 @@ impl SegmentName {
         }
     }
 
+    /// Where it begins.
+    pub(crate) fn start(self, segment_size: u64) -> Lsn {
+        Lsn(self.number.saturating_mul(segment_size))
+    }
+
     pub(crate) fn file_name(self, segment_size: u64) -> String {
         let in_a_log = (1 << 32) / segment_size;
         format!(
@@ -49,29 +54,54 @@ impl SegmentName {
     /// Whether the file's first [`HEAD`] bytes are of this segment: compares address, system identifier and segment size in the first page's long
     /// header; integers are in the server's byte order.
     pub(crate) fn is_first_page(self, head: &[u8], segment_size: u64, system_identifier: u64) -> bool {
-        let eight = |place: usize| {
-            head.get(place..place + 8)
-                .and_then(|bytes| <[u8; 8]>::try_from(bytes).ok())
-                .unwrap_or_default()
+        let expected = FirstPage {
+            address: self.number.wrapping_mul(segment_size),
+            system_identifier,
+            segment_size,
         };
-        let four = |place: usize| {
-            head.get(place..place + 4)
-                .and_then(|bytes| <[u8; 4]>::try_from(bytes).ok())
-                .unwrap_or_default()
-        };
-        let expected = (self.number.wrapping_mul(segment_size), system_identifier, segment_size);
-        let little = (
-            u64::from_le_bytes(eight(8)),
-            u64::from_le_bytes(eight(24)),
-            u64::from(u32::from_le_bytes(four(32))),
-        );
-        let big = (
-            u64::from_be_bytes(eight(8)),
-            u64::from_be_bytes(eight(24)),
-            u64::from(u32::from_be_bytes(four(32))),
-        );
-        little == expected || big == expected
+        FirstPage::readings(head).contains(&expected)
     }
+}
+
+/// What the long header of a segment's first page says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FirstPage {
+    /// Where it is in the log.
+    address: u64,
+    pub(crate) system_identifier: u64,
+    /// Bytes.
+    segment_size: u64,
+}
+
+impl FirstPage {
+    /// What the head of a file of `size` bytes says, if that is the size that it says.
+    pub(crate) fn read(head: &[u8], size: u64) -> Option<Self> {
+        Self::readings(head).into_iter().find(|page| page.segment_size == size)
+    }
+
+    /// With little and with big endians.
+    fn readings(head: &[u8]) -> [Self; 2] {
+        let eight = |place: usize| bytes::<8>(head, place);
+        let four = bytes::<4>(head, 32);
+        [
+            Self {
+                address: u64::from_le_bytes(eight(8)),
+                system_identifier: u64::from_le_bytes(eight(24)),
+                segment_size: u32::from_le_bytes(four).into(),
+            },
+            Self {
+                address: u64::from_be_bytes(eight(8)),
+                system_identifier: u64::from_be_bytes(eight(24)),
+                segment_size: u32::from_be_bytes(four).into(),
+            },
+        ]
+    }
+}
+
+/// Zeros where there is nothing.
+fn bytes<const N: usize>(content: &[u8], place: usize) -> [u8; N] {
+    let found = content.get(place..place + N).and_then(|bytes| bytes.try_into().ok());
+    found.unwrap_or([0; N])
 }
 
 /// Whether `size` can be that of a segment: a power of two from 1 MiB to 1 GiB.

@@ -3,7 +3,7 @@
 use bulkhead_test_support::Bulkhead;
 
 /// Every command.
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 28] = [
     "init",
     "check",
     "plan",
@@ -17,6 +17,8 @@ const COMMANDS: [&str; 26] = [
     "dump",
     "restore",
     "wal-fetch",
+    "wal-push",
+    "wal-verify",
     "mount",
     "verify",
     "forget",

@@ -47,4 +47,5 @@ mod stats;
 mod status;
 mod verification;
 mod wal;
+mod wal_push;
 mod world;

@@ -26,6 +26,8 @@ pub(crate) mod tag;
 pub(crate) mod unlock;
 pub(crate) mod verify;
 pub(crate) mod wal_fetch;
+pub(crate) mod wal_push;
+pub(crate) mod wal_verify;
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, sync::Arc};
 
@@ -58,6 +60,8 @@ pub(crate) async fn dispatch(command: Command, session: &Session) -> Result<Exit
         Command::Dump(arguments) => dump::dump(&arguments, session).await,
         Command::Restore(arguments) => restore::restore(&arguments, session).await,
         Command::WalFetch(arguments) => wal_fetch::wal_fetch(&arguments, session).await,
+        Command::WalPush(arguments) => wal_push::wal_push(&arguments, session).await,
+        Command::WalVerify(arguments) => wal_verify::wal_verify(&arguments, session).await,
         Command::Mount(arguments) => mount::mount(&arguments, session).await,
         Command::Verify(arguments) => verify::verify(&arguments, session).await,
         Command::Forget(arguments) => forget::forget(&arguments, session).await,

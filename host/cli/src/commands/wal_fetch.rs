@@ -72,7 +72,7 @@ pub(crate) async fn wal_fetch(arguments: &WalFetchArguments, session: &Session) 
 
 async fn fetch(arguments: &WalFetchArguments, session: &Session) -> Result<Exit, CommandError> {
     let name = arguments.name.to_string_lossy();
-    if !is_name(&name) {
+    if !pipeline::is_log_file(&name) {
         return Err(CommandError::usage(
             format!("`{name}` is no file of a write-ahead log"),
             "restore_command has the name first: `bulkhead wal-fetch PIPELINE %f %p`",
@@ -114,18 +114,6 @@ async fn fetch(arguments: &WalFetchArguments, session: &Session) -> Result<Exit,
             .warn("warning: segments that follow could not be fetched along; the one that was asked for is in its place");
     }
     Ok(Exit::Ok)
-}
-
-/// Whether PostgreSQL gives such a name to a file of its log: a segment, a timeline's history, a backup's label.
-fn is_name(name: &str) -> bool {
-    let is_hexadecimal = |part: &str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
-    match name.split_once('.') {
-        None => name.len() == 24 && is_hexadecimal(name),
-        Some((timeline, "history")) => timeline.len() == 8 && is_hexadecimal(timeline),
-        Some((segment, label)) => {
-            segment.len() == 24 && is_hexadecimal(segment) && label.len() == 15 && label.ends_with(".backup") && is_hexadecimal(&label[..8])
-        }
-    }
 }
 
 /// Reads files of one snapshot.
@@ -239,27 +227,6 @@ fn following(name: &str, size: u64) -> impl Iterator<Item = String> + use<> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_files_of_a_log_are_asked_for() {
-        for name in [
-            "0000000200000001000000FE",
-            "00000002.history",
-            "000000010000000000000002.00000028.backup",
-        ] {
-            assert!(is_name(name), "{name}");
-        }
-        for name in [
-            "",
-            "pg_wal/RECOVERYXLOG",
-            "/etc/bulkhead/keys/databases",
-            "../0000000200000001000000FE",
-            "0000000200000001000000FG",
-            "2.history",
-        ] {
-            assert!(!is_name(name), "{name}");
-        }
-    }
 
     #[test]
     fn segments_follow_each_other_across_logs() {

@@ -303,21 +303,58 @@ impl Archive {
 
     fn finish_segment(&mut self) -> Result<()> {
         let name = self.current_name();
-        let size = self.cluster.segment_size;
-        let head = self.current.get(..HEAD).unwrap_or_default();
-        if !name.is_first_page(head, size, self.cluster.system_identifier) {
-            let message = format!(
-                "the server sent a segment that is not {}: its first page says so",
-                name.file_name(size)
-            );
-            return Err(Error::new(ErrorKind::SourceDamaged, message).with_hint("the server's own log may be damaged: pg_waldump tells"));
-        }
         let current = std::mem::take(&mut self.current);
-        let written = self.add(&layout::segment(name, size), |entry| write(entry, &current));
+        let written = self.add_segment(name, &current);
         self.current = current;
         self.current.clear();
-        self.stored.wal = true;
         written
+    }
+
+    fn add_segment(&mut self, name: SegmentName, content: &[u8]) -> Result<()> {
+        self.is_of_it(name, content)?;
+        self.add_file(&layout::segment(name, self.cluster.segment_size), content)
+    }
+
+    /// Whether this is the segment of that name, of this cluster.
+    pub(crate) fn is_of_it(&self, name: SegmentName, content: &[u8]) -> Result<()> {
+        let size = self.cluster.segment_size;
+        let head = content.get(..HEAD).unwrap_or_default();
+        if content.len() as u64 == size && name.is_first_page(head, size, self.cluster.system_identifier) {
+            return Ok(());
+        }
+        let message = format!(
+            "the server gave a segment that is not {}: its first page says so",
+            name.file_name(size)
+        );
+        Err(Error::new(ErrorKind::SourceDamaged, message)
+            .with_hint("it is another cluster's, or the server's own log is damaged: pg_waldump tells"))
+    }
+
+    /// Adds a file as it is.
+    pub(crate) fn add_file(&mut self, path: &str, content: &[u8]) -> Result<()> {
+        self.add(path, |entry| write(entry, content))?;
+        self.stored.wal = true;
+        Ok(())
+    }
+
+    /// Adds a whole segment that was `written` then, in seconds since 1970. They come in order, but for what was left out before.
+    pub(crate) fn put(&mut self, name: SegmentName, content: &[u8], written: i64) -> Result<()> {
+        self.add_segment(name, content)?;
+        let size = self.cluster.segment_size;
+        let start = name.start(size);
+        let end = Lsn(start.0 + size);
+        self.start = self.start.min(start);
+        if name.timeline > self.timeline {
+            // What the former timeline has from here on does not lead here.
+            self.timeline = name.timeline;
+            self.durable = self.durable.min(start);
+            self.received = end;
+        } else if name.timeline == self.timeline && end > self.end() {
+            self.received = end;
+        }
+        self.clock.end = self.end();
+        self.clock.reached = self.clock.reached.max(written);
+        Ok(())
     }
 
     /// Adds an entry to the snapshot that is being written.

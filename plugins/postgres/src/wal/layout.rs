@@ -46,6 +46,18 @@ pub(crate) fn history_timeline(file: &str) -> Option<TimelineId> {
     u32::from_str_radix(digits, 16).ok().map(TimelineId)
 }
 
+/// Whether a file is the label of a base backup, which PostgreSQL archives with the log: a segment's name, and the offset in it.
+pub(crate) fn is_label(file: &str) -> bool {
+    let digits = |text: &str, count: usize| text.len() == count && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let parts = file.strip_suffix(".backup").and_then(|name| name.split_once('.'));
+    parts.is_some_and(|(segment, offset)| digits(segment, 24) && digits(offset, 8))
+}
+
+/// The entry of such a label, beside its segment.
+pub(crate) fn label(file: &str) -> String {
+    format!("{WAL}/{}/{file}", &file[..FOLDER_DIGITS])
+}
+
 /// Where the log in the folder called `name` begins; that of a segment's file is its folder's. `None` for what is neither.
 pub(crate) fn folder_start(name: &str) -> Option<Lsn> {
     let digits = name
@@ -80,6 +92,9 @@ mod tests {
         assert_eq!(history_timeline("00000012.history"), Some(TimelineId(18)));
         assert_eq!(history_timeline("12.history"), None);
         assert_eq!(file_name(b"wal/a/b"), b"b");
+        let backup = "000000010000000000000002.00000028.backup";
+        assert!(is_label(backup) && !is_label("000000010000000000000002") && !is_label("00000002.history"));
+        assert_eq!(label(backup), format!("wal/0000000100000000/{backup}"));
         assert_eq!(folder_end("0000000200000001"), Some(Lsn(2 << 32)));
         assert_eq!(folder_start("000000020000000100000012.partial"), Some(Lsn(1 << 32)));
         assert_eq!(folder_start("00000012.history"), None);

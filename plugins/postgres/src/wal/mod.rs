@@ -6,10 +6,13 @@
 //! only then the server hears that it may let go of it. So whatever dies at whatever moment, the server still has what the vault has not. A connection
 //! that breaks is made again; a promotion is followed to the new timeline.
 //!
+//! Where streaming isn't wanted, the server hands its log over, file by file ([`push`]).
+//!
 //! # What is in a snapshot
 //! | entry | what it is |
 //! |---|---|
 //! | `wal/<16 digits>/<24 digits>` | a segment, in a folder for each 4 GiB of a timeline's log |
+//! | `wal/<16 digits>/<24 digits>.<8 digits>.backup` | the label of a base backup, where the server hands its log over |
 //! | `wal/<8 digits>.history` | where a timeline began |
 //! | `partial/<24 digits>.partial` | the beginning of a segment, zeros behind it: of the one that is being written, and the last of each timeline that ended |
 //!
@@ -25,14 +28,30 @@ mod checkpoint;
 mod follow;
 mod history;
 mod layout;
+mod pages;
+mod push;
 mod slot;
 mod verify;
 
-use bulkhead_sdk::Error;
+use bulkhead_sdk::{
+    Error, Result,
+    source::{BackupRequest, BackupResult},
+};
+
+use crate::config::Config;
 
 pub(crate) use check::check;
-pub(crate) use follow::backup;
+pub(crate) use push::GRANT;
 pub(crate) use verify::verify;
+
+/// Stores what the server hands over, or else follows its log.
+pub(crate) fn backup(config: &Config, request: &BackupRequest) -> Result<BackupResult> {
+    if config.push.is_empty() {
+        follow::backup(config, request)
+    } else {
+        push::backup(config, request)
+    }
+}
 
 /// The log is brought back by a server's `restore_command`, segment by segment, and not by a restore.
 pub(crate) fn no_restore() -> Error {

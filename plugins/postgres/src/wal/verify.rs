@@ -1,6 +1,7 @@
 //! Whether the stored log is whole: [`verify`] looks for gaps.
 //!
-//! What a segment holds was compared with its name when it came; whether it is still that, `bulkhead verify --read-data` tells. So no content is read here.
+//! What a segment holds was compared with its name when it came; whether it is still that, `bulkhead verify --read-data` tells. So no content is read here, unless
+//! `bulkhead wal-verify` asks for it: then each page of each segment must lie where it says ([`super::pages`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,8 +13,8 @@ use bulkhead_sdk::{
     types::Finding,
 };
 
-use super::{checkpoint::Checkpoint, history::History, layout};
-use crate::segment::SegmentName;
+use super::{checkpoint::Checkpoint, history::History, layout, pages};
+use crate::{config::Config, segment::SegmentName};
 
 /// Gaps that a report names at most; the rest is counted.
 const NAMED: usize = 20;
@@ -21,20 +22,26 @@ const NAMED: usize = 20;
 const MAX_HISTORY: usize = 1 << 20;
 
 /// Looks for gaps between the segments, and for histories that are missing.
-pub(crate) fn verify() -> Result<Vec<Finding>> {
+pub(crate) fn verify(config: &Config) -> Result<Vec<Finding>> {
     let checkpoint = snapshot::info().checkpoint.unwrap_or_default();
     let checkpoint = match Checkpoint::read(&checkpoint) {
         Ok(checkpoint) => checkpoint,
         Err(error) => return Ok(vec![Finding::of_error("log-unknown", &error)]),
     };
     let mut log = Log::new(checkpoint.wal_segment_size);
+    let mut damaged = Vec::new();
     for entry in snapshot::walk("")? {
         let entry = entry?;
         if entry.metadata.node_type == NodeType::File {
-            log.add(&entry);
+            let segment = log.add(&entry);
+            if let Some(segment) = segment.filter(|_| config.pages)
+                && let Err(error) = pages::check(&entry, segment, &checkpoint)?
+            {
+                damaged.push(error.to_string());
+            }
         }
     }
-    log.judge(&checkpoint)
+    log.judge(&checkpoint, &damaged)
 }
 
 /// The segments of a timeline by number; `true` where only the beginning is there.
@@ -59,12 +66,16 @@ impl Log {
         }
     }
 
-    fn add(&mut self, entry: &Entry) {
+    /// Which segment an entry is, if it is one.
+    fn add(&mut self, entry: &Entry) -> Option<SegmentName> {
         let path = String::from_utf8_lossy(&entry.path).into_owned();
         let name = String::from_utf8_lossy(layout::file_name(&entry.path)).into_owned();
         if let Some(timeline) = layout::history_timeline(&name) {
             self.histories.insert(timeline);
-            return;
+            return None;
+        }
+        if layout::is_label(&name) {
+            return None;
         }
         let (file, partial) = match name.strip_suffix(layout::PARTIAL_SUFFIX) {
             Some(file) => (file, true),
@@ -79,13 +90,22 @@ impl Log {
                     .entry(segment.number)
                     .or_insert(partial);
                 *whole &= partial;
+                Some(segment)
             }
-            _ => self.wrong.push(path),
+            _ => {
+                self.wrong.push(path);
+                None
+            }
         }
     }
 
-    fn judge(&self, checkpoint: &Checkpoint) -> Result<Vec<Finding>> {
+    fn judge(&self, checkpoint: &Checkpoint, damaged: &[String]) -> Result<Vec<Finding>> {
         let mut findings = Vec::new();
+        if !damaged.is_empty() {
+            let names = damaged.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join("; ");
+            let message = format!("{} segments are not what they are called: {names}", damaged.len());
+            findings.push(Finding::error("log-damaged", message));
+        }
         if !self.wrong.is_empty() {
             let names = self.wrong.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
             let message = format!(

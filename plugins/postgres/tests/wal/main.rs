@@ -5,6 +5,7 @@ mod check;
 mod following;
 mod gaps;
 mod outages;
+mod push;
 mod recovery;
 mod setup;
 mod timelines;
