@@ -241,6 +241,7 @@ fn report(context: &Context, arguments: &Arguments, rounds: Rounds) -> Result<Re
         who,
         costs,
         stored_bytes,
+        further: Vec::new(),
     };
     let (us, them) = ("bulkhead", "couchbackup");
     let [our_full, their_full] = rounds.full;

@@ -75,6 +75,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Report> {
         who,
         costs,
         stored_bytes,
+        further: Vec::new(),
     };
     Ok(Report {
         name: "etcd",

@@ -93,6 +93,7 @@ fn report(context: &Context, kind: Kind, size: u64, rounds: Vec<Rounds>) -> Resu
             who,
             costs,
             stored_bytes,
+            further: Vec::new(),
         }));
     }
     Ok(Report {

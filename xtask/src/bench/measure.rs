@@ -116,6 +116,17 @@ fn watch(children: &mut [Child]) -> (Result<()>, u64) {
     })
 }
 
+/// What a process that still runs has cost since it began, and the memory that it has now, descendants included.
+pub(super) fn so_far(process: u32, wall: Duration) -> Result<Cost> {
+    let path = format!("/proc/{process}/stat");
+    let stat = std::fs::read_to_string(&path).map_err(Error::io(format!("cannot read {path}")))?;
+    Ok(Cost {
+        wall,
+        cpu: ticks(&stat, OWN),
+        memory_bytes: resident_bytes(process),
+    })
+}
+
 /// Resident bytes of a process and all of its descendants; one that has just ended has none.
 fn resident_bytes(process: u32) -> u64 {
     let folder = Path::new("/proc").join(process.to_string());
@@ -137,10 +148,19 @@ const PAGE_BYTES: u64 = 4096;
 /// User and system time of all children of this task that have been waited for.
 fn cpu_of_children() -> Result<Duration> {
     let stat = std::fs::read_to_string("/proc/self/stat").map_err(Error::io("cannot read /proc/self/stat"))?;
-    // The second field, the program's name, may hold anything but ends with the last parenthesis; cutime and cstime are fields 16 and 17.
+    Ok(ticks(&stat, OF_CHILDREN))
+}
+
+/// Where proc(5) has user and system time, counted behind the program's name: of a process, and of its children.
+const OWN: usize = 11;
+const OF_CHILDREN: usize = 13;
+
+/// Two such times together.
+fn ticks(stat: &str, place: usize) -> Duration {
+    // The second field, the program's name, may hold anything but ends with the last parenthesis.
     let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
-    let ticks: u64 = fields.skip(13).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-    Ok(Duration::from_secs_f64(ticks as f64 / TICKS_PER_SECOND))
+    let ticks: u64 = fields.skip(place).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    Duration::from_secs_f64(ticks as f64 / TICKS_PER_SECOND)
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod report;
 mod sandbox_tax;
 mod startup;
 mod vault;
+mod wal;
 
 use std::path::PathBuf;
 
@@ -51,6 +52,7 @@ enum Benchmark {
     Redis(redis::Arguments),
     SandboxTax(sandbox_tax::Arguments),
     Startup(startup::Arguments),
+    Wal(wal::Arguments),
 }
 
 /// What every benchmark needs.
@@ -78,6 +80,7 @@ pub(crate) fn run(console: &Console, arguments: &Arguments) -> Result<()> {
         Benchmark::Redis(arguments) => redis::run(&context, arguments)?,
         Benchmark::SandboxTax(arguments) => sandbox_tax::run(&context, arguments)?,
         Benchmark::Startup(arguments) => startup::run(&context, arguments)?,
+        Benchmark::Wal(arguments) => wal::run(&context, arguments)?,
     };
     if arguments.json {
         console.data(&report.json());

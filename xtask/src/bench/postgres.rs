@@ -120,6 +120,7 @@ fn report(context: &Context, arguments: &Arguments, cluster: &Cluster, rounds: V
             who,
             costs,
             stored_bytes,
+            further: Vec::new(),
         })
     });
     Ok(Report {

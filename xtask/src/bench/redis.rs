@@ -120,6 +120,7 @@ fn report(context: &Context, server: &Server, rounds: Rounds) -> Result<Report> 
         who,
         costs,
         stored_bytes,
+        further: Vec::new(),
     };
     let (us, them) = ("bulkhead", "redis-cli --rdb, redis-check-rdb");
     Ok(Report {

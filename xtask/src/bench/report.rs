@@ -14,6 +14,8 @@ pub(super) struct Samples {
     pub(super) costs: Vec<Cost>,
     /// Bytes stored, where something was.
     pub(super) stored_bytes: Vec<u64>,
+    /// What only this benchmark measures.
+    pub(super) further: Vec<Quantity>,
 }
 
 /// Everything that a benchmark found.
@@ -28,22 +30,29 @@ pub(super) struct Report {
 }
 
 /// One measured quantity of a side, in its own unit.
-struct Quantity {
-    name: &'static str,
-    values: Vec<f64>,
-    show: fn(f64) -> String,
+#[derive(Clone)]
+pub(super) struct Quantity {
+    pub(super) name: &'static str,
+    pub(super) values: Vec<f64>,
+    pub(super) show: fn(f64) -> String,
+}
+
+/// Bytes as a reader likes them.
+pub(super) fn bytes(value: f64) -> String {
+    size(value as u64)
+}
+
+/// Seconds as a reader likes them.
+pub(super) fn seconds(value: f64) -> String {
+    if value < 1.0 {
+        format!("{:.0} ms", value * 1000.0)
+    } else {
+        format!("{value:.2} s")
+    }
 }
 
 impl Samples {
     fn quantities(&self) -> Vec<Quantity> {
-        let seconds = |value: f64| {
-            if value < 1.0 {
-                format!("{:.0} ms", value * 1000.0)
-            } else {
-                format!("{value:.2} s")
-            }
-        };
-        let bytes = |value: f64| size(value as u64);
         let of = |pick: fn(&Cost) -> f64| self.costs.iter().map(pick).collect::<Vec<_>>();
         let mut quantities = vec![
             Quantity {
@@ -69,6 +78,7 @@ impl Samples {
                 show: bytes,
             });
         }
+        quantities.extend(self.further.iter().cloned());
         quantities
     }
 }

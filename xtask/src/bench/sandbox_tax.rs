@@ -72,12 +72,14 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Report> {
             who: "sandboxed",
             costs: sandboxed,
             stored_bytes: Vec::new(),
+            further: Vec::new(),
         });
         samples.push(Samples {
             what,
             who: "native",
             costs: native,
             stored_bytes: Vec::new(),
+            further: Vec::new(),
         });
     }
     let mut circumstances = machine();

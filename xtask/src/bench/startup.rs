@@ -33,6 +33,7 @@ pub(super) fn run(context: &Context, _arguments: &Arguments) -> Result<Report> {
         who,
         costs,
         stored_bytes: Vec::new(),
+        further: Vec::new(),
     };
     Ok(Report {
         name: "startup",

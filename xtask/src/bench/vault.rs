@@ -41,12 +41,17 @@ impl VaultSide {
 
     /// Runs `bulkhead` and says what it cost. Compiled components stay in a cache beside the binary, as they stay in a user's.
     pub(super) fn run(&self, arguments: &[&str]) -> Result<Cost> {
+        Job::command(self.command(arguments)).run()
+    }
+
+    /// The same, to be run.
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
         command.args(arguments).current_dir(self.scratch.path());
         command
             .env("BULKHEAD_CACHE_DIR", self.binary.with_file_name("bulkhead-bench-cache"))
             .env_remove("BULKHEAD_CONFIG");
-        Job::command(command).run()
+        command
     }
 
     /// Bytes in the vault.
