@@ -1,6 +1,7 @@
 //! Mode `logical` against real PostgreSQL servers, run natively: the same code that the sandbox runs.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod clean;
 mod failures;
 mod foreign;
 mod majors;

@@ -47,7 +47,7 @@ fn a_schema_and_a_table_come_back_by_themselves() {
     assert_eq!(part(&original, "app", "--table=log"), part(&target, "app", "--table=log"));
     let error = restore(&target, &snapshot, r#"{"tables": ["public.*"]}"#).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Conflict, "{error}");
-    assert_says(&error, "has public.log already", "rename");
+    assert_says(&error, "has table public.log already", "clean");
     // With the schema that it needs, and the sequence that it owns, into another name.
     restore(&target, &snapshot, r#"{"tables": ["sales.customer"], "rename": {"app": "other"}}"#).unwrap();
     let next = "SELECT nextval('sales.customer_id_seq'), (SELECT count(*) FROM sales.customer), to_regclass('sales.order') IS NULL";

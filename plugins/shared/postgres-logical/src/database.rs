@@ -141,7 +141,9 @@ fn database_script(run: &mut Run<'_>, name: &str, statements: &[(String, String)
 fn script(run: &mut Run<'_>, path: String, objects: &[super::catalog::Written]) -> Result<()> {
     let mut script = Script::create(path)?;
     for object in objects {
-        let title = Title::new(&object.kind, &object.name).at(object.place.clone());
+        let title = Title::new(&object.kind, &object.name)
+            .at(object.place.clone())
+            .identified(object.identity.as_deref());
         script.add(&mut run.index, &title, &object.statements)?;
     }
     run.objects += objects.len() as u64;

@@ -31,6 +31,9 @@ pub(crate) enum Record {
         format: u32,
         server_version: String,
         major: u32,
+        /// Whether statements say how the objects that they make are identified.
+        #[serde(default)]
+        identities: bool,
     },
     /// What follows belongs to this database, up to the next of these.
     Database {
@@ -53,6 +56,9 @@ pub(crate) enum Record {
         schema: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         relation: Option<String>,
+        /// What `pg_identify_object` calls an object that is made here, such as `table public.orders`: by it a target is searched for one that is in the way.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        identity: Option<String>,
     },
     /// Rows of one table.
     Data {
@@ -92,6 +98,7 @@ impl IndexWriter {
             format: FORMAT,
             server_version: server_version.to_owned(),
             major,
+            identities: true,
         })?;
         Ok(writer)
     }
@@ -123,6 +130,8 @@ pub(crate) struct IndexReader {
     ended: bool,
     /// The server's major version, from the header.
     pub(crate) major: u32,
+    /// Whether objects are identified.
+    pub(crate) identities: bool,
 }
 
 impl IndexReader {
@@ -140,9 +149,15 @@ impl IndexReader {
             records: 0,
             ended: false,
             major: 0,
+            identities: false,
         };
         match reader.next_record()? {
-            Some(Record::Header { format: FORMAT, major, .. }) => reader.major = major,
+            Some(Record::Header {
+                format: FORMAT,
+                major,
+                identities,
+                ..
+            }) => (reader.major, reader.identities) = (major, identities),
             Some(Record::Header { format, .. }) => {
                 return Err(Error::unsupported(format!("the snapshot's index has format {format}")).with_hint("use a newer Bulkhead"));
             }

@@ -28,6 +28,7 @@
 mod backup;
 mod catalog;
 mod check;
+mod clean;
 mod connection;
 mod data;
 mod database;

@@ -25,6 +25,8 @@ pub struct LiveOptions {
     pub tables: Vec<String>,
     /// `all` (the default), `schema` (without rows and values), or `data` (rows and values only, into tables that are there and empty).
     pub content: Content,
+    /// Drop what is about to be restored and is there already: only what is chosen, and nothing where something else needs it.
+    pub clean: bool,
 }
 
 /// What of a database is restored.

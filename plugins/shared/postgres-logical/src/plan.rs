@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bulkhead_sdk::{Error, ErrorKind, Result, source::RestoreRequest};
+use bulkhead_sdk::{Error, ErrorKind, Result, ResultExt, source::RestoreRequest};
 
 use super::{
+    clean::{Dropping, Occupied, Wanted},
     index::{IndexReader, Record},
     selection::Selection,
     server::{Server, databases},
@@ -38,6 +39,12 @@ pub(crate) struct Plan {
     tablespaces: BTreeSet<String>,
     /// Of each database, by its name in the snapshot: the tables with rows that are chosen, as the index has them.
     tables: BTreeMap<String, BTreeSet<Table>>,
+    /// Of each database, likewise: the schemas that something chosen is in.
+    schemas: BTreeMap<String, BTreeSet<String>>,
+    /// Whether what is in the way is dropped.
+    pub(crate) clean: bool,
+    /// Of each database, likewise: the objects that are made.
+    wanted: BTreeMap<String, Wanted>,
 }
 
 /// A table of the snapshot: schema, name, and both as SQL has them.
@@ -52,6 +59,13 @@ impl Plan {
     /// Reads the whole index.
     pub(crate) fn make(layout: &Layout, request: &RestoreRequest, options: &LiveOptions) -> Result<Self> {
         let selection = Selection::new(options)?;
+        if options.clean && options.content == Content::Data {
+            return Err(Error::config(
+                "clean",
+                "rows alone are put into tables that are there: nothing is dropped for them",
+            )
+            .with_hint("TRUNCATE the tables, or leave `content` out"));
+        }
         let whole = request.paths.is_empty() && options.databases.is_empty() && selection.is_whole();
         let mut plan = Self {
             globals: options
@@ -63,11 +77,20 @@ impl Plan {
             roles: BTreeSet::new(),
             tablespaces: BTreeSet::new(),
             tables: BTreeMap::new(),
+            schemas: BTreeMap::new(),
+            clean: options.clean,
+            wanted: BTreeMap::new(),
         };
         let mut current = None;
         let mut there = BTreeSet::new();
         let mut index = IndexReader::open(layout)?;
         plan.major = index.major;
+        if plan.clean && !index.identities {
+            return Err(
+                Error::unsupported("the snapshot does not say how its objects are identified, so `clean` cannot find them")
+                    .with_hint("restore into another database (`rename`), or from a newer snapshot"),
+            );
+        }
         while let Some(record) = index.next_record()? {
             match record {
                 Record::Database { name, .. } => {
@@ -84,6 +107,22 @@ impl Plan {
                 Record::Statement { kind, name, .. } if plan.globals && there.is_empty() && kind == "ROLE" => _ = plan.roles.insert(name),
                 Record::Statement { kind, name, .. } if plan.globals && there.is_empty() && kind == "TABLESPACE" => {
                     _ = plan.tablespaces.insert(name)
+                }
+                Record::Statement {
+                    kind,
+                    name,
+                    schema,
+                    relation,
+                    identity,
+                    ..
+                } => {
+                    let is_chosen = plan.selection.statement(&kind, &name, schema.as_deref(), relation.as_deref());
+                    if let Some(database) = current.as_ref().filter(|_| is_chosen && plan.needs_identities()) {
+                        plan.wanted.entry(database.clone()).or_default().add(&kind, &name, identity);
+                        if let Some(schema) = schema.filter(|_| kind != "SCHEMA") {
+                            plan.schemas.entry(database.clone()).or_default().insert(schema);
+                        }
+                    }
                 }
                 Record::Data {
                     table, schema, relation, ..
@@ -153,27 +192,26 @@ impl Plan {
     /// Looks at the target, and ends the restore where something is in its way; returns the databases and roles that are there.
     pub(crate) fn refuse_occupied(&self, settings: &Settings, sql: &mut Sql, server: &Server) -> Result<Existing> {
         let names = |rows: Vec<Row>| rows.into_iter().flatten().flatten().collect::<BTreeSet<String>>();
-        let existing = Existing {
+        let mut existing = Existing {
             databases: databases(sql)?.into_iter().map(|database| database.name).collect(),
             roles: names(sql.rows("SELECT rolname FROM pg_roles")?),
+            tablespaces: names(sql.rows("SELECT spcname FROM pg_tablespace")?),
+            dropping: BTreeMap::new(),
         };
         let first = sql.value("SELECT rolname FROM pg_roles WHERE oid = 10")?;
         let occupied = |what: String, hint: &str| Err(Error::new(ErrorKind::Conflict, what).with_hint(hint));
-        if let Some(role) = self
-            .roles
-            .iter()
-            .find(|role| existing.roles.contains(*role) && **role != first && **role != server.role)
-        {
+        let role_in_the_way = |role: &&String| existing.roles.contains(*role) && **role != first && **role != server.role;
+        if let Some(role) = self.roles.iter().find(role_in_the_way).filter(|_| !self.clean) {
             return occupied(
                 format!("the target has a role `{role}` already"),
-                "drop it, or set `globals = false` in the target's config and see that all roles of the snapshot are there",
+                "set `clean = true` in the target's config to give it the attributes that it had, or `globals = false` and see that all roles of the snapshot are there",
             );
         }
-        let tablespaces = names(sql.rows("SELECT spcname FROM pg_tablespace")?);
-        if let Some(tablespace) = self.tablespaces.intersection(&tablespaces).next() {
+        let tablespace_in_the_way = self.tablespaces.intersection(&existing.tablespaces).next();
+        if let Some(tablespace) = tablespace_in_the_way.filter(|_| !self.clean) {
             return occupied(
                 format!("the target has a tablespace `{tablespace}` already"),
-                "drop it, or set `globals = false` in the target's config",
+                "set `clean = true` in the target's config to keep it as it is, or `globals = false`",
             );
         }
         for (name, target) in &self.databases {
@@ -187,8 +225,18 @@ impl Plan {
                 continue;
             }
             let mut inside = Sql::open(settings, target)?;
-            if !self.selection.is_whole() && (self.selection.is_partial() || self.selection.content == Content::Data) {
+            if self.clean {
+                existing.dropping.insert(target.clone(), self.dropping(&mut inside, name, target)?);
+                inside.close();
+                continue;
+            }
+            if self.selection.content == Content::Data {
                 self.refuse_occupied_tables(&mut inside, name, target)?;
+                inside.close();
+                continue;
+            }
+            if self.selection.is_partial() {
+                self.refuse_occupied_places(&mut inside, name, target)?;
                 inside.close();
                 continue;
             }
@@ -197,7 +245,7 @@ impl Plan {
             if !occupant.is_empty() {
                 return occupied(
                     format!("database `{target}` of the target is not empty: it has {occupant}"),
-                    "restore into another name (`rename = { \"old\" = \"new\" }` in the target's config), or drop the database first",
+                    "restore into another name (`rename = { \"old\" = \"new\" }` in the target's config), have what is restored dropped first (`clean = true`), or drop the database",
                 );
             }
         }
@@ -206,7 +254,37 @@ impl Plan {
 }
 
 impl Plan {
-    /// Tables that are to be made must not be there; those that are to be filled must be, without rows.
+    /// Whether objects are looked for one by one in a target that has some.
+    fn needs_identities(&self) -> bool {
+        self.clean || self.selection.is_partial()
+    }
+
+    /// What is dropped in a database before it is restored. Ends the restore where that isn't possible.
+    fn dropping(&self, sql: &mut Sql, name: &str, target: &str) -> Result<Dropping> {
+        let Some(wanted) = self.wanted.get(name) else {
+            return Ok(Dropping::default());
+        };
+        let occupied = Occupied::find(sql, wanted).context(|| format!("looking for what is in the way in database `{target}` failed"))?;
+        occupied.dropping(sql, target)
+    }
+
+    /// What is to be made must not be there.
+    fn refuse_occupied_places(&self, sql: &mut Sql, name: &str, target: &str) -> Result<()> {
+        let Some(wanted) = self.wanted.get(name) else { return Ok(()) };
+        let occupied = Occupied::find(sql, wanted)?;
+        match occupied.first() {
+            None => Ok(()),
+            Some(object) => Err(Error::new(
+                ErrorKind::Conflict,
+                format!("database `{target}` of the target has {object} already"),
+            )
+            .with_hint(
+                "set `clean = true` in the target's config to have what is restored dropped first, rename it, or restore into another database (`rename`)",
+            )),
+        }
+    }
+
+    /// Tables that are to be filled must be there, without rows.
     fn refuse_occupied_tables(&self, sql: &mut Sql, name: &str, target: &str) -> Result<()> {
         let conflict = |message: String, hint: &str| Err(Error::new(ErrorKind::Conflict, message).with_hint(hint));
         for table in self.tables.get(name).into_iter().flatten() {
@@ -216,14 +294,7 @@ impl Plan {
                 literal(&table.name)
             ))? == "t";
             let full = &table.full;
-            if self.selection.content != Content::Data {
-                if there {
-                    return conflict(
-                        format!("database `{target}` of the target has {full} already"),
-                        "rename or drop it first, or restore into another database (`rename`)",
-                    );
-                }
-            } else if !there {
+            if !there {
                 return conflict(
                     format!("database `{target}` of the target has no table {full} to put rows into"),
                     "restore it with `content = \"schema\"` first",
@@ -238,11 +309,9 @@ impl Plan {
         Ok(())
     }
 
-    /// Whether a schema is needed by tables that are chosen one by one.
+    /// Whether a schema is needed by what is chosen in it.
     pub(crate) fn needs_schema(&self, database: &str, schema: &str) -> bool {
-        self.tables
-            .get(database)
-            .is_some_and(|tables| tables.iter().any(|table| table.schema == schema))
+        self.schemas.get(database).is_some_and(|schemas| schemas.contains(schema))
     }
 }
 
@@ -250,4 +319,7 @@ impl Plan {
 pub(crate) struct Existing {
     pub(crate) databases: BTreeSet<String>,
     pub(crate) roles: BTreeSet<String>,
+    pub(crate) tablespaces: BTreeSet<String>,
+    /// Of databases, by their names in the target.
+    pub(crate) dropping: BTreeMap<String, Dropping>,
 }

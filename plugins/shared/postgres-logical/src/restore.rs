@@ -1,8 +1,10 @@
 //! Into a live server: [`restore`] replays the records of the index, in their order, and stops at the first that fails.
 //!
-//! Before anything is written, the whole index is read, and the target is looked at: a database that is not empty, or a role that is there already, ends the restore.
+//! Before anything is written, the whole index is read, and the target is looked at: a database that is not empty, or a role that is there already, ends the restore, unless it is to be
+//! dropped (`clean.rs`).
 
 use std::{
+    borrow::Cow,
     collections::BTreeSet,
     io::{BufRead, Read},
 };
@@ -70,6 +72,7 @@ pub(crate) fn restore(settings: &Settings, request: &RestoreRequest, options: &L
         result: RestoreResult::default(),
         statements: 0,
         rows: 0,
+        dropped: 0,
     };
     let mut index = IndexReader::open(&settings.layout)?;
     while let Some(record) = index.next_record()? {
@@ -104,7 +107,19 @@ impl Current {
         }
         let chosen = plan.selection.statement(kind, name, schema, relation);
         let needed = plan.selection.content != Content::Data && plan.needs_schema(&self.original, name);
-        (chosen || needed) && !self.schemas.contains(name)
+        (chosen || needed) && (!self.schemas.contains(name) || (chosen && plan.clean))
+    }
+
+    /// Statements about an object, as they are run where `clean` has left a schema because of what else is in it; `None` where nothing is to be run.
+    fn beside<'a>(&self, plan: &Plan, kind: &str, name: &str, text: &'a str) -> Option<Cow<'a, str>> {
+        match text
+            .strip_prefix("CREATE SCHEMA ")
+            .filter(|_| kind == "SCHEMA" && self.schemas.contains(name))
+        {
+            Some(rest) => Some(Cow::Owned(format!("CREATE SCHEMA IF NOT EXISTS {rest}"))),
+            None if plan.clean && kind == "SCHEMA" && text.starts_with("DROP SCHEMA ") => None,
+            None => Some(Cow::Borrowed(text)),
+        }
     }
 }
 
@@ -124,6 +139,7 @@ struct Writer<'a> {
     result: RestoreResult,
     statements: u64,
     rows: u64,
+    dropped: u64,
 }
 
 impl Writer<'_> {
@@ -155,6 +171,7 @@ impl Writer<'_> {
                 name,
                 schema,
                 relation,
+                ..
             } => {
                 let takes = |current: &Current| current.takes(self.plan, &kind, &name, schema.as_deref(), relation.as_deref());
                 if !self.database.as_ref().is_some_and(takes) {
@@ -162,6 +179,9 @@ impl Writer<'_> {
                 }
                 let text = self.read(&entry, offset, length)?;
                 let Some(current) = &mut self.database else { return Ok(()) };
+                let Some(text) = current.beside(self.plan, &kind, &name, &text) else {
+                    return Ok(());
+                };
                 self.statements += 1;
                 current
                     .sql
@@ -189,6 +209,15 @@ impl Writer<'_> {
             self.result.findings.push(Finding::info("role-kept", message));
             return Ok(());
         }
+        if kind == "TABLESPACE" && text.starts_with("CREATE ") && self.existing.tablespaces.contains(name) {
+            return Ok(());
+        }
+        // `clean` gives a role that is there what it had: it may own something, so that it cannot be dropped.
+        let made = format!("CREATE ROLE {};\n", quoted(name));
+        let text = match text.strip_prefix(&made) {
+            Some(rest) if kind == "ROLE" && self.existing.roles.contains(name) => rest,
+            _ => text,
+        };
         if kind == "ROLE" && !self.existing.roles.contains(name) && !text.starts_with("CREATE ROLE") {
             self.common
                 .run(&format!("CREATE ROLE {}", quoted(name)))
@@ -218,6 +247,9 @@ impl Writer<'_> {
         let mut sql = Sql::open(self.settings, target)?;
         sql.run(PREAMBLE)
             .context(|| format!("preparing the session in database `{target}` failed"))?;
+        if let Some(dropping) = self.existing.dropping.get(target) {
+            self.dropped += dropping.carry_out(&mut sql, target)?;
+        }
         if self.plan.selection.content == Content::Data {
             // Foreign keys and triggers are there before the rows.
             sql.run("SET session_replication_role = replica")
@@ -334,6 +366,9 @@ impl Writer<'_> {
             ("rows", self.rows),
         ];
         self.result.facts.extend(facts.map(|(name, value)| Fact::new(name, value)));
+        if self.plan.clean {
+            self.result.facts.push(Fact::new("dropped", self.dropped));
+        }
         Ok(self.result)
     }
 }

@@ -26,6 +26,7 @@ pub(crate) struct Title<'a> {
     kind: &'a str,
     name: &'a str,
     place: Place,
+    identity: Option<&'a str>,
 }
 
 impl<'a> Title<'a> {
@@ -35,12 +36,18 @@ impl<'a> Title<'a> {
             kind,
             name,
             place: Place::default(),
+            identity: None,
         }
     }
 
     /// Of one that does.
     pub(crate) fn at(self, place: Place) -> Self {
         Self { place, ..self }
+    }
+
+    /// The same, of an object that a server identifies by this.
+    pub(crate) fn identified(self, identity: Option<&'a str>) -> Self {
+        Self { identity, ..self }
     }
 }
 
@@ -106,6 +113,7 @@ impl Script {
             name: title.name.to_owned(),
             schema: title.place.schema.clone(),
             relation: title.place.relation.clone(),
+            identity: title.identity.map(str::to_owned),
         })
     }
 

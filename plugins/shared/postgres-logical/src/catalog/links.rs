@@ -55,6 +55,11 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
+    /// Whether what depends is dropped along with what it depends on, and not merely in its way.
+    pub(crate) fn goes_along(&self) -> bool {
+        self.kind != 'n'
+    }
+
     /// Dropped along with it.
     pub(crate) fn automatic(&self) -> bool {
         self.kind == 'a'
@@ -159,6 +164,14 @@ impl Links {
         self.catalogs.get(name).copied().unwrap_or(u32::MAX)
     }
 
+    /// All catalogs but some, by name, with their numbers.
+    pub(crate) fn catalogs(&self, but: &[&str]) -> Vec<(String, u32)> {
+        let wanted = self.catalogs.iter().filter(|(name, _)| !but.contains(&name.as_str()));
+        let mut catalogs: Vec<(String, u32)> = wanted.map(|(name, number)| (name.clone(), *number)).collect();
+        catalogs.sort_unstable();
+        catalogs
+    }
+
     /// These objects, and whatever goes with them.
     fn with_parts(&self, mut all: HashSet<ObjectId>) -> HashSet<ObjectId> {
         let mut parts: HashMap<ObjectId, Vec<ObjectId>> = HashMap::new();
@@ -241,10 +254,8 @@ impl Links {
         // Labels of an enumeration are in its statement. What default privileges there are, the privileges' query finds. Large objects have a query of their own,
         // and so have user mappings, through a view that lists all of them to everybody.
         const PARTS: [&str; 4] = ["pg_enum", "pg_default_acl", "pg_largeobject_metadata", "pg_user_mapping"];
-        let mut names: Vec<(&String, &u32)> = self.catalogs.iter().filter(|(name, _)| !PARTS.contains(&name.as_str())).collect();
-        names.sort_unstable();
         let mut unknown = Vec::new();
-        for (name, &catalog) in names {
+        for (name, catalog) in self.catalogs(&PARTS) {
             sql.each(&format!("SELECT oid FROM pg_catalog.{name} WHERE oid >= 16384"), |row| {
                 let object = ObjectId {
                     catalog,

@@ -8,11 +8,14 @@ use std::collections::HashMap;
 
 use bulkhead_sdk::{Error, Result, ResultExt};
 
-pub(crate) use links::{Links, ObjectId};
+pub(crate) use links::{Edge, Links, ObjectId};
 
 use super::session::{Row, Sql, for_major, number, text};
 use graph::Sorted;
 use kinds::{QUERIES, Section};
+
+/// Objects that the server is asked about with one query.
+const IDENTIFIED_AT_ONCE: usize = 2_000;
 
 /// Where a subscription connects to, not everybody may read.
 const MAY_READ_SUBSCRIPTIONS: &str = "SELECT has_table_privilege('pg_catalog.pg_subscription', 'SELECT')";
@@ -79,6 +82,8 @@ pub(crate) struct Written {
     pub(crate) name: String,
     pub(crate) place: Place,
     pub(crate) statements: String,
+    /// As any server would identify it; none of what is only a step, or said about something.
+    pub(crate) identity: Option<String>,
 }
 
 /// Where something belongs, so that a restore can choose.
@@ -180,6 +185,7 @@ impl Catalog {
         let places = Places::of(&objects);
         let privileges = privileges(sql, major, &links, &places)?;
         let Sorted { objects, order } = graph::sorted(sql, objects, &links)?;
+        let mut identities = identities(sql, &objects).context(|| "asking how objects are identified failed")?;
         for (place, section) in order {
             let object = &objects[place];
             if object.kind == "INVALID INDEX" {
@@ -200,6 +206,7 @@ impl Catalog {
                     name: object.title(),
                     place: places.get(object.id),
                     statements,
+                    identity: identities.remove(&object.id),
                 };
                 match section {
                     Section::Before => catalog.before.push(written),
@@ -237,10 +244,42 @@ impl Catalog {
                         relation: None,
                     },
                     statements: "DROP SCHEMA IF EXISTS public".to_owned(),
+                    identity: None,
                 },
             );
         }
     }
+}
+
+/// How a server identifies what is made of these objects, but for large ones, whose number is their name.
+fn identities(sql: &mut Sql, objects: &[Object]) -> Result<HashMap<ObjectId, String>> {
+    let mut identities = HashMap::new();
+    let real: Vec<ObjectId> = objects
+        .iter()
+        .filter(|object| object.id.catalog > links::step::LAST && object.kind != "LARGE OBJECT" && !object.statement.is_empty())
+        .map(|object| object.id)
+        .collect();
+    for some in real.chunks(IDENTIFIED_AT_ONCE) {
+        let list = |of: fn(&ObjectId) -> u32| some.iter().map(|id| of(id).to_string()).collect::<Vec<_>>().join(",");
+        let objects = format!(
+            "unnest('{{{}}}'::oid[], '{{{}}}'::oid[])",
+            list(|id| id.catalog),
+            list(|id| id.number)
+        );
+        each_identity(sql, &objects, |id, identity, _| _ = identities.insert(id, identity))?;
+    }
+    Ok(identities)
+}
+
+/// Hands over how objects are identified, and whether they are tables. `objects` is what a FROM clause takes: catalogs and numbers.
+pub(crate) fn each_identity(sql: &mut Sql, objects: &str, mut each: impl FnMut(ObjectId, String, bool)) -> Result<()> {
+    let query = for_major(include_str!("sql/identities.sql"), 0).replace("{objects}", objects);
+    sql.each(&query, |row| {
+        let mut values = row.into_iter();
+        let mut next = || values.next().flatten();
+        each(ObjectId::read(next(), next()), text(next()), next().as_deref() == Some("t"));
+        Ok(())
+    })
 }
 
 /// An object, its owner, and what is said about it.
@@ -304,6 +343,7 @@ fn privileges(sql: &mut Sql, major: u32, links: &Links, places: &Places) -> Resu
             name: text(next()),
             place: places.get(id),
             statements: text(next()),
+            identity: None,
         };
         if !links.temporary(id) {
             all.push(written);

@@ -1,5 +1,5 @@
 -- Privileges as the difference between what an object has and what it would have in the target: by default, or as the server or an extension made it (`pg_init_privs`). What
--- everybody may do in `public` differs between majors: it is taken away first. In the order in which they were granted, so that whoever grants on has the right by then.
+-- everybody may do in `public` differs between majors: it is taken away first. In the order in which they were granted, and schemas first, so that whoever grants on has the right by then.
 WITH object(class, oid, owner, prefix, columns, target, acl, base) AS (
   SELECT c.tableoid, c.oid, c.relowner, '', '', CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || c.oid::regclass, c.relacl,
          coalesce((SELECT i.initprivs FROM pg_init_privs i WHERE i.classoid = c.tableoid AND i.objoid = c.oid AND i.objsubid = 0),
@@ -69,4 +69,4 @@ WITH object(class, oid, owner, prefix, columns, target, acl, base) AS (
 SELECT change.class, change.oid, change.target, string_agg(change.statement, E';\n' ORDER BY change.step, change.place, change.statement)
 FROM change
 GROUP BY change.class, change.oid, change.target
-ORDER BY change.target
+ORDER BY change.class <> 'pg_namespace'::regclass, change.target
