@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bulkhead_postgres_client::Lsn;
+use bulkhead_postgres_logical::{Content, Parts};
 use bulkhead_sdk::{
     Error, Result,
     config::{ByteSize, Period},
@@ -65,6 +66,21 @@ pub struct Config {
     /// `logical`: databases to leave out, by name or pattern.
     #[serde(default)]
     pub exclude_databases: Vec<String>,
+    /// `logical`: only these schemas, by name or pattern, with what is in them and what that needs.
+    #[serde(default)]
+    pub schemas: Vec<String>,
+    /// `logical`: schemas to leave out, likewise.
+    #[serde(default)]
+    pub exclude_schemas: Vec<String>,
+    /// `logical`: only these tables, views and sequences, by pattern with the schema (`public.order_*`), with what belongs to them and what that needs; beside `schemas`.
+    #[serde(default)]
+    pub tables: Vec<String>,
+    /// `logical`: tables, views and sequences to leave out, likewise.
+    #[serde(default)]
+    pub exclude_tables: Vec<String>,
+    /// `logical`: `all` (the default), `schema` (without rows, values and large objects) or `data` (only these).
+    #[serde(default)]
+    pub content: Content,
     /// `logical`: tables whose rows are not backed up, by pattern (`public.log_*`); they come back empty. With `["*"]` no rows are backed up at all.
     #[serde(default)]
     pub exclude_data: Vec<String>,
@@ -136,6 +152,17 @@ impl Config {
         self.database.as_deref().unwrap_or(MAINTENANCE_DATABASE)
     }
 
+    /// The parts of each database that are wanted.
+    pub(crate) fn parts(&self) -> Parts {
+        Parts {
+            schemas: self.schemas.clone(),
+            exclude_schemas: self.exclude_schemas.clone(),
+            tables: self.tables.clone(),
+            exclude_tables: self.exclude_tables.clone(),
+            content: self.content,
+        }
+    }
+
     /// How long to wait for a lock.
     pub(crate) fn lock_timeout(&self) -> Duration {
         self.lock_timeout.map_or(LOCK_TIMEOUT, |period| period.0)
@@ -190,6 +217,11 @@ impl Config {
             (Mode::Logical, "databases", !self.databases.is_empty()),
             (Mode::Logical, "exclude-databases", !self.exclude_databases.is_empty()),
             (Mode::Logical, "lock-timeout", self.lock_timeout.is_some()),
+            (Mode::Logical, "schemas", !self.schemas.is_empty()),
+            (Mode::Logical, "exclude-schemas", !self.exclude_schemas.is_empty()),
+            (Mode::Logical, "tables", !self.tables.is_empty()),
+            (Mode::Logical, "exclude-tables", !self.exclude_tables.is_empty()),
+            (Mode::Logical, "content", self.content != Content::default()),
             (Mode::Logical, "exclude-data", !self.exclude_data.is_empty()),
             (Mode::Logical, "rows", !self.rows.is_empty()),
             (Mode::Physical, "checkpoint", self.checkpoint != Checkpoint::default()),

@@ -16,6 +16,7 @@ fn settings(config: &Config) -> Settings {
         database: config.database().to_owned(),
         databases: config.databases.clone(),
         exclude_databases: config.exclude_databases.clone(),
+        parts: config.parts(),
         exclude_data: config.exclude_data.clone(),
         rows: config.rows.clone(),
         order: Default::default(),

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use bulkhead_postgres_logical::{
-    self as logical, Layout, Login, Settings,
+    self as logical, Layout, Login, Parts, Settings,
     rows::{self, Observer, Projection, bytes},
 };
 use bulkhead_sdk::{Error, ErrorKind, Result, endpoint, snapshot, source::BackupResult};
@@ -83,6 +83,7 @@ pub(crate) fn settings(config: &Config, served: &Served<'_>) -> Result<Settings>
         database: names.first().cloned().unwrap_or_else(|| MAINTENANCE.to_owned()),
         databases: names,
         exclude_databases: Vec::new(),
+        parts: Parts::default(),
         exclude_data: Vec::new(),
         rows: BTreeMap::new(),
         order: ORDER

@@ -13,7 +13,9 @@ use super::{
     database::{self, Run},
     globals,
     index::IndexWriter,
+    names,
     rows::Observer,
+    selection::Selection,
     server::{DatabaseName, Server, databases},
     session::Sql,
 };
@@ -24,10 +26,13 @@ pub(crate) fn backup<'a>(settings: &'a Settings, observer: Option<&'a mut dyn Ob
     let mut sql = Sql::open(settings, &settings.database)?;
     let server = Server::inspect(&mut sql)?;
     let databases = chosen(settings, databases(&mut sql)?)?;
+    let selection = Selection::new(&settings.parts)?;
+    names::refuse_unmatched(settings, &databases)?;
     let mut run = Run {
         settings,
+        selection: &selection,
         server: &server,
-        index: IndexWriter::create(&settings.layout, &server.version, server.major)?,
+        index: IndexWriter::create(settings, &server.version, server.major)?,
         proof: Proof::default(),
         findings: Vec::new(),
         tables: 0,

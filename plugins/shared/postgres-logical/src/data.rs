@@ -10,7 +10,7 @@ use bulkhead_postgres_client::{ClientError, CopyEvent};
 use bulkhead_sdk::{Error, ErrorKind, Result, ResultExt, entries, metadata::Metadata, progress};
 
 use super::{
-    catalog::{Catalog, ObjectId},
+    catalog::{Catalog, ObjectId, Place},
     database::{Run, of_table},
     index::Record,
     rows,
@@ -21,6 +21,9 @@ use super::{
 
 /// What ends the rows.
 pub(crate) const END: &[u8] = b"\\.\n";
+
+/// The kind of statement that gives a sequence its value.
+const VALUES: &str = "SEQUENCE SET";
 
 /// Bytes that are collected before they go to the host.
 const PIECE: usize = 256 << 10;
@@ -106,6 +109,13 @@ pub(crate) fn dump(run: &mut Run<'_>, sql: &mut Sql, database: &str, encoding: &
             return Ok(());
         }
         let name = format!("{}.{}", table.schema, table.name);
+        let chosen = match table.configuration {
+            false => run.selection.rows(&table.schema, &table.name),
+            true => run.selection.configuration(&table.schema, &table.name),
+        };
+        if !chosen {
+            return Ok(());
+        }
         if without_rows.matches(name.as_bytes()) {
             left_out += 1;
             return Ok(());
@@ -248,7 +258,11 @@ fn sequences(run: &mut Run<'_>, sql: &mut Sql, database: &str, catalog: &Catalog
             let mut next = || values.next().flatten();
             let id = ObjectId::read(next(), next());
             let place = catalog.places.get(id);
-            if !catalog.links.temporary(id) {
+            let chosen = |place: &Place| {
+                let (schema, relation) = (place.schema.as_deref(), place.relation.as_deref());
+                run.selection.statement(VALUES, "", schema, relation)
+            };
+            if !catalog.links.temporary(id) && chosen(&place) {
                 queries.push((place, text(next()), text(next())));
             }
             Ok(())
@@ -260,7 +274,7 @@ fn sequences(run: &mut Run<'_>, sql: &mut Sql, database: &str, catalog: &Catalog
         let statement = sql
             .value(&query)
             .context(|| format!("reading sequence {name} of database `{database}` failed"))?;
-        script.add(&mut run.index, &Title::new("SEQUENCE SET", &name).at(place), &statement)?;
+        script.add(&mut run.index, &Title::new(VALUES, &name).at(place), &statement)?;
     }
     run.proof.count(&script.finish()?);
     Ok(())

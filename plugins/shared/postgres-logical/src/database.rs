@@ -15,6 +15,7 @@ use super::{
     large_objects,
     rows::Observer,
     script::{Script, Title},
+    selection::Selection,
     server::Server,
     session::{Sql, text},
 };
@@ -24,7 +25,7 @@ use crate::settings::Settings;
 const LOCKED_AT_ONCE: usize = 500;
 
 /// The tables whose definition must not change. Of those that come with an extension, only some have rows of the user's.
-const TABLES: &str = "SELECT c.oid::regclass FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+const TABLES: &str = "SELECT n.nspname, c.relname, c.oid::regclass FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
                       WHERE c.relkind IN ('r', 'p') AND c.oid >= 16384 AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' \
                         AND NOT EXISTS (SELECT FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid WHERE d.classid = c.tableoid AND d.objid = c.oid AND d.deptype = 'e' \
                                         AND d.refclassid = e.tableoid AND c.oid <> ALL (coalesce(e.extconfig, '{}'))) ORDER BY c.oid";
@@ -32,6 +33,7 @@ const TABLES: &str = "SELECT c.oid::regclass FROM pg_class c JOIN pg_namespace n
 /// What a run has so far.
 pub(crate) struct Run<'a> {
     pub(crate) settings: &'a Settings,
+    pub(crate) selection: &'a Selection,
     pub(crate) server: &'a Server,
     pub(crate) index: IndexWriter,
     pub(crate) proof: Proof,
@@ -50,7 +52,7 @@ pub(crate) fn dump(run: &mut Run<'_>, name: &str) -> Result<()> {
     let mut guard = Sql::open(run.settings, name)?;
     let timeout = run.settings.lock_timeout;
     guard.run("BEGIN").context(|| "beginning a transaction failed")?;
-    lock(&mut guard, timeout, name)?;
+    lock(&mut guard, run.selection, timeout, name)?;
     let mut sql = Sql::open(run.settings, name)?;
     sql.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY DEFERRABLE")
         .context(|| "beginning the transaction with the snapshot failed")?;
@@ -58,7 +60,7 @@ pub(crate) fn dump(run: &mut Run<'_>, name: &str) -> Result<()> {
         .value("SELECT pg_catalog.pg_export_snapshot()")
         .context(|| "exporting the snapshot failed")?;
     // From here on the transaction with the snapshot holds the locks by itself.
-    lock(&mut sql, timeout, name)?;
+    lock(&mut sql, run.selection, timeout, name)?;
     guard.close();
 
     progress::report(&format!("reading the catalogs of {name}"), run.proof.bytes, None);
@@ -71,8 +73,10 @@ pub(crate) fn dump(run: &mut Run<'_>, name: &str) -> Result<()> {
         encoding: encoding.clone(),
         statements,
     })?;
-    let catalog = Catalog::read(&mut sql, run.server.major).context(|| format!("reading the catalogs of database `{name}` failed"))?;
+    let catalog =
+        Catalog::read(&mut sql, run.server.major, run.selection).context(|| format!("reading the catalogs of database `{name}` failed"))?;
     not_carried(run, name, &catalog);
+    run.findings.extend(catalog.left.findings(name));
     script(run, run.settings.layout.script(name, "pre-data"), &catalog.before)?;
     let rows_before = run.rows;
     let tables = data::dump(run, &mut sql, name, &encoding, &catalog)?;
@@ -151,13 +155,17 @@ fn script(run: &mut Run<'_>, path: String, objects: &[super::catalog::Written]) 
     Ok(())
 }
 
-/// Takes the weakest lock on every table: nobody can drop or alter one now, and everybody can read and write.
-fn lock(sql: &mut Sql, timeout: Duration, database: &str) -> Result<()> {
+/// Takes the weakest lock on every table that is chosen: nobody can drop or alter one now, and everybody can read and write.
+fn lock(sql: &mut Sql, selection: &Selection, timeout: Duration, database: &str) -> Result<()> {
     sql.run(&format!("SET LOCAL lock_timeout = {}", timeout.as_millis()))
         .context(|| "limiting the wait for locks failed")?;
     let mut tables = Vec::new();
     sql.each(TABLES, |row| {
-        tables.push(text(row.into_iter().next().flatten()));
+        let mut values = row.into_iter();
+        let mut next = || text(values.next().flatten());
+        if selection.takes_table(&next(), &next()) {
+            tables.push(next());
+        }
         Ok(())
     })?;
     for some in tables.chunks(LOCKED_AT_ONCE) {

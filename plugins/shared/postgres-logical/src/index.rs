@@ -10,7 +10,7 @@ use bulkhead_sdk::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::layout::Layout;
+use crate::{layout::Layout, options::Content, settings::Settings};
 
 /// The version of the index that this code writes and reads.
 const FORMAT: u32 = 1;
@@ -34,6 +34,9 @@ pub(crate) enum Record {
         /// Whether statements say how the objects that they make are identified.
         #[serde(default)]
         identities: bool,
+        /// What of the databases it has.
+        #[serde(default)]
+        content: Content,
     },
     /// What follows belongs to this database, up to the next of these.
     Database {
@@ -88,9 +91,9 @@ pub(crate) struct IndexWriter {
 
 impl IndexWriter {
     /// Begins with the header.
-    pub(crate) fn create(layout: &Layout, server_version: &str, major: u32) -> Result<Self> {
+    pub(crate) fn create(settings: &Settings, server_version: &str, major: u32) -> Result<Self> {
         let mut writer = Self {
-            entry: entries::create(layout.index(), &Metadata::file())?,
+            entry: entries::create(settings.layout.index(), &Metadata::file())?,
             pending: Vec::new(),
             records: 0,
         };
@@ -99,6 +102,7 @@ impl IndexWriter {
             server_version: server_version.to_owned(),
             major,
             identities: true,
+            content: settings.parts.content,
         })?;
         Ok(writer)
     }
@@ -132,6 +136,8 @@ pub(crate) struct IndexReader {
     pub(crate) major: u32,
     /// Whether objects are identified.
     pub(crate) identities: bool,
+    /// What it has.
+    pub(crate) content: Content,
 }
 
 impl IndexReader {
@@ -150,14 +156,16 @@ impl IndexReader {
             ended: false,
             major: 0,
             identities: false,
+            content: Content::All,
         };
         match reader.next_record()? {
             Some(Record::Header {
                 format: FORMAT,
                 major,
                 identities,
+                content,
                 ..
-            }) => (reader.major, reader.identities) = (major, identities),
+            }) => (reader.major, reader.identities, reader.content) = (major, identities, content),
             Some(Record::Header { format, .. }) => {
                 return Err(Error::unsupported(format!("the snapshot's index has format {format}")).with_hint("use a newer Bulkhead"));
             }

@@ -36,6 +36,7 @@ mod globals;
 mod index;
 mod large_objects;
 mod layout;
+mod names;
 mod options;
 mod plan;
 mod restore;
@@ -56,7 +57,7 @@ use bulkhead_sdk::{
 
 pub use connection::{Connection, Purpose, open};
 pub use layout::Layout;
-pub use options::{Content, LiveOptions};
+pub use options::{Content, LiveOptions, Parts};
 use rows::Observer;
 pub use settings::{Login, Settings};
 

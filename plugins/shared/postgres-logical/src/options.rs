@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The config of a restore target of mode `logical`.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -29,8 +29,8 @@ pub struct LiveOptions {
     pub clean: bool,
 }
 
-/// What of a database is restored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+/// What of a database is read or restored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Content {
     /// Everything.
@@ -40,4 +40,31 @@ pub enum Content {
     Schema,
     /// Only those.
     Data,
+}
+
+/// Which parts of each database are meant. Patterns of schemas, and of tables, views and sequences with their schema; without any of the first and the third, all.
+#[derive(Debug, Clone, Default)]
+pub struct Parts {
+    /// These schemas with what is in them.
+    pub schemas: Vec<String>,
+    /// But for these.
+    pub exclude_schemas: Vec<String>,
+    /// These tables, with what belongs to them.
+    pub tables: Vec<String>,
+    /// But for these.
+    pub exclude_tables: Vec<String>,
+    /// What of them.
+    pub content: Content,
+}
+
+impl LiveOptions {
+    /// Which parts are restored.
+    pub(crate) fn parts(&self) -> Parts {
+        Parts {
+            schemas: self.schemas.clone(),
+            tables: self.tables.clone(),
+            content: self.content,
+            ..Parts::default()
+        }
+    }
 }

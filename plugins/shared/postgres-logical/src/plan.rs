@@ -58,7 +58,8 @@ struct Table {
 impl Plan {
     /// Reads the whole index.
     pub(crate) fn make(layout: &Layout, request: &RestoreRequest, options: &LiveOptions) -> Result<Self> {
-        let selection = Selection::new(options)?;
+        let mut index = IndexReader::open(layout)?;
+        let mut selection = Selection::new(&options.parts())?;
         if options.clean && options.content == Content::Data {
             return Err(Error::config(
                 "clean",
@@ -66,6 +67,7 @@ impl Plan {
             )
             .with_hint("TRUNCATE the tables, or leave `content` out"));
         }
+        selection.content = stored(index.content, options.content)?;
         let whole = request.paths.is_empty() && options.databases.is_empty() && selection.is_whole();
         let mut plan = Self {
             globals: options
@@ -83,7 +85,6 @@ impl Plan {
         };
         let mut current = None;
         let mut there = BTreeSet::new();
-        let mut index = IndexReader::open(layout)?;
         plan.major = index.major;
         if plan.clean && !index.identities {
             return Err(
@@ -312,6 +313,16 @@ impl Plan {
     /// Whether a schema is needed by what is chosen in it.
     pub(crate) fn needs_schema(&self, database: &str, schema: &str) -> bool {
         self.schemas.get(database).is_some_and(|schemas| schemas.contains(schema))
+    }
+}
+
+/// What can be restored of what the snapshot has.
+fn stored(snapshot: Content, asked: Content) -> Result<Content> {
+    match (snapshot, asked) {
+        (Content::All, content) | (content, Content::All) => Ok(content),
+        (snapshot, asked) if snapshot == asked => Ok(asked),
+        _ => Err(Error::config("content", "the snapshot has nothing of it")
+            .with_hint("`content` of the pipeline says what a snapshot has: schema or data only, or all")),
     }
 }
 

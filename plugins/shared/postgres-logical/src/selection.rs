@@ -1,31 +1,37 @@
-//! Which parts of a database a restore takes: [`Selection`].
+//! Which parts of a database a backup reads or a restore takes: [`Selection`].
 
 use bulkhead_patterns::Patterns;
 use bulkhead_sdk::{Error, Result};
 
-use crate::options::{Content, LiveOptions};
+use crate::options::{Content, Parts};
 
-/// What is chosen, of every database that is restored.
+/// What is chosen, of every database.
 #[derive(Debug)]
 pub(crate) struct Selection {
     schemas: Patterns,
+    exclude_schemas: Patterns,
     tables: Patterns,
+    exclude_tables: Patterns,
+    /// Whether anything is named that is wanted.
+    named: bool,
     partial: bool,
     pub(crate) content: Content,
 }
 
 impl Selection {
-    /// As the target's config says.
-    pub(crate) fn new(options: &LiveOptions) -> Result<Self> {
-        if let Some(place) = options.tables.iter().position(|table| !table.contains('.')) {
-            let message = format!("`{}` lacks the schema", options.tables[place]);
-            return Err(Error::config(format!("tables[{place}]"), message).with_hint("write `public.orders`, or `*.orders` for any schema"));
-        }
+    /// As the config says.
+    pub(crate) fn new(parts: &Parts) -> Result<Self> {
+        with_schema("tables", &parts.tables)?;
+        with_schema("exclude-tables", &parts.exclude_tables)?;
+        let named = !(parts.schemas.is_empty() && parts.tables.is_empty());
         Ok(Self {
-            schemas: Patterns::new("schemas", &options.schemas)?,
-            tables: Patterns::new("tables", &options.tables)?,
-            partial: !(options.schemas.is_empty() && options.tables.is_empty()),
-            content: options.content,
+            schemas: Patterns::new("schemas", &parts.schemas)?,
+            exclude_schemas: Patterns::new("exclude-schemas", &parts.exclude_schemas)?,
+            tables: Patterns::new("tables", &parts.tables)?,
+            exclude_tables: Patterns::new("exclude-tables", &parts.exclude_tables)?,
+            named,
+            partial: named || !(parts.exclude_schemas.is_empty() && parts.exclude_tables.is_empty()),
+            content: parts.content,
         })
     }
 
@@ -41,21 +47,28 @@ impl Selection {
 
     /// Whether what belongs there is chosen.
     fn takes(&self, schema: Option<&str>, relation: Option<&str>) -> bool {
-        let Some(schema) = schema else { return !self.partial };
-        let table = |relation: &str| self.tables.matches(format!("{schema}.{relation}").as_bytes());
-        !self.partial || self.schemas.matches(schema.as_bytes()) || relation.is_some_and(table)
+        let Some(schema) = schema else { return !self.named };
+        let among = |schemas: &Patterns, tables: &Patterns| {
+            let table = |relation: &str| tables.matches(format!("{schema}.{relation}").as_bytes());
+            schemas.matches(schema.as_bytes()) || relation.is_some_and(table)
+        };
+        (!self.named || among(&self.schemas, &self.tables)) && !among(&self.exclude_schemas, &self.exclude_tables)
     }
 
     /// Whether statements of this kind, about something that belongs there, are run.
     pub(crate) fn statement(&self, kind: &str, name: &str, schema: Option<&str>, relation: Option<&str>) -> bool {
+        self.of_content(kind, name) && self.takes(schema, relation)
+    }
+
+    /// Whether statements of this kind are among what is wanted of anything.
+    pub(crate) fn of_content(&self, kind: &str, name: &str) -> bool {
         let data = matches!(kind, "SEQUENCE SET" | "MATERIALIZED VIEW DATA" | "LARGE OBJECT")
             || (kind == "ACL" && name.starts_with("LARGE OBJECT "));
-        let content = match self.content {
+        match self.content {
             Content::All => true,
             Content::Schema => !data,
             Content::Data => data,
-        };
-        content && self.takes(schema, relation)
+        }
     }
 
     /// Whether a table is.
@@ -63,14 +76,30 @@ impl Selection {
         self.takes(Some(schema), Some(relation))
     }
 
-    /// Whether rows of a table are restored.
+    /// Whether rows of a table are.
     pub(crate) fn rows(&self, schema: &str, relation: &str) -> bool {
         self.content != Content::Schema && self.takes(Some(schema), Some(relation))
     }
 
+    /// Whether rows that extensions leave to users are.
+    pub(crate) fn configuration(&self, schema: &str, relation: &str) -> bool {
+        !self.named && self.rows(schema, relation)
+    }
+
     /// Whether content of large objects is.
     pub(crate) fn large_objects(&self) -> bool {
-        self.content != Content::Schema && !self.partial
+        self.content != Content::Schema && !self.named
+    }
+}
+
+/// Tables are named with their schemas.
+fn with_schema(setting: &str, tables: &[String]) -> Result<()> {
+    match tables.iter().position(|table| !table.contains('.')) {
+        None => Ok(()),
+        Some(place) => {
+            let message = format!("`{}` lacks the schema", tables[place]);
+            Err(Error::config(format!("{setting}[{place}]"), message).with_hint("write `public.orders`, or `*.orders` for any schema"))
+        }
     }
 }
 
@@ -78,9 +107,10 @@ impl Selection {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::options::LiveOptions;
 
     fn selection(json: &str) -> Result<Selection> {
-        Selection::new(&bulkhead_sdk::config::parse(json)?)
+        Selection::new(&bulkhead_sdk::config::parse::<LiveOptions>(json)?.parts())
     }
 
     #[test]
@@ -106,5 +136,25 @@ mod tests {
         let data = selection(r#"{"content": "data"}"#).unwrap();
         assert!(data.rows("public", "t") && !data.statement("TABLE", "public.t", Some("public"), Some("t")));
         assert!(data.statement("ACL", "LARGE OBJECT 5", None, None) && !data.statement("ACL", "TABLE t", Some("public"), Some("t")));
+    }
+
+    #[test]
+    fn what_is_excluded_is_left_out_of_what_is_chosen() {
+        let patterns = |patterns: &[&str]| patterns.iter().map(|&pattern| pattern.to_owned()).collect::<Vec<_>>();
+        let all_but = Selection::new(&Parts {
+            exclude_schemas: patterns(&["old_*"]),
+            exclude_tables: patterns(&["*.log"]),
+            ..Parts::default()
+        })
+        .unwrap();
+        assert!(all_but.statement("EXTENSION", "hstore", None, None) && all_but.large_objects());
+        assert!(all_but.takes_table("public", "t") && !all_but.takes_table("public", "log") && !all_but.takes_table("old_one", "t"));
+        let some_but = Selection::new(&Parts {
+            schemas: patterns(&["sales"]),
+            exclude_tables: patterns(&["sales.log"]),
+            ..Parts::default()
+        })
+        .unwrap();
+        assert!(some_but.takes_table("sales", "t") && !some_but.takes_table("sales", "log") && !some_but.takes_table("public", "t"));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::layout::Layout;
+use crate::{layout::Layout, options::Parts};
 
 /// How to reach a server and log in.
 #[derive(Debug, Clone)]
@@ -28,6 +28,8 @@ pub struct Settings {
     pub databases: Vec<String>,
     /// Databases to leave out, likewise.
     pub exclude_databases: Vec<String>,
+    /// Which parts of them.
+    pub parts: Parts,
     /// Tables whose rows are left out, by pattern with the schema.
     pub exclude_data: Vec<String>,
     /// Of these tables (`public.events`) only the rows that an SQL condition holds for.

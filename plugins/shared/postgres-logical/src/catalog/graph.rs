@@ -19,6 +19,8 @@ pub(crate) struct Sorted {
     pub(crate) objects: Vec<Object>,
     /// Their places, each with its section.
     pub(crate) order: Vec<(usize, Section)>,
+    /// Of each object, the places of those that it needs.
+    pub(crate) needs: Vec<Vec<usize>>,
 }
 
 /// Puts objects into the order in which they are made.
@@ -37,7 +39,11 @@ pub(crate) fn sorted(sql: &mut Sql, mut objects: Vec<Object>, links: &Links) -> 
                     return Err(too_late(&objects[late]));
                 }
                 let order = order.into_iter().map(|place| (place, sections[place])).collect();
-                return Ok(Sorted { objects, order });
+                return Ok(Sorted {
+                    objects,
+                    order,
+                    needs: graph.needs,
+                });
             }
             Err(circle) => circle,
         };

@@ -1,5 +1,6 @@
 //! What a database consists of: [`Catalog`], read by one query for each kind of object, sorted by what depends on what.
 
+mod chosen;
 mod graph;
 mod kinds;
 mod links;
@@ -8,9 +9,15 @@ use std::collections::HashMap;
 
 use bulkhead_sdk::{Error, Result, ResultExt};
 
+pub(crate) use chosen::Left;
 pub(crate) use links::{Edge, Links, ObjectId};
 
-use super::session::{Row, Sql, for_major, number, text};
+use super::{
+    selection::Selection,
+    session::{Row, Sql, for_major, number, text},
+};
+use crate::options::Content;
+use chosen::Chosen;
 use graph::Sorted;
 use kinds::{QUERIES, Section};
 
@@ -148,13 +155,15 @@ pub(crate) struct Catalog {
     /// What comes with an extension, or belongs to a session.
     pub(crate) links: Links,
     pub(crate) places: Places,
+    /// What a selection cuts off, and what it brings along.
+    pub(crate) left: Left,
     /// Large objects.
     pub(crate) large_objects: Vec<u32>,
 }
 
 impl Catalog {
     /// Reads all of it. Fails where there is an object that none of the queries knows.
-    pub(crate) fn read(sql: &mut Sql, major: u32) -> Result<Self> {
+    pub(crate) fn read(sql: &mut Sql, major: u32, selection: &Selection) -> Result<Self> {
         let mut links = Links::read(sql).context(|| "reading what depends on what failed")?;
         let mut catalog = Self {
             added_to_extensions: links.read_extended(sql).context(|| "reading what was added to extensions failed")?,
@@ -184,9 +193,10 @@ impl Catalog {
         let mut said = said(sql, &links)?;
         let places = Places::of(&objects);
         let privileges = privileges(sql, major, &links, &places)?;
-        let Sorted { objects, order } = graph::sorted(sql, objects, &links)?;
+        let Sorted { objects, order, needs } = graph::sorted(sql, objects, &links)?;
+        let chosen = Chosen::of(&objects, &needs, &places, selection);
         let mut identities = identities(sql, &objects).context(|| "asking how objects are identified failed")?;
-        for (place, section) in order {
+        for (place, section) in order.into_iter().filter(|(place, _)| chosen.carries(*place)) {
             let object = &objects[place];
             if object.kind == "INVALID INDEX" {
                 catalog.invalid_indexes.push(object.title());
@@ -214,8 +224,23 @@ impl Catalog {
                 }
             }
         }
-        catalog.place_privileges(privileges);
-        catalog.public_is_gone(&objects);
+        let known: HashMap<ObjectId, bool> = objects
+            .iter()
+            .enumerate()
+            .map(|(place, object)| (object.id, chosen.carries(place)))
+            .collect();
+        let held = |(id, written): (ObjectId, Written)| {
+            let of_part = selection.statement(&written.kind, &written.name, None, None);
+            let carried = known
+                .get(&id)
+                .map_or(of_part, |carried| *carried && selection.of_content(&written.kind, &written.name));
+            carried.then_some(written)
+        };
+        catalog.place_privileges(privileges.into_iter().filter_map(held).collect());
+        if !selection.is_partial() && selection.content != Content::Data {
+            catalog.public_is_gone(&objects);
+        }
+        catalog.left = chosen.left;
         catalog.links = links;
         catalog.places = places;
         Ok(catalog)
@@ -332,7 +357,7 @@ fn said(sql: &mut Sql, links: &Links) -> Result<HashMap<ObjectId, Vec<Said>>> {
 }
 
 /// All privileges that differ from what the target will have by itself.
-fn privileges(sql: &mut Sql, major: u32, links: &Links, places: &Places) -> Result<Vec<Written>> {
+fn privileges(sql: &mut Sql, major: u32, links: &Links, places: &Places) -> Result<Vec<(ObjectId, Written)>> {
     let mut all = Vec::new();
     sql.each(&for_major(include_str!("sql/acl.sql"), major), |row| {
         let mut values = row.into_iter();
@@ -346,7 +371,7 @@ fn privileges(sql: &mut Sql, major: u32, links: &Links, places: &Places) -> Resu
             identity: None,
         };
         if !links.temporary(id) {
-            all.push(written);
+            all.push((id, written));
         }
         Ok(())
     })
