@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bulkhead_postgres_client::Lsn;
-use bulkhead_postgres_logical::{Content, Parts};
+use bulkhead_postgres_logical::{Content, Jobs, Parts};
 use bulkhead_sdk::{
     Error, Result,
     config::{ByteSize, Period},
@@ -87,6 +87,9 @@ pub struct Config {
     /// `logical`: of these tables only the rows that an SQL condition holds for: `{ "public.events" = "at > now() - interval '90 days'" }`.
     #[serde(default)]
     pub rows: BTreeMap<String, String>,
+    /// `logical`: how many connections read rows at the same time, in one snapshot; 1 by default. `limits.parts` must be one less at least.
+    #[serde(default)]
+    pub jobs: Jobs,
     /// `logical`: how long to wait for whoever has locked a table, `30 s` by default.
     #[serde(default)]
     pub lock_timeout: Option<Period>,
@@ -222,6 +225,7 @@ impl Config {
             (Mode::Logical, "tables", !self.tables.is_empty()),
             (Mode::Logical, "exclude-tables", !self.exclude_tables.is_empty()),
             (Mode::Logical, "content", self.content != Content::default()),
+            (Mode::Logical, "jobs", self.jobs != Jobs::default()),
             (Mode::Logical, "exclude-data", !self.exclude_data.is_empty()),
             (Mode::Logical, "rows", !self.rows.is_empty()),
             (Mode::Physical, "checkpoint", self.checkpoint != Checkpoint::default()),

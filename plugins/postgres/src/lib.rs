@@ -93,6 +93,10 @@ impl Source for Postgres {
         }
     }
 
+    fn run_part(&mut self, work: Vec<u8>) -> Result<Vec<u8>> {
+        logical::run_part(&self.config, &work)
+    }
+
     fn verify(&mut self) -> Result<Vec<Finding>> {
         match self.config.mode {
             Mode::Physical => physical::verify(),

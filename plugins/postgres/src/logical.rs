@@ -21,6 +21,7 @@ fn settings(config: &Config) -> Settings {
         rows: config.rows.clone(),
         order: Default::default(),
         lock_timeout: config.lock_timeout(),
+        jobs: config.jobs.get(),
         globals: true,
         layout: Layout::default(),
     }
@@ -40,6 +41,11 @@ pub(crate) fn backup(config: &Config) -> Result<BackupResult> {
 pub(crate) fn restore(config: &Config, request: &RestoreRequest) -> Result<RestoreResult> {
     let options: LiveOptions = request.options()?;
     logical::restore(&settings(config), request, &options)
+}
+
+/// Carries out what another instance shares out.
+pub(crate) fn run_part(config: &Config, work: &[u8]) -> Result<Vec<u8>> {
+    logical::run_part(&settings(config), work)
 }
 
 /// Whether a stored dump is whole.

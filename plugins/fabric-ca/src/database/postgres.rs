@@ -91,6 +91,7 @@ pub(crate) fn settings(config: &Config, served: &Served<'_>) -> Result<Settings>
             .map(|(table, order)| (table.to_owned(), order.to_owned()))
             .collect(),
         lock_timeout: config.busy_timeout.0,
+        jobs: 1,
         // Roles are those of whoever runs the server, and other databases have theirs.
         globals: false,
         layout: LAYOUT,

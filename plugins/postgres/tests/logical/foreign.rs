@@ -21,9 +21,9 @@ fn the_regression_database_comes_back_the_same() {
         counts[0]
     };
     assert!(passed >= MOST, "{said}");
-    let (_, snapshot) = backup(&original, "").unwrap();
+    let (_, snapshot) = backup(&original, r#", "jobs": 3"#).unwrap();
     let restored = empty();
-    restore(&restored, &snapshot, "{}").unwrap();
+    restore(&restored, &snapshot, r#"{"jobs": 3}"#).unwrap();
     assert_same(&original, &restored);
 }
 

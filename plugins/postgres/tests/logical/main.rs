@@ -6,6 +6,7 @@ mod failures;
 mod foreign;
 mod majors;
 mod oracle;
+mod parallel;
 mod parts_of;
 mod pooler;
 mod round_trip;

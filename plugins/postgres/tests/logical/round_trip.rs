@@ -99,7 +99,7 @@ fn a_snapshot_is_of_one_moment() {
                 original.execute("postgres", both).unwrap();
             }
         });
-        let outcome = backup(&original, r#", "databases": ["postgres"]"#);
+        let outcome = backup(&original, r#", "databases": ["postgres"], "jobs": 3"#);
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         outcome.unwrap().1
     });

@@ -9,13 +9,18 @@ use bulkhead_patterns::Patterns;
 use bulkhead_postgres_client::{ClientError, CopyEvent};
 use bulkhead_sdk::{Error, ErrorKind, Result, ResultExt, entries, metadata::Metadata, progress};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     catalog::{Catalog, ObjectId, Place},
-    database::{Run, of_table},
+    database::{Run, lock_tables, of_table},
     index::Record,
-    rows,
+    parallel::{self, Work},
+    rows::{self, Observer},
     script::{Script, Title},
-    session::{Row, Sql, for_major, number, quoted, text},
+    server::Server,
+    session::{Row, Sql, for_major, literal, number, quoted, text},
+    settings::Settings,
     sort::order,
 };
 
@@ -48,6 +53,8 @@ struct Table {
     filter: Option<String>,
     /// The expression that they are sorted by.
     order: Option<String>,
+    /// Bytes on the server's disk.
+    size: u64,
 }
 
 impl Table {
@@ -64,9 +71,27 @@ impl Table {
             configuration: next().as_deref() == Some("t"),
             root: next(),
             partitioned: next().as_deref() == Some("t"),
+            size: number(next().as_ref()),
             filter: None,
             order: None,
         }
+    }
+
+    /// With its schema, as patterns and the config have it.
+    fn title(&self) -> String {
+        format!("{}.{}", self.schema, self.name)
+    }
+
+    /// Takes what the config says of its rows.
+    fn configure(&mut self, settings: &Settings) {
+        let title = self.title();
+        self.order = settings.order.get(&title).cloned();
+        self.filter = settings.rows.get(&title).cloned();
+    }
+
+    /// Its entry.
+    fn path(&self, settings: &Settings, database: &str) -> String {
+        settings.layout.table(database, &self.schema, &self.name, self.id.number)
     }
 
     fn list(&self) -> String {
@@ -97,47 +122,173 @@ impl Table {
     }
 }
 
+/// The transaction that a database is read in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Source<'a> {
+    pub(crate) database: &'a str,
+    pub(crate) encoding: &'a str,
+    /// As it was exported.
+    pub(crate) snapshot: &'a str,
+}
+
+/// Tables whose rows another instance reads, in the same snapshot.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Share {
+    database: String,
+    encoding: String,
+    snapshot: String,
+    tables: Vec<u32>,
+}
+
+/// Rows of a table that were stored.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Stored {
+    table: u32,
+    rows: u64,
+    /// Bytes of the entry.
+    size: u64,
+}
+
 /// Writes the rows of all tables, then the values of all sequences. Returns the number of tables.
-pub(crate) fn dump(run: &mut Run<'_>, sql: &mut Sql, database: &str, encoding: &str, catalog: &Catalog) -> Result<u64> {
-    let before = run.tables;
+pub(crate) fn dump(run: &mut Run<'_>, sql: &mut Sql, source: Source<'_>, catalog: &Catalog) -> Result<u64> {
+    let tables = wanted(run, sql, source.database, catalog)?;
+    let tables = in_order(sql, tables)?;
+    let mut stored: HashMap<u32, Stored> = match run.settings.jobs {
+        2.. if run.observer.is_none() => in_shares(run, sql, source, &tables)?,
+        _ => read_all(run, sql, source, &tables)?,
+    };
+    for table in &tables {
+        let lost = || Error::new(ErrorKind::Internal, format!("nobody has read {}", table.full));
+        let Stored { rows, size, .. } = stored.remove(&table.id.number).ok_or_else(lost)?;
+        run.proof.entries += 1;
+        run.proof.bytes += size;
+        run.rows += rows;
+        run.tables += 1;
+        run.index.add(&Record::Data {
+            entry: table.path(run.settings, source.database),
+            table: table.full.clone(),
+            schema: table.schema.clone(),
+            relation: table.name.clone(),
+            rows,
+            in_turn: table.configuration,
+        })?;
+    }
+    sequences(run, sql, source.database, catalog)?;
+    Ok(tables.len() as u64)
+}
+
+/// The tables whose rows are chosen.
+fn wanted(run: &mut Run<'_>, sql: &mut Sql, database: &str, catalog: &Catalog) -> Result<Vec<Table>> {
     let without_rows = Patterns::new("exclude-data", &run.settings.exclude_data)?;
     let mut tables = Vec::new();
     let mut left_out = 0_u64;
-    sql.each(&for_major(include_str!("catalog/sql/data.sql"), run.server.major), |row| {
-        let mut table = Table::read(row);
+    for mut table in all(sql, run.server.major)? {
         if !table.configuration && catalog.links.ignored(table.id) {
-            return Ok(());
+            continue;
         }
-        let name = format!("{}.{}", table.schema, table.name);
         let chosen = match table.configuration {
             false => run.selection.rows(&table.schema, &table.name),
             true => run.selection.configuration(&table.schema, &table.name),
         };
         if !chosen {
-            return Ok(());
+            continue;
         }
-        if without_rows.matches(name.as_bytes()) {
+        if without_rows.matches(table.title().as_bytes()) {
             left_out += 1;
-            return Ok(());
+            continue;
         }
-        table.order = run.settings.order.get(&name).cloned();
-        if let Some(filter) = run.settings.rows.get(&name) {
-            run.filtered.insert(name);
-            table.filter = Some(filter.clone());
+        table.configure(run.settings);
+        if table.filter.is_some() {
+            run.filtered.insert(table.title());
         }
         tables.push(table);
-        Ok(())
-    })
-    .context(|| "listing tables failed")?;
+    }
     if left_out > 0 {
         run.proof.fact("tables-without-rows", format!("{database}: {left_out}"));
     }
-    for table in &in_order(sql, tables)? {
-        table_rows(run, sql, database, encoding, table)?;
-        run.tables += 1;
+    Ok(tables)
+}
+
+/// Every table that has rows of its own.
+fn all(sql: &mut Sql, major: u32) -> Result<Vec<Table>> {
+    let mut tables = Vec::new();
+    sql.each(&for_major(include_str!("catalog/sql/data.sql"), major), |row| {
+        tables.push(Table::read(row));
+        Ok(())
+    })
+    .context(|| "listing tables failed")?;
+    Ok(tables)
+}
+
+/// Reads tables one after the other.
+fn read_all(run: &mut Run<'_>, sql: &mut Sql, source: Source<'_>, tables: &[Table]) -> Result<HashMap<u32, Stored>> {
+    let mut stored = HashMap::new();
+    let mut before = run.proof.bytes;
+    for table in tables {
+        let observer = run.observer.as_mut().map(|observer| &mut **observer as &mut dyn Observer);
+        let one = table_rows(run.settings, sql, source, table, before, observer)?;
+        before += one.size;
+        stored.insert(one.table, one);
     }
-    sequences(run, sql, database, catalog)?;
-    Ok(run.tables - before)
+    Ok(stored)
+}
+
+/// Reads tables with several connections: this one, and those of further instances.
+fn in_shares(run: &mut Run<'_>, sql: &mut Sql, source: Source<'_>, tables: &[Table]) -> Result<HashMap<u32, Stored>> {
+    let sizes = tables.iter().map(|table| (table.size, table)).collect();
+    let mut shares = parallel::split(sizes, run.settings.jobs as usize);
+    let own: Vec<&Table> = shares.pop().unwrap_or_default();
+    let mut parts = Vec::new();
+    for tables in shares.into_iter().filter(|tables| !tables.is_empty()) {
+        parts.push(parallel::start(&Work::Read(Share {
+            database: source.database.to_owned(),
+            encoding: source.encoding.to_owned(),
+            snapshot: source.snapshot.to_owned(),
+            tables: tables.iter().map(|table| table.id.number).collect(),
+        }))?);
+    }
+    let mut stored = HashMap::new();
+    for table in own {
+        let one = table_rows(run.settings, sql, source, table, run.proof.bytes, None)?;
+        stored.insert(one.table, one);
+    }
+    for part in parts {
+        let theirs: Vec<Stored> = parallel::outcome(&part.wait()?)?;
+        stored.extend(theirs.into_iter().map(|one| (one.table, one)));
+    }
+    Ok(stored)
+}
+
+/// Reads the tables of a share, in the snapshot of whoever shared it out.
+pub(crate) fn read_share(settings: &Settings, share: &Share) -> Result<Vec<Stored>> {
+    let source = Source {
+        database: &share.database,
+        encoding: &share.encoding,
+        snapshot: &share.snapshot,
+    };
+    let mut sql = Sql::open(settings, source.database)?;
+    sql.run(&format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}",
+        literal(source.snapshot)
+    ))
+    .context(|| "taking over the snapshot failed")?;
+    let server = Server::inspect(&mut sql)?;
+    let mut tables: HashMap<u32, Table> = all(&mut sql, server.major)?
+        .into_iter()
+        .map(|table| (table.id.number, table))
+        .collect();
+    let shared: Vec<Table> = share.tables.iter().filter_map(|table| tables.remove(table)).collect();
+    // Whoever waits to alter a table, because of the lock that the first connection holds, would let this one wait behind: for so long, and no longer.
+    let names: Vec<String> = shared.iter().map(|table| table.full.clone()).collect();
+    lock_tables(&mut sql, &names, settings.lock_timeout, source.database)?;
+    let mut stored = Vec::new();
+    for mut table in shared {
+        table.configure(settings);
+        let before = stored.iter().map(|one: &Stored| one.size).sum();
+        stored.push(table_rows(settings, &mut sql, source, &table, before, None)?);
+    }
+    sql.close();
+    Ok(stored)
 }
 
 /// Foreign keys of extensions are there before the rows, so what they lead to comes first. Where they lead in a circle, no order helps.
@@ -163,10 +314,19 @@ fn in_order(sql: &mut Sql, tables: Vec<Table>) -> Result<Vec<Table>> {
     Ok(order.into_iter().filter_map(|place| tables[place].take()).collect())
 }
 
-fn table_rows(run: &mut Run<'_>, sql: &mut Sql, database: &str, encoding: &str, table: &Table) -> Result<()> {
-    let path = run.settings.layout.table(database, &table.schema, &table.name, table.id.number);
-    let mut entry = entries::create(&path, &Metadata::file())?;
-    let mut pending = table.head(encoding).into_bytes();
+/// Stores the rows of a table. `before` are the bytes that were stored before it.
+fn table_rows(
+    settings: &Settings,
+    sql: &mut Sql,
+    source: Source<'_>,
+    table: &Table,
+    before: u64,
+    mut observer: Option<&mut dyn Observer>,
+) -> Result<Stored> {
+    let Source { database, encoding, .. } = source;
+    let mut entry = entries::create(table.path(settings, database), &Metadata::file())?;
+    let mut pending = Vec::with_capacity(PIECE + PIECE / 4);
+    pending.extend_from_slice(table.head(encoding).as_bytes());
     let phase = format!("reading {database} {}", table.full);
     let mut written = 0;
     let mut count = None;
@@ -177,7 +337,7 @@ fn table_rows(run: &mut Run<'_>, sql: &mut Sql, database: &str, encoding: &str, 
             Some(filter) => error.context(format!("the condition in `rows` is: {filter}")),
         }
     };
-    if let Some(observer) = &mut run.observer {
+    if let Some(observer) = &mut observer {
         let columns = rows::columns(&table.head(encoding)[HEAD.len()..]);
         observer.table(&rows::Table {
             database,
@@ -190,7 +350,7 @@ fn table_rows(run: &mut Run<'_>, sql: &mut Sql, database: &str, encoding: &str, 
     loop {
         match sql.connection().next_event().map_err(fails)? {
             CopyEvent::CopyData { bytes, .. } => {
-                if let Some(observer) = &mut run.observer {
+                if let Some(observer) = &mut observer {
                     // The server sends each row as a message of its own.
                     observer.row(rows::values(bytes)?)?;
                 }
@@ -199,7 +359,7 @@ fn table_rows(run: &mut Run<'_>, sql: &mut Sql, database: &str, encoding: &str, 
                     entry.write_bytes(&pending)?;
                     written += pending.len() as u64;
                     pending.clear();
-                    progress::report(&phase, run.proof.bytes + written, None);
+                    progress::report(&phase, before + written, None);
                 }
             }
             CopyEvent::CommandComplete(tag) => count = tag.strip_prefix("COPY ").and_then(|rows| rows.parse::<u64>().ok()),
@@ -215,14 +375,10 @@ fn table_rows(run: &mut Run<'_>, sql: &mut Sql, database: &str, encoding: &str, 
     })?;
     pending.extend_from_slice(END);
     entry.write_bytes(&pending)?;
-    run.proof.count(&entry.finish()?);
-    run.rows += rows;
-    run.index.add(&Record::Data {
-        entry: path,
-        table: table.full.clone(),
-        schema: table.schema.clone(),
-        relation: table.name.clone(),
+    Ok(Stored {
+        table: table.id.number,
         rows,
+        size: entry.finish()?.size,
     })
 }
 

@@ -10,7 +10,8 @@ use bulkhead_sdk::{
 
 use super::{
     catalog::Catalog,
-    data, globals,
+    data::{self, Source},
+    globals,
     index::{IndexWriter, Record},
     large_objects,
     rows::Observer,
@@ -79,7 +80,12 @@ pub(crate) fn dump(run: &mut Run<'_>, name: &str) -> Result<()> {
     run.findings.extend(catalog.left.findings(name));
     script(run, run.settings.layout.script(name, "pre-data"), &catalog.before)?;
     let rows_before = run.rows;
-    let tables = data::dump(run, &mut sql, name, &encoding, &catalog)?;
+    let source = Source {
+        database: name,
+        encoding: &encoding,
+        snapshot: &snapshot,
+    };
+    let tables = data::dump(run, &mut sql, source, &catalog)?;
     large_objects::dump(run, &mut sql, name, &catalog.large_objects)?;
     script(run, run.settings.layout.script(name, "post-data"), &catalog.after)?;
     sql.run("COMMIT").context(|| "ending the transaction with the snapshot failed")?;
@@ -157,8 +163,6 @@ fn script(run: &mut Run<'_>, path: String, objects: &[super::catalog::Written]) 
 
 /// Takes the weakest lock on every table that is chosen: nobody can drop or alter one now, and everybody can read and write.
 fn lock(sql: &mut Sql, selection: &Selection, timeout: Duration, database: &str) -> Result<()> {
-    sql.run(&format!("SET LOCAL lock_timeout = {}", timeout.as_millis()))
-        .context(|| "limiting the wait for locks failed")?;
     let mut tables = Vec::new();
     sql.each(TABLES, |row| {
         let mut values = row.into_iter();
@@ -168,6 +172,13 @@ fn lock(sql: &mut Sql, selection: &Selection, timeout: Duration, database: &str)
         }
         Ok(())
     })?;
+    lock_tables(sql, &tables, timeout, database)
+}
+
+/// Locks these, and waits for so long for each.
+pub(crate) fn lock_tables(sql: &mut Sql, tables: &[String], timeout: Duration, database: &str) -> Result<()> {
+    sql.run(&format!("SET LOCAL lock_timeout = {}", timeout.as_millis()))
+        .context(|| "limiting the wait for locks failed")?;
     for some in tables.chunks(LOCKED_AT_ONCE) {
         let statements: Vec<String> = some
             .iter()

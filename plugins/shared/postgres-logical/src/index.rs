@@ -72,6 +72,9 @@ pub(crate) enum Record {
         schema: String,
         relation: String,
         rows: u64,
+        /// Whether it must come after those before it: something leads from it to them already.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        in_turn: bool,
     },
     /// Content of a database's large objects.
     LargeObjects { entry: String, objects: u64, bytes: u64 },

@@ -8,6 +8,8 @@
 //! are quoted and its expressions spelled. *Tables are locked before the snapshot is taken*: functions such as `pg_get_constraintdef` look at the catalogs as they
 //! are now, not as they were in the snapshot, so nothing may change in between.
 //!
+//! With several connections (`parallel.rs`), further instances read rows in the same snapshot; in a restore they put rows into tables and make indexes (`together.rs`).
+//!
 //! Every row of every catalog that describes an object must be accounted for, by itself or by what it is part of (`catalog/links.rs`). What is left is of a kind that this
 //! code doesn't know, and fails the run.
 //!
@@ -38,7 +40,9 @@ mod large_objects;
 mod layout;
 mod names;
 mod options;
+mod parallel;
 mod plan;
+mod replay;
 mod restore;
 pub mod rows;
 mod script;
@@ -47,6 +51,7 @@ mod server;
 mod session;
 mod settings;
 mod sort;
+mod together;
 mod verify;
 
 use bulkhead_sdk::{
@@ -57,7 +62,7 @@ use bulkhead_sdk::{
 
 pub use connection::{Connection, Purpose, open};
 pub use layout::Layout;
-pub use options::{Content, LiveOptions, Parts};
+pub use options::{Content, Jobs, LiveOptions, Parts};
 use rows::Observer;
 pub use settings::{Login, Settings};
 
@@ -83,6 +88,14 @@ pub fn backup<'a>(settings: &'a Settings, observer: Option<&'a mut dyn Observer>
 /// `NotGranted`: no server; `Conflict`: something is in the way; `Corrupt`; those of the server, with the object that they are about.
 pub fn restore(settings: &Settings, request: &RestoreRequest, options: &LiveOptions) -> Result<RestoreResult> {
     restore::restore(settings, request, options).map_err(rights)
+}
+
+/// Carries out a part of a backup or restore that another instance, with the same settings, has started.
+///
+/// # Errors
+/// Those of the operation that it is a part of.
+pub fn run_part(settings: &Settings, work: &[u8]) -> Result<Vec<u8>> {
+    parallel::run(settings, work).map_err(rights)
 }
 
 /// Whether a stored dump is whole.

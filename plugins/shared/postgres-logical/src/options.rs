@@ -25,6 +25,8 @@ pub struct LiveOptions {
     pub tables: Vec<String>,
     /// `all` (the default), `schema` (without rows and values), or `data` (rows and values only, into tables that are there and empty).
     pub content: Content,
+    /// How many connections restore rows, indexes and keys at the same time; 1 without it.
+    pub jobs: Jobs,
     /// Drop what is about to be restored and is there already: only what is chosen, and nothing where something else needs it.
     pub clean: bool,
 }
@@ -40,6 +42,39 @@ pub enum Content {
     Schema,
     /// Only those.
     Data,
+}
+
+/// How many connections work at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "u32")]
+pub struct Jobs(#[schemars(range(min = 1, max = 64))] u32);
+
+impl Jobs {
+    /// More than these are of no use to any server.
+    const MOST: u32 = 64;
+
+    /// The number, from 1 to 64.
+    #[must_use]
+    pub fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl Default for Jobs {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+impl TryFrom<u32> for Jobs {
+    type Error = String;
+
+    fn try_from(jobs: u32) -> Result<Self, String> {
+        match jobs {
+            1..=Self::MOST => Ok(Self(jobs)),
+            _ => Err(format!("`{jobs}` is no number of connections: write one from 1 to {}", Self::MOST)),
+        }
+    }
 }
 
 /// Which parts of each database are meant. Patterns of schemas, and of tables, views and sequences with their schema; without any of the first and the third, all.

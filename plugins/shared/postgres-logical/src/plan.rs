@@ -43,6 +43,8 @@ pub(crate) struct Plan {
     schemas: BTreeMap<String, BTreeSet<String>>,
     /// Whether what is in the way is dropped.
     pub(crate) clean: bool,
+    /// Connections at the same time.
+    pub(crate) jobs: u32,
     /// Of each database, likewise: the objects that are made.
     wanted: BTreeMap<String, Wanted>,
 }
@@ -81,6 +83,7 @@ impl Plan {
             tables: BTreeMap::new(),
             schemas: BTreeMap::new(),
             clean: options.clean,
+            jobs: options.jobs.get(),
             wanted: BTreeMap::new(),
         };
         let mut current = None;

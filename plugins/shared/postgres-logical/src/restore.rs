@@ -9,35 +9,27 @@ use std::{
     io::{BufRead, Read},
 };
 
-use bulkhead_postgres_client::CopyEvent;
 use bulkhead_sdk::{
-    Error, ErrorKind, Result, ResultExt, endpoint,
-    host::BEST_TRANSFER,
-    progress,
-    snapshot::{self, EntryReader},
+    Error, ErrorKind, Result, ResultExt, endpoint, progress, snapshot,
     source::{RestoreRequest, RestoreResult},
     types::{Fact, Finding},
 };
 
 use super::{
-    data,
     index::{IndexReader, Record},
     large_objects,
+    parallel::{self, Work},
     plan::{Existing, Plan},
+    replay::{LONGEST_LINE, Rows, Scripts, Statement, Task, ends_with, fill, of_object, session},
     script::PREAMBLE,
     server::Server,
     session::{Sql, quoted},
+    together::Together,
 };
 use crate::{
     options::{Content, LiveOptions},
     settings::{Login, Settings},
 };
-
-/// The longest statement that is read, in bytes.
-const LONGEST_STATEMENT: u64 = 32 << 20;
-
-/// The longest of the two lines before a table's rows, in bytes: 1,600 columns with the longest names.
-const LONGEST_LINE: u64 = 1 << 20;
 
 /// Restores what the request and the target's config select.
 pub(crate) fn restore(settings: &Settings, request: &RestoreRequest, options: &LiveOptions) -> Result<RestoreResult> {
@@ -68,7 +60,8 @@ pub(crate) fn restore(settings: &Settings, request: &RestoreRequest, options: &L
         existing,
         common: sql,
         database: None,
-        script: None,
+        scripts: Scripts::default(),
+        together: Together::default(),
         result: RestoreResult::default(),
         statements: 0,
         rows: 0,
@@ -79,13 +72,6 @@ pub(crate) fn restore(settings: &Settings, request: &RestoreRequest, options: &L
         writer.replay(record)?;
     }
     writer.finish()
-}
-
-/// A script that is being read, up to a place.
-struct Reading {
-    path: String,
-    entry: EntryReader,
-    position: u64,
 }
 
 /// A database that is being restored.
@@ -135,7 +121,8 @@ struct Writer<'a> {
     common: Sql,
     /// `None` before the first database, and while one is passed over that is not to be restored.
     database: Option<Current>,
-    script: Option<Reading>,
+    scripts: Scripts,
+    together: Together,
     result: RestoreResult,
     statements: u64,
     rows: u64,
@@ -152,41 +139,21 @@ impl Writer<'_> {
                 length,
                 kind,
                 name,
-                ..
-            } if entry == self.settings.layout.globals() => {
-                if !self.plan.globals {
-                    return Ok(());
-                }
-                let text = self.read(&entry, offset, length)?;
-                match self.plan.without_grantor(self.major, &kind, &text) {
-                    Some(text) => self.common(&kind, &name, text),
-                    None => self.common(&kind, &name, &text),
-                }
-            }
-            Record::Statement {
-                entry,
-                offset,
-                length,
-                kind,
-                name,
                 schema,
                 relation,
                 ..
             } => {
-                let takes = |current: &Current| current.takes(self.plan, &kind, &name, schema.as_deref(), relation.as_deref());
-                if !self.database.as_ref().is_some_and(takes) {
-                    return Ok(());
-                }
-                let text = self.read(&entry, offset, length)?;
-                let Some(current) = &mut self.database else { return Ok(()) };
-                let Some(text) = current.beside(self.plan, &kind, &name, &text) else {
-                    return Ok(());
+                let statement = Statement {
+                    entry,
+                    offset,
+                    length,
+                    kind,
+                    name,
                 };
-                self.statements += 1;
-                current
-                    .sql
-                    .run(&text)
-                    .context(|| format!("restoring {kind} {name} in database `{}` failed", current.name))
+                if statement.entry == self.settings.layout.globals() {
+                    return self.global(&statement);
+                }
+                self.statement(statement, schema, relation)
             }
             Record::Data {
                 entry,
@@ -194,11 +161,104 @@ impl Writer<'_> {
                 schema,
                 relation,
                 rows,
-            } if self.plan.selection.rows(&schema, &relation) => self.rows(&entry, &table, rows),
+                in_turn,
+            } if self.plan.selection.rows(&schema, &relation) => self.rows((schema, relation), Rows { entry, table, rows }, in_turn),
             Record::LargeObjects { entry, .. } if self.plan.selection.large_objects() => self.large_objects(&entry),
             Record::Data { .. } | Record::LargeObjects { .. } => Ok(()),
             Record::Header { .. } | Record::End { .. } => Ok(()),
         }
+    }
+
+    fn global(&mut self, statement: &Statement) -> Result<()> {
+        if !self.plan.globals {
+            return Ok(());
+        }
+        let Statement { kind, name, .. } = statement;
+        let text = self.read(statement)?;
+        match self.plan.without_grantor(self.major, kind, &text) {
+            Some(text) => self.common(kind, name, text),
+            None => self.common(kind, name, &text),
+        }
+    }
+
+    /// A statement about an object of a database, now or together with others.
+    fn statement(&mut self, statement: Statement, schema: Option<String>, relation: Option<String>) -> Result<()> {
+        let Statement { kind, name, .. } = &statement;
+        let takes = |current: &Current| current.takes(self.plan, kind, name, schema.as_deref(), relation.as_deref());
+        if !self.database.as_ref().is_some_and(takes) {
+            return Ok(());
+        }
+        self.statements += 1;
+        if let (true, Some(schema), Some(relation)) = (self.plan.jobs > 1 && Together::takes(kind), schema, relation) {
+            if !self.together.is_ready_for_statements() {
+                self.carry_out()?;
+            }
+            self.together.add_statement((schema, relation), statement);
+            return Ok(());
+        }
+        self.carry_out()?;
+        let text = self.read(&statement)?;
+        let Some(current) = &mut self.database else { return Ok(()) };
+        match current.beside(self.plan, kind, name, &text) {
+            Some(text) => current.sql.run(&text).context(|| of_object(kind, name, &current.name)),
+            None => Ok(()),
+        }
+    }
+
+    /// Rows of a table, likewise.
+    fn rows(&mut self, of: (String, String), rows: Rows, in_turn: bool) -> Result<()> {
+        if self.database.is_none() {
+            return Ok(());
+        }
+        let size = snapshot::stat(&rows.entry)?.size;
+        self.count(size);
+        self.rows += rows.rows;
+        if self.plan.jobs == 1 || in_turn {
+            self.carry_out()?;
+            let Some(current) = &mut self.database else { return Ok(()) };
+            return fill(&mut current.sql, &current.name, &rows);
+        }
+        if !self.together.is_ready_for_rows() {
+            self.carry_out()?;
+        }
+        self.together.add_rows(of, size, rows);
+        Ok(())
+    }
+
+    /// Carries out what was collected: in further instances, and here. Waits until all of it is done.
+    fn carry_out(&mut self) -> Result<()> {
+        let Some(current) = &mut self.database else { return Ok(()) };
+        let task = || Task {
+            user: self.settings.login.user.clone(),
+            database: current.name.clone(),
+            without_triggers: self.plan.selection.content == Content::Data,
+            ..Task::default()
+        };
+        let mut tasks = self.together.share(self.plan.jobs, task);
+        let own = tasks.pop();
+        let mut parts = Vec::new();
+        for task in tasks {
+            parts.push(parallel::start(&Work::Replay(task))?);
+        }
+        if let Some(task) = own {
+            task.on(&mut current.sql, &mut Scripts::default())?;
+        }
+        for part in parts {
+            part.wait()?;
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, statement: &Statement) -> Result<String> {
+        if !self.scripts.is_open(&statement.entry) {
+            self.count(snapshot::stat(&statement.entry)?.size);
+        }
+        self.scripts.read(statement)
+    }
+
+    fn count(&mut self, size: u64) {
+        self.result.entries += 1;
+        self.result.bytes += size;
     }
 
     /// A statement about a role or tablespace.
@@ -227,11 +287,19 @@ impl Writer<'_> {
         self.common.run(text).context(|| format!("restoring {kind} {name} failed"))
     }
 
-    /// Makes a database where it is to be, and connects to it.
-    fn enter(&mut self, name: &str, statements: &[(String, String)]) -> Result<()> {
+    /// Ends the database that is being restored.
+    fn leave(&mut self) -> Result<()> {
+        self.carry_out()?;
+        self.together.forget();
         if let Some(last) = self.database.take() {
             last.sql.close();
         }
+        Ok(())
+    }
+
+    /// Makes a database where it is to be, and connects to it.
+    fn enter(&mut self, name: &str, statements: &[(String, String)]) -> Result<()> {
+        self.leave()?;
         let Some(target) = self.plan.databases.get(name) else {
             return Ok(());
         };
@@ -244,16 +312,10 @@ impl Writer<'_> {
                 .run(&format!("{before}{}{after}{provider}", quoted(target)))
                 .context(|| format!("restoring database `{target}` failed"))?;
         }
-        let mut sql = Sql::open(self.settings, target)?;
-        sql.run(PREAMBLE)
-            .context(|| format!("preparing the session in database `{target}` failed"))?;
+        // Where only rows come, foreign keys and triggers are there before them.
+        let mut sql = session(self.settings, target, self.plan.selection.content == Content::Data)?;
         if let Some(dropping) = self.existing.dropping.get(target) {
             self.dropped += dropping.carry_out(&mut sql, target)?;
-        }
-        if self.plan.selection.content == Content::Data {
-            // Foreign keys and triggers are there before the rows.
-            sql.run("SET session_replication_role = replica")
-                .context(|| "turning triggers off needs a superuser")?;
         }
         let schemas = sql
             .rows("SELECT nspname FROM pg_namespace")?
@@ -270,76 +332,13 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// A part of a script. Parts come in order, so what is between them is read over.
-    fn read(&mut self, path: &str, offset: u64, length: u64) -> Result<String> {
-        if self.script.as_ref().is_none_or(|script| script.path != path) {
-            let entry = snapshot::open(path)?;
-            self.count(&entry);
-            self.script = Some(Reading {
-                path: path.to_owned(),
-                entry,
-                position: 0,
-            });
-        }
-        let Some(script) = &mut self.script else { return Ok(String::new()) };
-        let truncated = || damaged(path, "is shorter than the index says");
-        let ahead = offset.checked_sub(script.position).ok_or_else(truncated)?;
-        if std::io::copy(&mut (&mut script.entry).take(ahead), &mut std::io::sink())? != ahead {
-            return Err(truncated());
-        }
-        if length > LONGEST_STATEMENT {
-            return Err(Error::new(
-                ErrorKind::Limit,
-                format!("a statement in {path} has {length} bytes; the limit is {LONGEST_STATEMENT}"),
-            ));
-        }
-        let mut text = String::new();
-        (&mut script.entry)
-            .take(length)
-            .read_to_string(&mut text)
-            .map_err(|error| match error.kind() {
-                std::io::ErrorKind::InvalidData => damaged(path, "is no text"),
-                _ => error.into(),
-            })?;
-        if text.len() as u64 != length || !text.ends_with(";\n") {
-            return Err(truncated());
-        }
-        script.position = offset + length;
-        Ok(text)
-    }
-
-    fn count(&mut self, entry: &EntryReader) {
-        self.result.entries += 1;
-        self.result.bytes += entry.size();
-    }
-
-    fn rows(&mut self, path: &str, table: &str, expected: u64) -> Result<()> {
-        if self.database.is_none() {
-            return Ok(());
-        }
-        let mut entry = snapshot::open(path)?;
-        self.count(&entry);
-        let Some(current) = &mut self.database else { return Ok(()) };
-        progress::report(&format!("restoring {} {table}", current.name), self.result.bytes, None);
-        let copied = copy(&mut current.sql, path, &mut entry)
-            .context(|| format!("restoring the rows of {table} in database `{}` failed", current.name))?;
-        if copied != expected {
-            let message = format!(
-                "{table} of database `{}` got {copied} rows, of {expected} in the snapshot",
-                current.name
-            );
-            return Err(Error::new(ErrorKind::Corrupt, message).with_hint("restore from another snapshot"));
-        }
-        self.rows += copied;
-        Ok(())
-    }
-
     fn large_objects(&mut self, path: &str) -> Result<()> {
         if self.database.is_none() {
             return Ok(());
         }
+        self.carry_out()?;
         let mut entry = snapshot::open(path)?;
-        self.count(&entry);
+        self.count(entry.size());
         let Some(current) = &mut self.database else { return Ok(()) };
         ends_with(&entry, path, large_objects::END.as_bytes())?;
         let mut line = String::new();
@@ -356,9 +355,7 @@ impl Writer<'_> {
     }
 
     fn finish(mut self) -> Result<RestoreResult> {
-        if let Some(last) = self.database.take() {
-            last.sql.close();
-        }
+        self.leave()?;
         self.common.close();
         let facts = [
             ("databases", self.plan.databases.len() as u64),
@@ -371,62 +368,4 @@ impl Writer<'_> {
         }
         Ok(self.result)
     }
-}
-
-/// Sends the rows of an entry; returns how many the server took.
-fn copy(sql: &mut Sql, path: &str, entry: &mut EntryReader) -> Result<u64> {
-    ends_with(entry, path, data::END)?;
-    let size = entry.size();
-    let statement = head(path, entry)?;
-    let mut left = size - (data::HEAD.len() + statement.len() + data::END.len()) as u64;
-    let connection = sql.connection();
-    connection.start(statement.trim_end())?;
-    while !matches!(connection.next_event()?, CopyEvent::CopyIn) {}
-    while left > 0 {
-        let most = usize::try_from(left).unwrap_or(usize::MAX).min(BEST_TRANSFER);
-        let piece = entry.read_bytes(most)?.ok_or_else(|| damaged(path, "is truncated"))?;
-        left -= piece.len() as u64;
-        connection.copy_data(&piece)?;
-    }
-    connection.copy_done()?;
-    let mut rows = 0;
-    loop {
-        match connection.next_event()? {
-            CopyEvent::CommandComplete(tag) => rows = tag.strip_prefix("COPY ").and_then(|rows| rows.parse().ok()).unwrap_or(0),
-            CopyEvent::Ready => break,
-            _ => {}
-        }
-    }
-    Ok(rows)
-}
-
-/// Reads the two lines before a table's rows, and returns the second: the statement that takes them.
-pub(crate) fn head(path: &str, entry: &mut EntryReader) -> Result<String> {
-    let mut line = || -> Result<String> {
-        let mut line = String::new();
-        entry.by_ref().take(LONGEST_LINE).read_line(&mut line)?;
-        Ok(line)
-    };
-    let (encoding, statement) = (line()?, line()?);
-    if encoding != data::HEAD || !statement.starts_with("COPY ") || !statement.ends_with(");\n") {
-        return Err(damaged(path, "does not begin as rows do"));
-    }
-    Ok(statement)
-}
-
-/// Makes sure that an entry is there to its end, before anything of it is used.
-pub(crate) fn ends_with(entry: &EntryReader, path: &str, end: &[u8]) -> Result<()> {
-    let start = entry
-        .size()
-        .checked_sub(end.len() as u64)
-        .ok_or_else(|| damaged(path, "is truncated"))?;
-    match entry.read_at(start, end.len())? {
-        Some(bytes) if bytes == end => Ok(()),
-        _ => Err(damaged(path, "is truncated: its end mark is missing")),
-    }
-}
-
-/// What is stored is not what was written.
-fn damaged(path: &str, what: &str) -> Error {
-    Error::new(ErrorKind::Corrupt, format!("{path} {what}")).with_hint("restore from another snapshot")
 }

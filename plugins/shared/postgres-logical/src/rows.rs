@@ -11,7 +11,7 @@ use bulkhead_sdk::{Error, ErrorKind, Result, ResultExt, snapshot};
 use super::{
     data,
     index::{IndexReader, Record},
-    restore::{ends_with, head},
+    replay::{ends_with, head},
     session::{Sql, quoted},
 };
 use crate::{layout::Layout, settings::Settings};

@@ -38,6 +38,8 @@ pub struct Settings {
     pub order: BTreeMap<String, String>,
     /// How long to wait for whoever has locked a table.
     pub lock_timeout: Duration,
+    /// How many connections read rows at the same time. Without further instances, that is who doesn't implement parts, 1.
+    pub jobs: u32,
     /// Whether roles and tablespaces are read too.
     pub globals: bool,
     /// Where it all goes.

@@ -7,7 +7,7 @@ use super::{
     index::{IndexReader, Record},
     large_objects,
     layout::Layout,
-    restore::{ends_with, head},
+    replay::{ends_with, head},
 };
 
 const HINT: &str = "restore from another snapshot";
