@@ -6,7 +6,10 @@ use bulkhead_plugin_postgres::Postgres;
 use bulkhead_sdk::{ErrorKind, testing::Snapshot, types::Severity};
 use bulkhead_test_support::postgres::Cluster;
 
-use crate::setup::{assert_says, backup, config, empty, over_tcp, restore};
+use crate::{
+    oracle::assert_same_database,
+    setup::{assert_says, backup, config, empty, over_tcp, restore},
+};
 
 /// A cluster with one small database.
 fn small() -> Cluster {
@@ -50,6 +53,93 @@ fn a_table_that_the_role_may_not_read_is_named() {
     let told = findings.iter().find(|finding| finding.code == "tables-unreadable").unwrap();
     assert_eq!(told.severity, Severity::Error);
     assert!(told.message.ends_with(": public.u"), "{}", told.message);
+}
+
+#[test]
+fn a_table_that_hides_rows_is_named() {
+    let cluster = small();
+    let content = "CREATE ROLE reader LOGIN PASSWORD 'x'; GRANT SELECT ON t, u TO reader; SELECT lo_unlink(40001); ALTER TABLE u ENABLE ROW LEVEL SECURITY";
+    cluster.execute("small", content).unwrap();
+    let harness = over_tcp(&cluster).secret("password", "x");
+    let config = format!(r#"{{"mode":"logical","user":"reader"{SMALL}}}"#);
+    let error = harness.backup::<Postgres>(&config).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::PermissionDenied, "{error}");
+    assert_says(&error, "table public.u of database `small` may not be read", "BYPASSRLS");
+}
+
+/// Does `change` in a transaction that ends when a backup waits for the table `u`; returns what the backup did.
+fn backup_while(cluster: &Cluster, change: &str) -> bulkhead_sdk::Result<(bulkhead_sdk::source::BackupResult, Snapshot)> {
+    let waiting =
+        "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE NOT l.granted AND a.application_name = 'bulkhead'";
+    let held = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted AND relation >= 16384";
+    let until = |query: &str, count: &str| {
+        while cluster.execute("small", query).unwrap() != count {
+            std::thread::yield_now();
+        }
+    };
+    std::thread::scope(|scope| {
+        let mut holder = cluster.client("psql", ["--quiet", "--dbname", "small"]).unwrap();
+        let mut holder = holder.stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let mut input = holder.stdin.take().unwrap();
+        std::io::Write::write_all(&mut input, format!("BEGIN; LOCK TABLE u; {change};\n").as_bytes()).unwrap();
+        while cluster.execute("small", held).unwrap() == "0" {
+            std::thread::yield_now();
+        }
+        let backup = scope.spawn(|| backup(cluster, r#", "databases": ["small"], "lock-timeout": "10 min""#));
+        until(waiting, "1");
+        std::io::Write::write_all(&mut input, b"COMMIT;\n").unwrap();
+        drop(input);
+        holder.wait().unwrap();
+        backup.join().unwrap()
+    })
+}
+
+#[test]
+fn a_table_that_is_dropped_under_a_backup_is_named() {
+    let error = backup_while(&small(), "DROP TABLE u").unwrap_err();
+    assert_eq!((error.kind, error.retryable), (ErrorKind::Conflict, true), "{error}");
+    assert_says(&error, "table public.u of database `small` was dropped or altered", "run again");
+}
+
+#[test]
+fn a_table_that_is_altered_under_a_backup_is_stored_as_it_is_then() {
+    let cluster = small();
+    let (_, snapshot) = backup_while(
+        &cluster,
+        "ALTER TABLE u ADD COLUMN added text DEFAULT 'x'; INSERT INTO u VALUES (7)",
+    )
+    .unwrap();
+    let rows = &snapshot.entries[&b"databases/small/data/public.u.copy"[..]].content;
+    assert!(rows.ends_with(b";\n7\tx\n\\.\n"), "{}", String::from_utf8_lossy(rows));
+    let target = empty();
+    restore(&target, &snapshot, "{}").unwrap();
+    assert_same_database(&cluster, &target, "small", "small");
+}
+
+#[test]
+fn a_database_of_another_encoding_is_left_alone() {
+    let original = small();
+    original
+        .execute(
+            "small",
+            "INSERT INTO u VALUES (1); CREATE TABLE v AS SELECT E'\\u20ac'::text AS euro",
+        )
+        .unwrap();
+    let (_, snapshot) = backup(&original, SMALL).unwrap();
+    for encoding in ["LATIN1", "SQL_ASCII"] {
+        let target = empty();
+        let make = format!("CREATE DATABASE small ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
+        target.execute("postgres", &make).unwrap();
+        let error = restore(&target, &snapshot, "{}").unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Conflict, "{error}");
+        assert_says(&error, &format!("has the encoding {encoding}"), "rename");
+        assert_eq!(
+            target.execute("small", "SELECT count(*) FROM pg_class WHERE oid >= 16384").unwrap(),
+            "0"
+        );
+        restore(&target, &snapshot, r#"{"globals": false, "rename": {"small": "other"}}"#).unwrap();
+        assert_same_database(&original, &target, "small", "other");
+    }
 }
 
 #[test]

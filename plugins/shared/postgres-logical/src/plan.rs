@@ -41,6 +41,8 @@ pub(crate) struct Plan {
     tables: BTreeMap<String, BTreeSet<Table>>,
     /// Of each database, likewise: the schemas that something chosen is in.
     schemas: BTreeMap<String, BTreeSet<String>>,
+    /// Of each database with rows, by its name in the snapshot: their encoding.
+    encodings: BTreeMap<String, String>,
     /// Whether what is in the way is dropped.
     pub(crate) clean: bool,
     /// Connections at the same time.
@@ -62,14 +64,14 @@ impl Plan {
     pub(crate) fn make(layout: &Layout, request: &RestoreRequest, options: &LiveOptions) -> Result<Self> {
         let mut index = IndexReader::open(layout)?;
         let mut selection = Selection::new(&options.parts())?;
-        if options.clean && options.content == Content::Data {
+        selection.content = stored(index.content, options.content)?;
+        if options.clean && selection.content == Content::Data {
             return Err(Error::config(
                 "clean",
                 "rows alone are put into tables that are there: nothing is dropped for them",
             )
-            .with_hint("TRUNCATE the tables, or leave `content` out"));
+            .with_hint("TRUNCATE the tables, or restore definitions too"));
         }
-        selection.content = stored(index.content, options.content)?;
         let whole = request.paths.is_empty() && options.databases.is_empty() && selection.is_whole();
         let mut plan = Self {
             globals: options
@@ -82,11 +84,13 @@ impl Plan {
             tablespaces: BTreeSet::new(),
             tables: BTreeMap::new(),
             schemas: BTreeMap::new(),
+            encodings: BTreeMap::new(),
             clean: options.clean,
             jobs: options.jobs.get(),
             wanted: BTreeMap::new(),
         };
         let mut current = None;
+        let mut encoding_of_current = String::new();
         let mut there = BTreeSet::new();
         plan.major = index.major;
         if plan.clean && !index.identities {
@@ -97,7 +101,8 @@ impl Plan {
         }
         while let Some(record) = index.next_record()? {
             match record {
-                Record::Database { name, .. } => {
+                Record::Database { name, encoding, .. } => {
+                    encoding_of_current = encoding;
                     let asked = options.databases.is_empty() || options.databases.contains(&name);
                     if asked && request.selects(layout.database(&name).as_bytes()) {
                         let target = options.rename.get(&name).unwrap_or(&name).clone();
@@ -130,8 +135,12 @@ impl Plan {
                 }
                 Record::Data {
                     table, schema, relation, ..
-                } if !plan.selection.is_whole() && plan.selection.takes_table(&schema, &relation) => {
-                    if let Some(database) = &current {
+                } if plan.selection.rows(&schema, &relation) => {
+                    let Some(database) = &current else { continue };
+                    plan.encodings
+                        .entry(database.clone())
+                        .or_insert_with(|| encoding_of_current.clone());
+                    if !plan.selection.is_whole() {
                         let table = Table {
                             schema,
                             name: relation,
@@ -229,6 +238,7 @@ impl Plan {
                 continue;
             }
             let mut inside = Sql::open(settings, target)?;
+            self.refuse_encoding(&mut inside, name, target)?;
             if self.clean {
                 existing.dropping.insert(target.clone(), self.dropping(&mut inside, name, target)?);
                 inside.close();
@@ -258,6 +268,22 @@ impl Plan {
 }
 
 impl Plan {
+    /// Text must have room in a database that is there: any but that of unknown encoding has in UTF-8.
+    fn refuse_encoding(&self, sql: &mut Sql, name: &str, target: &str) -> Result<()> {
+        let Some(stored) = self.encodings.get(name) else { return Ok(()) };
+        let there = sql.value("SELECT pg_catalog.current_setting('server_encoding')")?;
+        if there == *stored || (there == "UTF8" && stored != "SQL_ASCII") {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Conflict,
+            format!(
+                "database `{target}` of the target has the encoding {there}, which does not take all that {stored} of the snapshot has"
+            ),
+        )
+        .with_hint("drop the database, so that the restore makes it with its own encoding, or restore into another name (`rename`)"))
+    }
+
     /// Whether objects are looked for one by one in a target that has some.
     fn needs_identities(&self) -> bool {
         self.clean || self.selection.is_partial()
