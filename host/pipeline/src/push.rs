@@ -118,7 +118,13 @@ pub async fn push_log(operation: &Operation, pipeline: &Pipeline, path: &Path) -
         return Err(PushError::NotALog(name));
     }
     let folder = granted(pipeline, path)?;
-    let last = match open_snapshot(operation, pipeline, "latest").await {
+    let vault = operation.config.vault(&pipeline.vault);
+    // What another sink has is not durable on the first.
+    let first = Operation {
+        read_from: vault.and_then(|vault| vault.sinks.first()).cloned(),
+        ..operation.clone()
+    };
+    let last = match open_snapshot(&first, pipeline, "latest").await {
         Ok(last) => Some(last),
         Err(SnapshotError::Resolve(_)) => None,
         Err(error) => return Err(error.into()),

@@ -109,13 +109,14 @@ fn an_idle_server_that_is_followed_does_not_look_abandoned() {
     let harness = over_tcp(&cluster);
     write_log(&cluster, 1);
     harness.catch_up().unwrap();
-    harness.follow(r#","interval":"1 s","until":"15 s""#).unwrap();
+    // The server tells its clock every ten seconds.
+    harness.follow(r#","interval":"1 s","until":"20 s""#).unwrap();
     let reached: Vec<u64> = harness
         .snapshots()
         .iter()
         .map(|snapshot| fact(&snapshot.proof, "server-time").parse().unwrap())
         .collect();
-    assert!(reached.len() >= 3, "{reached:?}");
+    assert!(reached.len() >= 2, "{reached:?}");
     assert!(reached.is_sorted(), "{reached:?}");
     assert!(
         reached[reached.len() - 1] >= reached[0] + 5,
