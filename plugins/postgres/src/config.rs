@@ -87,7 +87,8 @@ pub struct Config {
     /// `logical`: of these tables only the rows that an SQL condition holds for: `{ "public.events" = "at > now() - interval '90 days'" }`.
     #[serde(default)]
     pub rows: BTreeMap<String, String>,
-    /// `logical`: how many connections read rows at the same time, in one snapshot; 1 by default. `limits.parts` must be one less at least.
+    /// `logical`: how many connections read rows at the same time, in one snapshot; 1 by default. Each beyond the first is an instance of the plugin, of which `limits.parts` work
+    /// at once.
     #[serde(default)]
     pub jobs: Jobs,
     /// `logical`: how long to wait for whoever has locked a table, `30 s` by default.

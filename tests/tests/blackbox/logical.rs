@@ -48,8 +48,9 @@ impl Shop {
         let (server, other) = (grants("password", &shop.server), grants("other-password", &shop.other));
         let pipeline = format!(
             "[pipeline.shop]\nplugin = \"postgres\"\nvault = \"main\"\n\
-             config = {{ mode = \"logical\", user = \"postgres\", databases = [\"shop\"] }}\n{server}\n\
-             [pipeline.shop.target.other]\n{other}\n\
+             config = {{ mode = \"logical\", user = \"postgres\", databases = [\"shop\"], jobs = 2 }}\n{server}\n\
+             [pipeline.shop.target.other]\n{other}config = {{ jobs = 2 }}\n\
+             [pipeline.shop.target.over]\n{other}config = {{ jobs = 2, clean = true }}\n\
              [pipeline.shop.target.beside]\n{server}config = {{ databases = [\"shop\"], rename = {{ shop = \"shop-restored\" }} }}\n"
         );
         shop.bulkhead.configure(&pipeline).unwrap();
@@ -94,6 +95,12 @@ fn a_database_comes_back_in_another_server_and_under_another_name() {
     let again = shop.run(&["restore", "shop", "--target", "other"]);
     assert_eq!(again.code, Some(12), "{}", again.stderr);
     assert!(dump(&shop.other, "shop") == before);
+    // Unless that is asked for.
+    let change = "ALTER TABLE buyer ADD COLUMN added int; DELETE FROM purchase; DROP VIEW unpaid";
+    shop.other.execute("shop", change).unwrap();
+    assert!(dump(&shop.other, "shop") != before);
+    shop.succeed(&["restore", "shop", "--target", "over"]);
+    assert!(dump(&shop.other, "shop") == before, "pg_dump differs");
 }
 
 #[test]

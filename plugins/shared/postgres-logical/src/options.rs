@@ -47,7 +47,8 @@ pub enum Content {
 /// How many connections work at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "u32")]
-pub struct Jobs(#[schemars(range(min = 1, max = 64))] u32);
+#[schemars(extend("minimum" = 1, "maximum" = Jobs::MOST))]
+pub struct Jobs(u32);
 
 impl Jobs {
     /// More than these are of no use to any server.
@@ -101,5 +102,27 @@ impl LiveOptions {
             content: self.content,
             ..Parts::default()
         }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_connections_have_bounds_that_the_schema_tells() {
+        assert_eq!(serde_json::from_str::<Jobs>("64").unwrap().get(), 64);
+        for wrong in ["0", "65"] {
+            assert!(
+                serde_json::from_str::<Jobs>(wrong)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("from 1 to 64")
+            );
+        }
+        let schema = schemars::schema_for!(Jobs);
+        let bound = |name: &str| schema.get(name).and_then(serde_json::Value::as_u64);
+        assert_eq!((bound("minimum"), bound("maximum")), (Some(1), Some(64)));
     }
 }
