@@ -151,14 +151,22 @@ impl Decoder {
         self.partial.len() == wanted
     }
 
-    fn read_header(&mut self) -> Result<bool, DecodeError> {
-        if !self.assemble(HEADER) {
-            return Ok(false);
+    /// The next bytes as a header. Rows come as messages of their own, so one that is here in one piece, as nearly all are, is not assembled.
+    fn header(&mut self) -> Option<[u8; HEADER]> {
+        if let Some(header) = self.chunk[self.position..].first_chunk().filter(|_| self.partial.is_empty()) {
+            self.position += HEADER;
+            return Some(*header);
         }
-        let &[tag, a, b, c, d] = self.partial.as_slice() else {
-            return Ok(false);
-        };
+        if !self.assemble(HEADER) {
+            return None;
+        }
+        let header = self.partial.first_chunk().copied();
         self.partial.clear();
+        header
+    }
+
+    fn read_header(&mut self) -> Result<bool, DecodeError> {
+        let Some([tag, a, b, c, d]) = self.header() else { return Ok(false) };
         let length = u32::from_be_bytes([a, b, c, d]);
         let body = length.checked_sub(4).ok_or(DecodeError::TooShort { tag, length })? as usize;
         if tag == COPY_DATA {
