@@ -7,6 +7,7 @@ mod cluster;
 mod couchdb;
 mod etcd;
 mod files;
+mod logical;
 mod measure;
 mod peer;
 mod pgbackrest;
@@ -48,6 +49,7 @@ enum Benchmark {
     Couchdb(couchdb::Arguments),
     Etcd(etcd::Arguments),
     Files(files::Arguments),
+    Logical(logical::Arguments),
     Postgres(postgres::Arguments),
     Redis(redis::Arguments),
     SandboxTax(sandbox_tax::Arguments),
@@ -76,6 +78,7 @@ pub(crate) fn run(console: &Console, arguments: &Arguments) -> Result<()> {
         Benchmark::Couchdb(arguments) => couchdb::run(&context, arguments)?,
         Benchmark::Etcd(arguments) => etcd::run(&context, arguments)?,
         Benchmark::Files(arguments) => files::run(&context, arguments)?,
+        Benchmark::Logical(arguments) => logical::run(&context, arguments)?,
         Benchmark::Postgres(arguments) => postgres::run(&context, arguments)?,
         Benchmark::Redis(arguments) => redis::run(&context, arguments)?,
         Benchmark::SandboxTax(arguments) => sandbox_tax::run(&context, arguments)?,
