@@ -22,7 +22,7 @@ struct FallbackStore {
     first: Arc<SinkStore>,
     others: Vec<Other>,
     operation: Operation,
-    /// Whether the first one stopped answering: it is asked last then, so that not every object waits for it.
+    /// Whether the first one stopped answering: it is asked no more then, so that not every object waits for it.
     is_away: AtomicBool,
 }
 
@@ -90,22 +90,21 @@ impl ObjectStore for FallbackStore {
     }
 
     async fn get_from(&self, replica: usize, key: &str, range: Option<Range<u64>>) -> Option<Result<Bytes, Fault>> {
-        let last = self.others.len();
-        // Whoever is away goes last.
-        let number = match (self.is_away.load(Ordering::Relaxed), replica) {
-            (false, 0) => None,
-            (false, replica) => Some(replica - 1),
-            (true, replica) if replica == last => None,
-            (true, replica) => Some(replica),
+        let Some(number) = replica.checked_sub(1) else {
+            return Some(if self.is_away.load(Ordering::Relaxed) {
+                Err(Fault::new(
+                    FaultKind::Unreachable,
+                    format!("the sink `{}` stopped answering", self.first.name()),
+                ))
+            } else {
+                self.get_from_first(key, range).await
+            });
         };
-        match number {
-            None => Some(self.get_from_first(key, range).await),
-            Some(number) if number >= last => None,
-            Some(number) => Some(match self.other(number).await {
-                Some(other) => other.get(key, range).await,
-                None => Err(Fault::new(FaultKind::Unreachable, "the replica cannot be asked")),
-            }),
-        }
+        self.others.get(number)?;
+        Some(match self.other(number).await {
+            Some(other) => other.get(key, range).await,
+            None => Err(Fault::new(FaultKind::Unreachable, "the replica cannot be asked")),
+        })
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, Fault> {

@@ -19,6 +19,7 @@ use crate::{
     browse::{self, OpenSnapshot, SnapshotError, open_snapshot},
     maintenance::MaintainError,
     operation::Operation,
+    push::is_none_yet,
     recovery::{Stated, lsn, position},
 };
 
@@ -186,31 +187,21 @@ async fn plan_log(
     snapshots: &[SnapshotInfo],
     without: &[String],
 ) -> Result<Option<PlannedLog>, MaintainError> {
-    let mut ids = snapshots
+    let ids: Vec<String> = snapshots
         .iter()
         .rev()
         .filter(|info| info.pipeline.as_deref() == Some(&log.name))
-        .map(|info| info.id.to_string());
-    let newest = ids.next();
-    let stays = newest.iter().cloned().chain(ids).find(|id| !without.contains(id));
+        .map(|info| info.id.to_string())
+        .collect();
     let bases = bases(operation, &log.name, without).await?;
-    let after = match (&newest, &stays) {
-        (Some(_), None) => None,
-        (_, stays) => stated(operation, log, stays.as_deref().unwrap_or("latest")).await?,
+    let after = match (ids.iter().find(|id| !without.contains(id)), ids.is_empty()) {
+        (Some(stays), _) => stated(operation, log, stays).await?,
+        (None, false) => None,
+        (None, true) => stated(operation, log, "latest").await?,
     };
-    if let Some(gone) = newest.filter(|newest| without.contains(newest))
-        && let Some(before) = stated(operation, log, &gone).await?
-    {
-        let keeps = |base: &Base| after.as_ref().is_some_and(|after| base.is_within(after));
-        if let Some(base) = bases.iter().find(|base| base.is_within(&before) && !keeps(base)) {
-            return Err(MaintainError::LogNeeded {
-                log: log.name.clone(),
-                snapshot: gone,
-                base: base.id.clone(),
-                pipeline: base.pipeline.clone(),
-            });
-        }
-    }
+    let keeps = |base: &&Base| after.as_ref().is_some_and(|after| base.is_within(after));
+    let left: Vec<&Base> = bases.iter().filter(|base| !keeps(base)).collect();
+    refuse_loss(operation, log, &ids, without, left).await?;
     Ok(after.map(|after| {
         let oldest = oldest(&bases);
         PlannedLog {
@@ -224,11 +215,52 @@ async fn plan_log(
     }))
 }
 
+/// Refuses a plan by which one of `bases`, none of which the newest log that stays brings forward, would lose the last snapshot that does. `ids` are those of the
+/// log's snapshots, the newest first.
+async fn refuse_loss(
+    operation: &Operation,
+    log: &Pipeline,
+    ids: &[String],
+    without: &[String],
+    mut bases: Vec<&Base>,
+) -> Result<(), MaintainError> {
+    // Those that stay first: where none of them goes, there is nothing to lose.
+    let (gone, stay): (Vec<&String>, Vec<&String>) = ids.iter().partition(|id| without.contains(id));
+    if gone.is_empty() {
+        return Ok(());
+    }
+    for id in stay {
+        if bases.is_empty() {
+            return Ok(());
+        }
+        if let Some(stated) = stated(operation, log, id).await? {
+            bases.retain(|base| !base.is_within(&stated));
+        }
+    }
+    for id in gone {
+        if bases.is_empty() {
+            return Ok(());
+        }
+        let Some(stated) = stated(operation, log, id).await? else {
+            continue;
+        };
+        if let Some(base) = bases.iter().find(|base| base.is_within(&stated)) {
+            return Err(MaintainError::LogNeeded {
+                log: log.name.clone(),
+                snapshot: id.clone(),
+                base: base.id.clone(),
+                pipeline: base.pipeline.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
 /// What a snapshot of a log says that it has; `None` where it says nothing, or there is none.
 async fn stated(operation: &Operation, log: &Pipeline, selector: &str) -> Result<Option<Stated>, SnapshotError> {
     let snapshot: OpenSnapshot = match open_snapshot(operation, log, selector).await {
         Ok(snapshot) => snapshot,
-        Err(SnapshotError::Resolve(_)) => return Ok(None),
+        Err(error) if is_none_yet(&error) => return Ok(None),
         Err(error) => return Err(error),
     };
     let record = snapshot.reader().record().await?;

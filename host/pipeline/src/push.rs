@@ -12,10 +12,12 @@ use std::{
 };
 
 use bulkhead_config::Pipeline;
+use bulkhead_vault::ResolveError;
 use serde::Serialize;
 
 use crate::{
     browse::{Content, OpenSnapshot, SnapshotError, open_snapshot},
+    clock,
     failure::{Explain, Failure, FailureClass, Site},
     host::pipeline_site,
     operation::Operation,
@@ -47,8 +49,9 @@ pub struct PushReport {
     pub snapshot: String,
     /// What was stored now, the file among it; nothing where it was stored before.
     pub stored: Vec<String>,
-    /// Whether all sinks of the vault have it.
-    pub everywhere: bool,
+    /// Whether all sinks of the vault have it; absent where it was stored before, and they were not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub everywhere: Option<bool>,
 }
 
 /// Why a file is not archived.
@@ -81,6 +84,24 @@ pub enum PushError {
         /// The snapshot.
         snapshot: String,
     },
+    /// The last snapshot is of a later time: one that is taken now would not be the newest, and the one after it would not have what it has.
+    #[error("the snapshot {snapshot} was taken at {time}, which is still to come by this host's clock")]
+    Clock {
+        /// The snapshot.
+        snapshot: String,
+        /// Its time, RFC 3339.
+        time: String,
+    },
+    /// The last snapshot has no log that could go on.
+    #[error("the snapshot {snapshot} of `{pipeline}` has no log that could be carried forward")]
+    NoLog {
+        /// The snapshot.
+        snapshot: String,
+        /// The pipeline.
+        pipeline: String,
+        /// Its table.
+        site: Site,
+    },
     /// What is stored can't be looked at.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
@@ -102,6 +123,11 @@ impl Explain for PushError {
             Self::Different { .. } => {
                 failure(FailureClass::Conflict).hint("two servers archive into one pipeline: give each its own; nothing was overwritten")
             }
+            Self::Clock { .. } => failure(FailureClass::Conflict)
+                .hint("set the clock right; the server asks again, and nothing is lost meanwhile"),
+            Self::NoLog { pipeline, site, .. } => failure(FailureClass::Damaged).at(site).hint(format!(
+                "`bulkhead verify {pipeline}` tells; where nothing else helps, `bulkhead forget {pipeline} --snapshot` lets the one before it be the last"
+            )),
             Self::Snapshot(error) => error.explain(),
             Self::Run(error) => error.explain(),
         }
@@ -126,15 +152,32 @@ pub async fn push_log(operation: &Operation, pipeline: &Pipeline, path: &Path) -
     };
     let last = match open_snapshot(&first, pipeline, "latest").await {
         Ok(last) => Some(last),
-        Err(SnapshotError::Resolve(_)) => None,
+        Err(error) if is_none_yet(&error) => None,
         Err(error) => return Err(error.into()),
     };
+    if let Some(last) = &last {
+        carries_on(pipeline, last).await?;
+    }
     if let Some(last) = &last
         && let Some(stored) = fetch_log(last, &name, LogPart::Whole).await?
     {
         return stored_before(pipeline, path, name, last, stored).await;
     }
     let files = with_others(&folder, name.clone(), last.as_ref()).await?;
+    match store(operation, pipeline, &name, files.clone()).await {
+        // One of the others may be what can't be stored, and must not keep this one back.
+        Err(error) if files.len() > 1 && !matches!(error.explain().class, FailureClass::Cancelled) => {
+            tracing::warn!(
+                "storing {name} with others that are ready failed, it is stored alone: {}",
+                error.explain()
+            );
+            store(operation, pipeline, &name, vec![name.clone()]).await
+        }
+        stored => stored,
+    }
+}
+
+async fn store(operation: &Operation, pipeline: &Pipeline, name: &str, files: Vec<String>) -> Result<PushReport, PushError> {
     let mut handed = pipeline.clone();
     handed.config.insert(SETTING.to_owned(), files.clone().into());
     let report = run(operation, &handed, RunOptions::default())
@@ -142,11 +185,35 @@ pub async fn push_log(operation: &Operation, pipeline: &Pipeline, path: &Path) -
         .map_err(|error| PushError::Run(Box::new(error)))?;
     Ok(PushReport {
         pipeline: pipeline.name.clone(),
-        file: name,
-        everywhere: report.is_everywhere(),
+        file: name.to_owned(),
+        everywhere: Some(report.is_everywhere()),
         snapshot: report.snapshot,
         stored: files,
     })
+}
+
+/// Whether there is no such snapshot. That snapshots can't be read is another thing.
+pub(crate) fn is_none_yet(error: &SnapshotError) -> bool {
+    matches!(error, SnapshotError::Resolve(error) if matches!(**error, ResolveError::Empty { .. } | ResolveError::NotFound { .. }))
+}
+
+/// Sees that the next snapshot will have all that `last` has: it is the newest by this host's clock, and its record can be read.
+async fn carries_on(pipeline: &Pipeline, last: &OpenSnapshot) -> Result<(), PushError> {
+    let info = last.reader().info();
+    if info.time > clock::now() {
+        return Err(PushError::Clock {
+            snapshot: last.id(),
+            time: clock::rfc3339(info.time),
+        });
+    }
+    match last.reader().record().await.map_err(SnapshotError::from)? {
+        Some(record) if record.checkpoint.is_some() => Ok(()),
+        _ => Err(PushError::NoLog {
+            snapshot: last.id(),
+            pipeline: pipeline.name.clone(),
+            site: pipeline_site(pipeline),
+        }),
+    }
 }
 
 /// The folder of the file, which must be the one that the pipeline may read.
@@ -183,7 +250,7 @@ async fn stored_before(
         file: name,
         snapshot,
         stored: Vec::new(),
-        everywhere: true,
+        everywhere: None,
     })
 }
 

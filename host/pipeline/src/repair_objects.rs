@@ -1,24 +1,30 @@
 //! `bulkhead repair objects`: giving a sink what it has lost, from another sink of the same vault.
 //!
-//! No password is needed: an object's name is the SHA-256 of its content, but for `config`. Nothing is removed, and what is replaced is not what its name says;
-//! so there is nothing to lock. Keys and snapshots that the first sink lacks may have been removed on purpose, and come back only where that is asked for, or
-//! where it has none at all.
+//! An object's name is the SHA-256 of its content, but for `config`, so nothing is taken for whole that is not. Nothing is removed, but what `prune` removes at the
+//! same time would come back as index files without their packs: so the copying is done alone in the vault, after looking once more. A vault that this sink has
+//! lost as a whole cannot be locked, and nobody can work in it either. Keys and snapshots that the first sink lacks may have been removed on purpose, and come
+//! back only where that is asked for, or where it has none at all.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bulkhead_model::{Fault, FaultKind};
-use bulkhead_vault::ObjectStore as _;
+use bulkhead_vault::{MaintenanceError, ObjectStore as _, OpenError};
 use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 
 use crate::{
-    access::vault_site,
-    maintenance::MaintainError,
+    access::{AccessError, vault_site},
+    maintenance::{MaintainError, failed},
     operation::Operation,
     replicate::{self, KINDS},
     store::SinkStore,
 };
 
+/// The one object whose name says nothing of its content.
+const CONFIG: &str = "config";
 /// Objects that are read or copied at once.
 const CONCURRENT: usize = 4;
 
@@ -154,21 +160,47 @@ async fn plan(operation: &Operation, name: &str, options: ObjectRepairOptions) -
         options,
     };
     operation.progress.phase("comparing the sinks", None);
-    let failed = |source: Fault| MaintainError::Sink {
+    let told = |source: Fault| MaintainError::Sink {
         action: "compare the sinks",
         sink: place.sink.site().clone(),
         source,
     };
     let mut has_keys = false;
+    if has_another_config(&place).await.map_err(told)? {
+        report.lost.push(lost(CONFIG, Loss::Damaged, 0));
+    }
     for kind in KINDS {
-        let here = listed(&place.sink, kind).await.map_err(failed)?;
+        let here = listed(&place.sink, kind).await.map_err(told)?;
         let elsewhere = elsewhere(&place, kind, &mut report).await;
         has_keys |= kind == "keys/" && !here.is_empty();
         let restored = !place.is_first || options.removed || !has_keys;
         report.compare(kind, &here, &elsewhere, restored);
-        report.look(operation, &place.sink, here, &elsewhere).await.map_err(failed)?;
+        report.look(operation, &place.sink, here, &elsewhere).await.map_err(told)?;
     }
     Ok(report)
+}
+
+/// Whether `config` is not what another sink of the same vault has. It is the same vault where they have a key in common.
+async fn has_another_config(place: &Place) -> Result<bool, Fault> {
+    let own = match place.sink.get(CONFIG, None).await {
+        Err(fault) if fault.kind == FaultKind::NotFound => return Ok(false),
+        own => own?,
+    };
+    for other in &place.others {
+        match other.get(CONFIG, None).await {
+            Ok(theirs) if theirs == own => return Ok(false),
+            Ok(_) => {
+                let (here, there) = (listed(&place.sink, "keys/").await?, listed(other, "keys/").await?);
+                if here.is_empty() || here.keys().any(|key| there.contains_key(key)) {
+                    return Ok(true);
+                }
+                let fault = Fault::new(FaultKind::Conflict, format!("the sink `{}` holds another vault", other.name()));
+                return Err(fault.hint("give each vault a place of its own"));
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(false)
 }
 
 /// Keys of objects, and their sizes. A sink that isn't there yet has none.
@@ -224,7 +256,7 @@ impl ObjectRepairReport {
         self.objects += here.len() as u64;
         let all = self.options.read_data;
         let differs = |key: &str, size: u64| elsewhere.get(key).is_some_and(|other| *other != size);
-        let doubtful = here.into_iter().filter(|(key, size)| all || differs(key, *size));
+        let doubtful = here.into_iter().filter(|(key, size)| key != CONFIG && (all || differs(key, *size)));
         let mut looks = stream::iter(doubtful)
             .map(async |(key, size)| {
                 let good = replicate::get_good(sink, &key).await;
@@ -259,8 +291,34 @@ fn lost(key: &str, loss: Loss, bytes: u64) -> LostObject {
     }
 }
 
-async fn carry_out(operation: &Operation, mut report: ObjectRepairReport) -> Result<ObjectRepairReport, MaintainError> {
+async fn carry_out(operation: &Operation, report: ObjectRepairReport) -> Result<ObjectRepairReport, MaintainError> {
     let place = place(operation, &report.vault).await?;
+    let vault = operation.vault_named(&report.vault)?;
+    let lock = match operation.open_on(vault, &place.sink).await {
+        Ok(opened) => {
+            let locked = opened.lock_alone(&operation.host.name).await;
+            Some(locked.map_err(|error| failed("copy objects", vault, error))?)
+        }
+        Err(error) if is_lost(&error) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let copied = copy_all(operation, &place, report).await;
+    if let Some(lock) = lock {
+        lock.release().await;
+    }
+    copied
+}
+
+/// Whether the vault can be opened by nobody.
+fn is_lost(error: &AccessError) -> bool {
+    matches!(error, AccessError::Open { source, .. } if matches!(
+        **source,
+        OpenError::NotAVault { .. } | OpenError::ConfigMissing { .. } | OpenError::NoKeys { .. } | OpenError::BadKey { .. } | OpenError::Corrupt(_)
+    ))
+}
+
+async fn copy_all(operation: &Operation, place: &Place, mut report: ObjectRepairReport) -> Result<ObjectRepairReport, MaintainError> {
+    still_holds(operation, &report).await?;
     report.done = true;
     if report.objects == 0 {
         place.sink.initialize().await.map_err(|source| MaintainError::Sink {
@@ -270,15 +328,45 @@ async fn carry_out(operation: &Operation, mut report: ObjectRepairReport) -> Res
         })?;
     }
     let total = report.lost.len();
+    let mut lacks = None;
     for (number, at) in order(&report.lost).into_iter().enumerate() {
         operation.progress.phase(&format!("copying, {number} of {total} objects"), None);
         let object = &mut report.lost[at];
-        match repair_one(&place, object).await {
+        // What names other objects must not come before them.
+        if let Some(lacked) = lacks
+            .as_ref()
+            .filter(|_| object.loss == Loss::Missing && !object.object.starts_with("data/"))
+        {
+            object.error = Some(format!("left out, since {lacked} could not be copied"));
+            continue;
+        }
+        match repair_one(place, object).await {
             Ok(from) => object.copied_from = Some(from),
-            Err(fault) => object.error = Some(fault.to_string()),
+            Err(fault) => {
+                object.error = Some(fault.to_string());
+                lacks.get_or_insert_with(|| object.object.clone());
+            }
         }
     }
     Ok(report)
+}
+
+/// Looks again at names and sizes, now that nobody else changes them.
+async fn still_holds(operation: &Operation, report: &ObjectRepairReport) -> Result<(), MaintainError> {
+    let options = ObjectRepairOptions {
+        read_data: false,
+        ..report.options
+    };
+    let now = plan(operation, &report.vault, options).await?;
+    let missing = |report: &ObjectRepairReport| -> BTreeSet<String> {
+        let missing = report.lost.iter().filter(|object| object.loss == Loss::Missing);
+        missing.map(|object| object.object.clone()).collect()
+    };
+    if missing(&now) == missing(report) {
+        return Ok(());
+    }
+    let vault = operation.vault_named(&report.vault)?;
+    Err(failed("copy objects", vault, MaintenanceError::Changed))
 }
 
 /// What refers to others comes after them, and `config`, which makes a store a vault, last.

@@ -53,6 +53,7 @@ pub use hint::Hint;
 pub use id::{ObjectId, ObjectIdError};
 pub use index::BlobKind;
 pub use keys::KeyInfo;
+pub use lock::LockedAlone;
 pub use maintenance::{
     Forgotten, IndexRepair, Mirrored, PruneLimit, PruneOptions, PrunePlan, SnapshotRepair, Stop, TagChange, Tagged, UnreadableObject,
 };

@@ -10,12 +10,12 @@ use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 
 use crate::{
     access,
-    error::{LockedBy, StoreError, WriteError},
+    error::{LockedBy, MaintenanceError, StoreError, WriteError},
     format::{document, lock_file::LockFile, time},
     id::ObjectId,
     store::ObjectBody,
     sync,
-    vault::Core,
+    vault::{Core, Vault},
 };
 
 /// Seconds after which a lock that was not refreshed is taken for abandoned; restic's value.
@@ -358,6 +358,26 @@ fn is_stale(file: &LockFile, host: &str) -> bool {
 fn is_running(pid: u32) -> bool {
     let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
     pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
+}
+
+/// A vault that nobody else works in: see [`Vault::lock_alone`].
+pub struct LockedAlone(Lock);
+
+impl LockedAlone {
+    /// Lets others in again.
+    pub async fn release(self) {
+        self.0.release().await;
+    }
+}
+
+impl Vault {
+    /// Keeps everybody else from working in the vault on this store, restic's own commands included, until the lock is released.
+    ///
+    /// # Errors
+    /// [`MaintenanceError::Lock`]: somebody is at work, or the store failed.
+    pub async fn lock_alone(&self, host: &str) -> Result<LockedAlone, MaintenanceError> {
+        Ok(LockedAlone(Lock::take(&self.core, host, Share::Nobody).await?))
+    }
 }
 
 #[cfg(test)]

@@ -176,7 +176,7 @@ fn log_line(log: &PlannedLog) -> String {
     };
     let needed = format!("log {name}: needed from {from} on, by the base backup {} of {base}", short(by));
     if log.unneeded_bytes == 0 {
-        return format!("{needed}; all of it stays, from {} on", log.from_lsn);
+        return format!("{needed}; all of it stays, and the newest begins at {}", log.from_lsn);
     }
     format!(
         "{needed}; {} before that, from {} on, are left out by the next run of {name}, and go with its earlier snapshots",

@@ -23,7 +23,7 @@ pub(crate) enum RepairCommand {
 /// Give a sink what it has lost, from another sink of the vault
 ///
 /// Objects that are missing or damaged on the sink are copied from one that has them whole. Without --read-data only names and sizes are compared, which finds
-/// what is gone or cut short; with it, every byte of the sink is read. Nothing is removed, and no password is needed.
+/// what is gone or cut short; with it, every byte of the sink is read. Nothing is removed.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  bulkhead repair objects --dry-run\n  bulkhead repair objects databases --read-data --yes\n  bulkhead repair objects databases --sink offsite      the replica there"
@@ -140,7 +140,7 @@ async fn objects(arguments: &ObjectsArguments, session: &Session) -> Result<Exit
         let question = format!("Copy {} to the sink {}?", objects_of(planned.lost.len()), planned.sink);
         let is_wanted = !arguments.dry_run && !planned.lost.is_empty() && agreed(arguments.yes, &question, session).await?;
         if !is_wanted {
-            several.done(&planned, true);
+            several.done(&planned, planned.unusable.is_empty());
             continue;
         }
         let display = ProgressDisplay::start(&session.output, vault, &operation.progress);
@@ -149,7 +149,7 @@ async fn objects(arguments: &ObjectsArguments, session: &Session) -> Result<Exit
         match done {
             Ok(report) => {
                 print_copied(&report, &session.output);
-                several.done(&report, true);
+                several.done(&report, report.unusable.is_empty());
                 if report.is_incomplete() {
                     several.exit = several.exit.and(Exit::Damaged);
                 }
@@ -179,7 +179,7 @@ fn print_objects(report: &ObjectRepairReport, output: &Output) {
     if report.lost.len() > 20 {
         output.line(&format!("  … {} in all", objects_of(report.lost.len())));
     }
-    if report.lost.is_empty() {
+    if report.lost.is_empty() && report.unusable.is_empty() {
         let how = if report.bytes_read > 0 {
             format!("{} read", bytes(report.bytes_read))
         } else {

@@ -66,7 +66,7 @@ async fn push(arguments: &WalPushArguments, session: &Session) -> Result<PushRep
 
 fn print(report: &PushReport, session: &Session) {
     let output = &session.output;
-    if !report.everywhere {
+    if report.everywhere == Some(false) {
         output.warn("warning: not all sinks of the vault have it; the next run fills them");
     }
     if output.is_json() {

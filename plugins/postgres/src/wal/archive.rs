@@ -208,7 +208,8 @@ impl Archive {
         if !self.stored.wal {
             return Ok(());
         }
-        let limit = limit.min(self.durable);
+        let last = Lsn(self.durable.0.saturating_sub(1));
+        let limit = limit.min(layout::folder_of(last));
         let expired = |name: &str| layout::folder_end(name).is_some_and(|end| end <= limit);
         let (gone, kept): (Vec<_>, Vec<_>) = children_of(layout::WAL)?.into_iter().partition(|name| expired(name));
         if gone.is_empty() {
@@ -345,7 +346,8 @@ impl Archive {
         let end = Lsn(start.0 + size);
         self.start = self.start.min(start);
         if name.timeline > self.timeline {
-            // What the former timeline has from here on does not lead here.
+            // What the former timeline has from here on does not lead here. Its last segment is handed over once.
+            self.stored.ended.extend(self.stored.partial.take());
             self.timeline = name.timeline;
             self.durable = self.durable.min(start);
             self.received = end;

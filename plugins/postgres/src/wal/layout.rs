@@ -66,6 +66,11 @@ pub(crate) fn folder_start(name: &str) -> Option<Lsn> {
     u64::from_str_radix(&digits[8..], 16).ok().map(|log| Lsn(log << 32))
 }
 
+/// Where the folder begins that has this position.
+pub(crate) fn folder_of(position: Lsn) -> Lsn {
+    Lsn(position.0 >> 32 << 32)
+}
+
 /// Where it ends, exclusive.
 pub(crate) fn folder_end(name: &str) -> Option<Lsn> {
     folder_start(name).map(|start| Lsn(start.0.saturating_add(1 << 32)))
@@ -98,5 +103,9 @@ mod tests {
         assert_eq!(folder_end("0000000200000001"), Some(Lsn(2 << 32)));
         assert_eq!(folder_start("000000020000000100000012.partial"), Some(Lsn(1 << 32)));
         assert_eq!(folder_start("00000012.history"), None);
+        assert_eq!(
+            (folder_of(Lsn(2 << 32)), folder_of(Lsn((2 << 32) - 1))),
+            (Lsn(2 << 32), Lsn(1 << 32))
+        );
     }
 }

@@ -34,7 +34,7 @@ mod slot;
 mod verify;
 
 use bulkhead_sdk::{
-    Error, Result,
+    Error, ErrorKind, Result, directory,
     source::{BackupRequest, BackupResult},
 };
 
@@ -46,11 +46,16 @@ pub(crate) use verify::verify;
 
 /// Stores what the server hands over, or else follows its log.
 pub(crate) fn backup(config: &Config, request: &BackupRequest) -> Result<BackupResult> {
-    if config.push.is_empty() {
-        follow::backup(config, request)
-    } else {
-        push::backup(config, request)
+    if !config.push.is_empty() {
+        return push::backup(config, request);
     }
+    if directory::grants().iter().any(|grant| grant.name == GRANT) {
+        let message = "the server hands this log over (`directory.log` is granted): it is not followed, too";
+        return Err(Error::new(ErrorKind::Config, message).with_hint(
+            "`bulkhead wal-push` stores it, as the server's archive_command; to follow the log instead, take `directory.log` out, and give it a pipeline of its own",
+        ));
+    }
+    follow::backup(config, request)
 }
 
 /// The log is brought back by a server's `restore_command`, segment by segment, and not by a restore.

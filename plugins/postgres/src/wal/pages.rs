@@ -53,6 +53,8 @@ struct Pages {
     offset: u64,
     /// What of a page has come.
     rest: Vec<u8>,
+    /// Whether a page was not written.
+    has_ended: bool,
 }
 
 impl Pages {
@@ -65,6 +67,7 @@ impl Pages {
             big_endian: false,
             offset: 0,
             rest: Vec::new(),
+            has_ended: false,
         }
     }
 
@@ -78,7 +81,10 @@ impl Pages {
         }
         let whole = self.rest.len() / self.page_size * self.page_size;
         for page in self.rest[..whole].chunks(self.page_size) {
-            if !self.is_placed(page) {
+            let is_written = page[..PAGE_HEAD].iter().any(|&byte| byte != 0);
+            self.has_ended |= !is_written;
+            // What is not written yet is behind all that is.
+            if is_written && (self.has_ended || !self.is_placed(page)) {
                 return Err(PageError::Misplaced {
                     name: self.name(),
                     offset: self.offset,
@@ -114,8 +120,7 @@ impl Pages {
         } else {
             u64::from_le_bytes(address)
         };
-        let written = head.iter().any(|&byte| byte != 0);
-        !written || address == self.segment.start(self.segment_size).0 + self.offset
+        address == self.segment.start(self.segment_size).0 + self.offset
     }
 
     fn name(&self) -> String {
@@ -168,6 +173,9 @@ mod tests {
                 "{misplaced:?}"
             );
         }
+        let mut hole = segment(128);
+        hole[5 * PAGE..6 * PAGE].fill(0);
+        assert!(matches!(checked(&hole, 1000), Err(PageError::Misplaced { offset: 49152, .. })));
         let mut foreign = segment(128);
         foreign[24] ^= 1;
         assert!(matches!(checked(&foreign, 4096), Err(PageError::Foreign(_))));

@@ -1,6 +1,9 @@
 //! Log that is handed over, file by file, makes the same snapshots as log that is followed.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use bulkhead_sdk::{
     ErrorKind,
@@ -31,8 +34,10 @@ fn beside(cluster: &Cluster) -> Harness {
 fn ready(cluster: &Cluster, harness: &Harness) -> Vec<String> {
     let switched = "SELECT pg_walfile_name(pg_switch_wal())";
     let last = cluster.execute("postgres", switched).unwrap();
-    let archived = format!("SELECT count(*) FROM pg_stat_archiver WHERE last_archived_wal = '{last}'");
-    while cluster.execute("postgres", &archived).unwrap() == "0" {
+    let done = log(cluster).join("archive_status").join(format!("{last}.done"));
+    let begun = Instant::now();
+    while !done.exists() {
+        assert!(begun.elapsed() < Duration::from_secs(120), "{last} was not archived");
         std::thread::sleep(Duration::from_millis(50));
     }
     let listed = std::fs::read_dir(log(cluster).join("archive_status")).unwrap();
@@ -72,7 +77,10 @@ fn a_promotion_is_handed_over_whole() {
     let names = ready(&standby, &harness);
     assert!(names.contains(&"00000002.history".to_owned()), "{names:?}");
     assert!(names.iter().any(|name| name.ends_with(".partial")), "{names:?}");
-    push(&harness, &names).unwrap();
+    // One by one: the end of the old timeline comes long before the new one's first segment.
+    for name in &names {
+        push(&harness, std::slice::from_ref(name)).unwrap();
+    }
 
     let snapshot = harness.last().unwrap();
     assert_eq!(codes(&harness.verified()), ["log-complete"]);
@@ -112,6 +120,8 @@ fn what_is_not_of_this_log_is_refused() {
     let error = push(&beside(&other).snapshot(harness.last().unwrap()), &[foreign]).unwrap_err();
     assert_eq!(error.kind, ErrorKind::SourceDamaged);
     assert_says(&error, "first page says so", "another cluster's");
+    let error = harness.follow("").unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Config, "it is not followed, too: {error}");
     let error = push(&harness, &["PG_VERSION".to_owned()]).unwrap_err();
     assert_says(&error, "no file of a log", "%p");
     assert_eq!(harness.snapshots().len(), before, "nothing was committed");
