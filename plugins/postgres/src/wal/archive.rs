@@ -340,14 +340,16 @@ impl Archive {
 
     /// Adds a whole segment that was `written` then, in seconds since 1970. They come in order, but for what was left out before.
     pub(crate) fn put(&mut self, name: SegmentName, content: &[u8], written: i64) -> Result<()> {
+        if name.timeline > self.timeline {
+            self.keep_end_of_timeline()?;
+        }
         self.add_segment(name, content)?;
         let size = self.cluster.segment_size;
         let start = name.start(size);
         let end = Lsn(start.0 + size);
         self.start = self.start.min(start);
         if name.timeline > self.timeline {
-            // What the former timeline has from here on does not lead here. Its last segment is handed over once.
-            self.stored.ended.extend(self.stored.partial.take());
+            // What the former timeline has from here on does not lead here.
             self.timeline = name.timeline;
             self.durable = self.durable.min(start);
             self.received = end;
@@ -356,6 +358,16 @@ impl Archive {
         }
         self.clock.end = self.end();
         self.clock.reached = self.clock.reached.max(written);
+        Ok(())
+    }
+
+    /// The last segment of a timeline, which is handed over once, stays beside those of the next one.
+    fn keep_end_of_timeline(&mut self) -> Result<()> {
+        let Some(last) = self.stored.partial.take() else { return Ok(()) };
+        if self.proof.is_some() {
+            self.keep(&layout::partial(&last))?;
+        }
+        self.stored.ended.insert(last);
         Ok(())
     }
 
