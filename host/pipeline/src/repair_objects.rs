@@ -166,8 +166,8 @@ async fn plan(operation: &Operation, name: &str, options: ObjectRepairOptions) -
         source,
     };
     let mut has_keys = false;
-    if has_another_config(&place).await.map_err(told)? {
-        report.lost.push(lost(CONFIG, Loss::Damaged, 0));
+    if let Some(bytes) = another_config(&place).await.map_err(told)? {
+        report.lost.push(lost(CONFIG, Loss::Damaged, bytes));
     }
     for kind in KINDS {
         let here = listed(&place.sink, kind).await.map_err(told)?;
@@ -180,19 +180,19 @@ async fn plan(operation: &Operation, name: &str, options: ObjectRepairOptions) -
     Ok(report)
 }
 
-/// Whether `config` is not what another sink of the same vault has. It is the same vault where they have a key in common.
-async fn has_another_config(place: &Place) -> Result<bool, Fault> {
+/// Bytes of the `config` of another sink of the same vault, where it is another one. It is the same vault where they have a key in common.
+async fn another_config(place: &Place) -> Result<Option<u64>, Fault> {
     let own = match place.sink.get(CONFIG, None).await {
-        Err(fault) if fault.kind == FaultKind::NotFound => return Ok(false),
+        Err(fault) if fault.kind == FaultKind::NotFound => return Ok(None),
         own => own?,
     };
     for other in &place.others {
         match other.get(CONFIG, None).await {
-            Ok(theirs) if theirs == own => return Ok(false),
-            Ok(_) => {
+            Ok(theirs) if theirs == own => return Ok(None),
+            Ok(theirs) => {
                 let (here, there) = (listed(&place.sink, "keys/").await?, listed(other, "keys/").await?);
                 if here.is_empty() || here.keys().any(|key| there.contains_key(key)) {
-                    return Ok(true);
+                    return Ok(Some(theirs.len() as u64));
                 }
                 let fault = Fault::new(FaultKind::Conflict, format!("the sink `{}` holds another vault", other.name()));
                 return Err(fault.hint("give each vault a place of its own"));
@@ -200,7 +200,7 @@ async fn has_another_config(place: &Place) -> Result<bool, Fault> {
             Err(_) => {}
         }
     }
-    Ok(false)
+    Ok(None)
 }
 
 /// Keys of objects, and their sizes. A sink that isn't there yet has none.
@@ -217,10 +217,13 @@ async fn elsewhere(place: &Place, kind: &str, report: &mut ObjectRepairReport) -
     let mut all = BTreeMap::new();
     // A further sink follows the first one, where that can be asked.
     for other in &place.others {
-        match listed(other, kind).await {
+        match other.list(kind).await {
+            Ok(objects) if kind == CONFIG && objects.is_empty() => {
+                report.unusable.insert(other.name().to_owned(), "it holds no vault".to_owned());
+            }
             Ok(objects) => {
-                for (key, size) in objects {
-                    all.entry(key).or_insert(size);
+                for object in objects {
+                    all.entry(object.key).or_insert(object.size);
                 }
                 if !place.is_first {
                     break;

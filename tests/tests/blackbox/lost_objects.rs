@@ -143,6 +143,29 @@ fn what_is_whole_nowhere_is_told() {
 }
 
 #[test]
+fn nothing_is_whole_by_comparison_with_nobody() {
+    let pair = pair(1);
+    let away = pair.world.folder().join("away");
+    fs::rename(&pair.second, &away).unwrap();
+    let outcome = pair.world.run(&["repair", "objects", "main"]);
+    assert_eq!(outcome.code, Some(15), "{}{}", outcome.stdout, outcome.stderr);
+    assert!(
+        outcome.stderr.contains("cannot be asked") && !outcome.stdout.contains("nothing is lost"),
+        "{}",
+        outcome.stdout
+    );
+    fs::create_dir(&pair.second).unwrap();
+    assert_eq!(pair.world.run(&["repair", "objects", "main"]).code, Some(15), "an empty one");
+    fs::remove_dir(&pair.second).unwrap();
+    fs::rename(&away, &pair.second).unwrap();
+    // What makes a store a vault has no digest for a name: the other sink has it right.
+    let config = pair.world.bulkhead().vault().join("config");
+    change(&config, |content| content[20] ^= 1);
+    assert_eq!(losses(&repaired(&pair, &["--yes"])), [("damaged", "config")]);
+    assert_restored(&pair, "config");
+}
+
+#[test]
 fn a_vault_with_one_sink_says_so() {
     let world = crate::world::World::with_a_snapshot();
     let outcome = world.run(&["repair", "objects", "main"]);

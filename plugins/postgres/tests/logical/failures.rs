@@ -72,21 +72,22 @@ fn backup_while(cluster: &Cluster, change: &str) -> bulkhead_sdk::Result<(bulkhe
     let waiting =
         "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE NOT l.granted AND a.application_name = 'bulkhead'";
     let held = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted AND relation >= 16384";
-    let until = |query: &str, count: &str| {
-        while cluster.execute("small", query).unwrap() != count {
-            std::thread::yield_now();
-        }
-    };
+    let pause = || std::thread::sleep(std::time::Duration::from_millis(20));
     std::thread::scope(|scope| {
         let mut holder = cluster.client("psql", ["--quiet", "--dbname", "small"]).unwrap();
         let mut holder = holder.stdin(std::process::Stdio::piped()).spawn().unwrap();
         let mut input = holder.stdin.take().unwrap();
         std::io::Write::write_all(&mut input, format!("BEGIN; LOCK TABLE u; {change};\n").as_bytes()).unwrap();
         while cluster.execute("small", held).unwrap() == "0" {
-            std::thread::yield_now();
+            pause();
         }
         let backup = scope.spawn(|| backup(cluster, r#", "databases": ["small"], "lock-timeout": "10 min""#));
-        until(waiting, "1");
+        while cluster.execute("small", waiting).unwrap() == "0" {
+            if backup.is_finished() {
+                return backup.join().unwrap();
+            }
+            pause();
+        }
         std::io::Write::write_all(&mut input, b"COMMIT;\n").unwrap();
         drop(input);
         holder.wait().unwrap();
