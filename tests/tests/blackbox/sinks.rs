@@ -144,8 +144,10 @@ fn a_lost_first_sink_is_restored_from_the_second() {
     let before = questions.map(succeed);
 
     std::fs::remove_dir_all(bulkhead.vault()).unwrap();
-    assert_ne!(bulkhead.run(["restore", "good", "--into", "after"]).unwrap().code, Some(0));
+    let only_first = ["restore", "good", "--into", "after", "--sink", "disk"];
+    assert_ne!(bulkhead.run(only_first).unwrap().code, Some(0));
     assert!(!bulkhead.scratch().join("after").exists(), "what can't be read leaves nothing");
+    assert_eq!(questions.map(succeed), before, "whoever names no sink is served by the second");
     let from_second = |arguments: &[&str]| succeed(&[arguments, &["--sink", "second"]].concat());
     assert_eq!(questions.map(from_second), before);
     from_second(&["restore", "good", "--into", "after"]);
