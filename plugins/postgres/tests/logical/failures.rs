@@ -82,10 +82,7 @@ fn backup_while(cluster: &Cluster, change: &str) -> bulkhead_sdk::Result<(bulkhe
             pause();
         }
         let backup = scope.spawn(|| backup(cluster, r#", "databases": ["small"], "lock-timeout": "10 min""#));
-        while cluster.execute("small", waiting).unwrap() == "0" {
-            if backup.is_finished() {
-                return backup.join().unwrap();
-            }
+        while !backup.is_finished() && cluster.execute("small", waiting).unwrap() == "0" {
             pause();
         }
         std::io::Write::write_all(&mut input, b"COMMIT;\n").unwrap();
