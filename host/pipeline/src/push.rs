@@ -12,6 +12,7 @@ use std::{
 };
 
 use bulkhead_config::Pipeline;
+use bulkhead_model::Finding;
 use bulkhead_vault::ResolveError;
 use serde::Serialize;
 
@@ -52,6 +53,9 @@ pub struct PushReport {
     /// Whether all sinks of the vault have it; absent where it was stored before, and they were not asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub everywhere: Option<bool>,
+    /// What went right, but not without remark.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
 }
 
 /// Why a file is not archived.
@@ -125,8 +129,8 @@ impl Explain for PushError {
             }
             Self::Clock { .. } => failure(FailureClass::Conflict)
                 .hint("set the clock right; the server asks again, and nothing is lost meanwhile"),
-            Self::NoLog { pipeline, site, .. } => failure(FailureClass::Damaged).at(site).hint(format!(
-                "`bulkhead verify {pipeline}` tells; where nothing else helps, `bulkhead forget {pipeline} --snapshot` lets the one before it be the last"
+            Self::NoLog { pipeline, site, snapshot } => failure(FailureClass::Damaged).at(site).hint(format!(
+                "`bulkhead verify {pipeline}` tells; where nothing else helps, `bulkhead forget {pipeline} --snapshot {snapshot}` lets the one before it be the last"
             )),
             Self::Snapshot(error) => error.explain(),
             Self::Run(error) => error.explain(),
@@ -157,11 +161,9 @@ pub async fn push_log(operation: &Operation, pipeline: &Pipeline, path: &Path) -
     };
     if let Some(last) = &last {
         carries_on(pipeline, last).await?;
-    }
-    if let Some(last) = &last
-        && let Some(stored) = fetch_log(last, &name, LogPart::Whole).await?
-    {
-        return stored_before(pipeline, path, name, last, stored).await;
+        if let Some(stored) = fetch_log(last, &name, LogPart::Whole).await? {
+            return stored_before(pipeline, path, name, last, stored).await;
+        }
     }
     let files = with_others(&folder, name.clone(), last.as_ref()).await?;
     match store(operation, pipeline, &name, files.clone()).await {
@@ -189,6 +191,7 @@ async fn store(operation: &Operation, pipeline: &Pipeline, name: &str, files: Ve
         everywhere: Some(report.is_everywhere()),
         snapshot: report.snapshot,
         stored: files,
+        findings: report.findings,
     })
 }
 
@@ -251,6 +254,7 @@ async fn stored_before(
         snapshot,
         stored: Vec::new(),
         everywhere: None,
+        findings: Vec::new(),
     })
 }
 

@@ -1,17 +1,19 @@
 //! `bulkhead status`: how old the last snapshot of each pipeline is, and what the further sinks of its vault lack of it.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
-use bulkhead_config as config;
 use bulkhead_config::Pipeline;
 use bulkhead_model::Timestamp;
 use bulkhead_vault::{ObjectStore as _, SnapshotInfo};
 use serde::Serialize;
 
-use crate::{browse, browse::SnapshotError, clock, operation::Operation, store::SinkStore};
+use crate::{
+    access::AccessError,
+    browse::{self, SnapshotError, UnreadableSnapshot},
+    clock,
+    operation::Operation,
+    store::SinkStore,
+};
 
 /// How a pipeline stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -23,6 +25,16 @@ pub enum Standing {
     Overdue,
     /// It has no snapshot.
     None,
+}
+
+/// How the pipelines of a vault stand.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct VaultStatus {
+    /// Each that was asked about.
+    pub pipelines: Vec<PipelineStatus>,
+    /// Snapshots whose files are damaged: whose they are can't be told, and one may be somebody's last.
+    pub unreadable: Vec<UnreadableSnapshot>,
 }
 
 /// A pipeline, and where its snapshots are.
@@ -87,36 +99,40 @@ impl PipelineStatus {
 ///
 /// # Errors
 /// See [`SnapshotError`]; that a further sink can't be asked is in the result.
-pub async fn status(operation: &Operation, name: &str, pipelines: &[&Pipeline]) -> Result<Vec<PipelineStatus>, SnapshotError> {
+pub async fn status(operation: &Operation, name: &str, pipelines: &[&Pipeline]) -> Result<VaultStatus, SnapshotError> {
     operation.until_interrupted(None, look(operation, name, pipelines)).await?
 }
 
-async fn look(operation: &Operation, name: &str, pipelines: &[&Pipeline]) -> Result<Vec<PipelineStatus>, SnapshotError> {
-    let vault = operation.vault_named(name).map_err(crate::access::AccessError::from)?;
-    let sinks = operation.sinks(vault).await.map_err(crate::access::AccessError::from)?;
+async fn look(operation: &Operation, name: &str, pipelines: &[&Pipeline]) -> Result<VaultStatus, SnapshotError> {
+    let vault = operation.vault_named(name).map_err(AccessError::from)?;
+    let sinks = operation.sinks(vault).await.map_err(AccessError::from)?;
     let opened = operation.open(vault, &sinks).await?;
-    let (snapshots, _) = browse::snapshot_files(&opened, &sinks.first).await?;
-    let replicas = replicas(vault, &sinks.further).await;
+    let (snapshots, unreadable) = browse::snapshot_files(&opened, &sinks.first).await?;
+    let replicas = replicas(&sinks.further).await;
     let now = clock::now();
-    Ok(pipelines.iter().map(|pipeline| of(pipeline, &snapshots, &replicas, now)).collect())
+    let unreadable = unreadable.into_iter().map(|(id, error)| UnreadableSnapshot::new(id, name, error));
+    Ok(VaultStatus {
+        pipelines: pipelines.iter().map(|pipeline| of(pipeline, &snapshots, &replicas, now)).collect(),
+        unreadable: unreadable.collect(),
+    })
 }
 
 /// What a further sink says that it has.
 type Has = Result<HashSet<String>, String>;
 
-async fn replicas(vault: &config::Vault, stores: &[Arc<SinkStore>]) -> BTreeMap<usize, (String, Has)> {
-    let mut replicas = BTreeMap::new();
-    for (number, (name, store)) in vault.sinks.iter().skip(1).zip(stores).enumerate() {
+async fn replicas(stores: &[Arc<SinkStore>]) -> Vec<(String, Has)> {
+    let mut replicas = Vec::with_capacity(stores.len());
+    for store in stores {
         let has = match store.list("snapshots/").await {
             Ok(objects) => Ok(objects.into_iter().map(|object| object.key).collect()),
             Err(fault) => Err(fault.to_string()),
         };
-        replicas.insert(number, (name.clone(), has));
+        replicas.push((store.name().to_owned(), has));
     }
     replicas
 }
 
-fn of(pipeline: &Pipeline, all: &[SnapshotInfo], replicas: &BTreeMap<usize, (String, Has)>, now: Timestamp) -> PipelineStatus {
+fn of(pipeline: &Pipeline, all: &[SnapshotInfo], replicas: &[(String, Has)], now: Timestamp) -> PipelineStatus {
     let own: Vec<&SnapshotInfo> = all
         .iter()
         .filter(|snapshot| snapshot.pipeline.as_deref() == Some(&pipeline.name))
@@ -136,7 +152,7 @@ fn of(pipeline: &Pipeline, all: &[SnapshotInfo], replicas: &BTreeMap<usize, (Str
         rpo_seconds,
         snapshots: own.len() as u64,
         last,
-        replicas: replicas.values().map(|(name, has)| replica(name, has, &own, now)).collect(),
+        replicas: replicas.iter().map(|(name, has)| replica(name, has, &own, now)).collect(),
     }
 }
 

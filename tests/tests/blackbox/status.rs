@@ -64,6 +64,14 @@ fn what_a_further_sink_lacks_is_told() {
         shown.stdout,
         shown.stderr
     );
+    // A damaged snapshot may be the one that matters.
+    let file = pair.world.bulkhead().vault().join("snapshots").join(&newest);
+    let whole = fs::read(&file).unwrap();
+    fs::write(&file, &whole[..20]).unwrap();
+    let damaged = pair.world.run(&["status"]);
+    assert_eq!(damaged.code, Some(10), "{}{}", damaged.stdout, damaged.stderr);
+    assert!(damaged.stderr.contains(&newest[..8]), "{}", damaged.stderr);
+    fs::write(&file, whole).unwrap();
     fs::remove_dir_all(&pair.second).unwrap();
     let away = replica(15);
     assert!(away["error"].is_string() || away["behind"] == 2, "{away}");

@@ -17,7 +17,7 @@ use crate::{
 
 /// Show how old the last snapshot of each pipeline is, and whether all sinks have it
 ///
-/// Ends with 14 where a pipeline has no snapshot, or none as young as its `objectives.rpo` promises; with 15 where a further sink lacks snapshots or can't be asked.
+/// Ends with 14 where a pipeline has no snapshot, or none as young as its `objectives.rpo` promises; with 15 where a further sink lacks snapshots or can't be asked; with 10 where a snapshot is damaged.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  bulkhead status\n  bulkhead status shop --json | jq '.pipelines[].last.\"age-seconds\"'")]
 pub(crate) struct StatusArguments {
@@ -31,7 +31,7 @@ pub(crate) async fn status(arguments: &StatusArguments, session: &Session) -> Re
     let pipelines = selected_some(&config, &arguments.pipelines)?;
     let vaults: BTreeSet<&str> = pipelines.iter().map(|pipeline| pipeline.vault.as_str()).collect();
     let operation = session.operation(&config)?;
-    let (mut found, mut errors, mut exit) = (Vec::new(), Vec::new(), Exit::Ok);
+    let (mut found, mut unreadable, mut errors, mut exit) = (Vec::new(), Vec::new(), Vec::new(), Exit::Ok);
     for vault in vaults {
         let own: Vec<&Pipeline> = pipelines.iter().copied().filter(|pipeline| pipeline.vault == vault).collect();
         let operation = operation.child();
@@ -39,7 +39,10 @@ pub(crate) async fn status(arguments: &StatusArguments, session: &Session) -> Re
         let status = pipeline::status(&operation, vault, &own).await;
         drop(display);
         match status {
-            Ok(status) => found.extend(status),
+            Ok(status) => {
+                found.extend(status.pipelines);
+                unreadable.extend(status.unreadable);
+            }
             Err(error) => {
                 let error = CommandError::operation(&error, &config);
                 exit = exit.and(error.exit());
@@ -49,16 +52,28 @@ pub(crate) async fn status(arguments: &StatusArguments, session: &Session) -> Re
     }
     let place = |status: &PipelineStatus| pipelines.iter().position(|pipeline| pipeline.name == status.pipeline);
     found.sort_by_key(place);
+    if !unreadable.is_empty() {
+        exit = exit.and(Exit::Damaged);
+    }
     let exit = found.iter().fold(exit, |exit, status| exit.and(exit_of(status)));
     if session.output.is_json() {
         let errors: Vec<_> = errors.iter().map(|(vault, error)| error.to_json_of(vault)).collect();
-        let document = serde_json::json!({ "pipelines": found, "errors": errors });
+        let document = serde_json::json!({ "pipelines": found, "unreadable": unreadable, "errors": errors });
         session.output.document("status", &document);
         return Ok(exit);
     }
     if !found.is_empty() {
         table(&found).print(&session.output);
         print_troubles(&found, &session.output);
+    }
+    for snapshot in &unreadable {
+        let text = format!(
+            "{} in vault {}, which may be the last of one of these: {}",
+            short(&snapshot.id),
+            snapshot.vault,
+            snapshot.error
+        );
+        warn(&session.output, Mark::Bad, "damaged", &text);
     }
     for (_, error) in &errors {
         session.output.complain(error);

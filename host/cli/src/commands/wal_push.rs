@@ -1,13 +1,14 @@
 //! `bulkhead wal-push`
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
+use bulkhead_config::Config;
 use bulkhead_pipeline as pipeline;
 use bulkhead_pipeline::PushReport;
 use clap::Args;
 
 use crate::{
-    commands::short,
+    commands::{print_findings, short},
     error::CommandError,
     exit::Exit,
     session::{Session, one_pipeline},
@@ -37,8 +38,11 @@ pub(crate) struct WalPushArguments {
 
 pub(crate) async fn wal_push(arguments: &WalPushArguments, session: &Session) -> Result<Exit, CommandError> {
     match push(arguments, session).await {
-        Ok(report) => {
+        Ok((report, config)) => {
             print(&report, session);
+            if !session.output.is_json() {
+                print_findings(&report.findings, None, &config, &session.output);
+            }
             Ok(Exit::Ok)
         }
         Err(error) => {
@@ -56,12 +60,15 @@ fn for_the_archiver(exit: Exit) -> Exit {
     }
 }
 
-async fn push(arguments: &WalPushArguments, session: &Session) -> Result<PushReport, CommandError> {
+async fn push(arguments: &WalPushArguments, session: &Session) -> Result<(PushReport, Arc<Config>), CommandError> {
     let config = session.config()?;
     let pipeline = one_pipeline(&config, &arguments.pipeline)?;
     let operation = session.operation(&config)?;
     let pushed = pipeline::push_log(&operation, pipeline, &arguments.path).await;
-    pushed.map_err(|error| CommandError::operation(&error, &config))
+    match pushed {
+        Ok(report) => Ok((report, config)),
+        Err(error) => Err(CommandError::operation(&error, &config)),
+    }
 }
 
 fn print(report: &PushReport, session: &Session) {
