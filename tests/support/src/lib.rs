@@ -1,7 +1,7 @@
 //! Real servers and tools for Bulkhead's tests, its demo and its benchmarks.
 //!
 //! Main types: [`postgres::Cluster`], [`redis::Server`], [`etcd::Cluster`], [`couchdb::Pouch`] and [`s3::Server`] (servers of one's own),
-//! [`gdrive::Drive`] (a server of the tests' own), [`fabric_ca::Home`] (what one of Fabric's CAs keeps on disk), [`restic::Restic`], [`Scratch`] (a folder that goes away), and [`Bulkhead`] (the built binary with a configuration). Everything listens on 127.0.0.1 only, lives in scratch folders, and is stopped when its
+//! [`gdrive::Drive`] (a server of the tests' own), [`DelayLine`] (what makes one of them far away), [`fabric_ca::Home`] (what one of Fabric's CAs keeps on disk), [`restic::Restic`], [`Scratch`] (a folder that goes away), and [`Bulkhead`] (the built binary with a configuration). Everything listens on 127.0.0.1 only, lives in scratch folders, and is stopped when its
 //! value is dropped, and also when the test process is killed: see [`guardian`](mod@guardian).
 //!
 //! Nothing here skips: a tool that is missing is an [`Error`] that names the package to install.
@@ -9,6 +9,7 @@
 mod bulkhead;
 mod command;
 pub mod couchdb;
+mod delay;
 mod error;
 pub mod etcd;
 pub mod fabric_ca;
@@ -29,6 +30,7 @@ pub mod user;
 
 pub use bulkhead::{Bulkhead, Outcome, binary};
 pub use command::{Tool, run};
+pub use delay::DelayLine;
 pub use error::Error;
 pub use scratch::{Scratch, free_port, random_secret, sha256_of_file};
 pub use tree::{Node, Tree};

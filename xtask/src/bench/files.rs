@@ -1,7 +1,6 @@
 //! `cargo xtask bench files`: trees of files into a vault and back, beside restic, rustic and borg.
 
 mod sides;
-mod trees;
 
 use std::path::Path;
 
@@ -10,9 +9,10 @@ use bulkhead_test_support::Scratch;
 use super::Context;
 use super::measure::Cost;
 use super::report::{Report, Samples, machine};
+use super::trees::{self, Kind};
 use crate::error::Result;
+use crate::setup;
 use sides::Side;
-use trees::Kind;
 
 /// Full, unchanged and changed backup, restore, and removal of all snapshots but the last, beside restic, rustic and borg.
 #[derive(clap::Args)]
@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
     /// What is backed up.
     #[arg(long, value_enum, default_value_t = Kind::Small)]
     tree: Kind,
-    /// Size of the tree in MiB; by default 100,000 files of about 10 KiB, a file of 10 GiB, a source tree of 1 GiB.
+    /// Size of the tree in MiB; by default 100,000 files of about 10 KiB, a file of 10 GiB, a source tree of 1 GiB, dumps of 2 GiB.
     #[arg(long, value_parser = clap::value_parser!(u64).range(8..=65_536))]
     size: Option<u64>,
 }
@@ -42,6 +42,7 @@ impl Rounds {
 
 /// Each round gives all sides an empty repository; who goes first moves on by one with each, because the first one warms the page cache for the others.
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Report> {
+    setup::ensure_rustic(&context.console)?;
     let size = arguments.size.unwrap_or(arguments.tree.default_mebibytes()) << 20;
     let mut rounds: Vec<Rounds> = sides::NAMES.iter().map(|_| Rounds::default()).collect();
     for round in 0..context.repetitions {

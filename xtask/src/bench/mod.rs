@@ -15,7 +15,9 @@ mod postgres;
 mod redis;
 mod report;
 mod sandbox_tax;
+mod sinks;
 mod startup;
+mod trees;
 mod vault;
 mod wal;
 
@@ -49,9 +51,11 @@ enum Benchmark {
     Couchdb(couchdb::Arguments),
     Etcd(etcd::Arguments),
     Files(files::Arguments),
+    Gdrive(sinks::gdrive::Arguments),
     Logical(logical::Arguments),
     Postgres(postgres::Arguments),
     Redis(redis::Arguments),
+    S3(sinks::s3::Arguments),
     SandboxTax(sandbox_tax::Arguments),
     Startup(startup::Arguments),
     Wal(wal::Arguments),
@@ -78,9 +82,11 @@ pub(crate) fn run(console: &Console, arguments: &Arguments) -> Result<()> {
         Benchmark::Couchdb(arguments) => couchdb::run(&context, arguments)?,
         Benchmark::Etcd(arguments) => etcd::run(&context, arguments)?,
         Benchmark::Files(arguments) => files::run(&context, arguments)?,
+        Benchmark::Gdrive(arguments) => sinks::gdrive::run(&context, arguments)?,
         Benchmark::Logical(arguments) => logical::run(&context, arguments)?,
         Benchmark::Postgres(arguments) => postgres::run(&context, arguments)?,
         Benchmark::Redis(arguments) => redis::run(&context, arguments)?,
+        Benchmark::S3(arguments) => sinks::s3::run(&context, arguments)?,
         Benchmark::SandboxTax(arguments) => sandbox_tax::run(&context, arguments)?,
         Benchmark::Startup(arguments) => startup::run(&context, arguments)?,
         Benchmark::Wal(arguments) => wal::run(&context, arguments)?,

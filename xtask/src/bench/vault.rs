@@ -17,17 +17,23 @@ pub(super) struct VaultSide {
 }
 
 impl VaultSide {
-    /// A new vault, and `pipelines` in the configuration; `{folder}` in it stands for the scratch folder.
+    /// A new vault in a folder, and `pipelines` in the configuration; `{folder}` in it stands for the scratch folder.
     pub(super) fn new(context: &Context, pipelines: &str) -> Result<Self> {
+        let scratch = Scratch::new()?;
+        scratch.folder("vault")?;
+        let disk = "plugin = \"local\"\ndirectory.root = { path = \"{folder}/vault\", access = \"read-write\" }";
+        Self::on(context, scratch, disk, pipelines)
+    }
+
+    /// A new vault on a sink with these settings; `{folder}` stands for the scratch folder there too.
+    pub(super) fn on(context: &Context, scratch: Scratch, sink: &str, pipelines: &str) -> Result<Self> {
         let side = Self {
             binary: context.binary.clone(),
-            scratch: Scratch::new()?,
+            scratch,
         };
         side.scratch.private_file("vault-password", "benchmark")?;
-        side.scratch.folder("vault")?;
         let text = format!(
-            "version = 1\n[vault.main]\nkey = {{ file = \"{{folder}}/vault-password\" }}\nsinks = [\"disk\"]\n\
-             [sink.disk]\nplugin = \"local\"\ndirectory.root = {{ path = \"{{folder}}/vault\", access = \"read-write\" }}\n{pipelines}"
+            "version = 1\n[vault.main]\nkey = {{ file = \"{{folder}}/vault-password\" }}\nsinks = [\"only\"]\n[sink.only]\n{sink}\n{pipelines}"
         );
         let text = text.replace("{folder}", &side.scratch.path().display().to_string());
         side.scratch.private_file("bulkhead.toml", text)?;

@@ -235,13 +235,18 @@ pub(crate) fn ensure(console: &Console, need: Need) -> Result<()> {
         console.note("s3s-fs is missing (for the tests).");
         object_store::install(console)?;
     }
-    if need >= Need::Benchmarks && !in_path("rustic") {
-        console.note("rustic is missing (for being measured beside).");
-        let mut install = process::cargo(["install", "rustic-rs", "--version", RUSTIC, "--locked", "--no-default-features"]);
-        console.command(&process::line(&install));
-        process::run(&mut install)?;
-    }
     guest::ensure(console)
+}
+
+/// Installs rustic unless it is there: by itself, because compiling it takes minutes, and one benchmark only measures it.
+pub(crate) fn ensure_rustic(console: &Console) -> Result<()> {
+    if in_path("rustic") {
+        return Ok(());
+    }
+    console.note("rustic is missing (for being measured beside).");
+    let mut install = process::cargo(["install", "rustic-rs", "--version", RUSTIC, "--locked", "--no-default-features"]);
+    console.command(&process::line(&install));
+    process::run(&mut install)
 }
 
 fn check(console: &Console) -> Result<()> {

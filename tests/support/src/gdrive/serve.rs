@@ -124,6 +124,12 @@ impl Served {
         format!("https://localhost:{}", self.port)
     }
 
+    /// Its port on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// As a proxy: `http://127.0.0.1:PORT`.
     #[must_use]
     pub fn proxy(&self) -> String {

@@ -100,6 +100,13 @@ impl Server {
         &self.secret_key
     }
 
+    /// Removes everything from the bucket.
+    pub fn empty(&self) -> Result<()> {
+        let bucket = self.bucket();
+        std::fs::remove_dir_all(&bucket).map_err(Error::on_path("remove", &bucket))?;
+        std::fs::create_dir(&bucket).map_err(Error::on_path("create", &bucket))
+    }
+
     /// The folder that is the bucket: an object is a file in it.
     #[must_use]
     pub fn bucket(&self) -> PathBuf {

@@ -21,7 +21,12 @@ pub(super) enum Kind {
     Large,
     /// Source code: text that repeats itself, files of 0 to 60 KiB in nested folders.
     Source,
+    /// Files of 16 MiB, as dumps of databases are: half of each text and half of it noise, in stretches of 1 MiB.
+    Dumps,
 }
+
+/// Size of each of the dumps.
+const DUMP: u64 = 16 << 20;
 
 /// Words of the texts.
 const WORDS: &str = "the of backup file snapshot and a to vault in is that chunk for it was on are as with his they at be this have from or one had by word but not \
@@ -34,6 +39,7 @@ impl Kind {
             Self::Small => 1000,
             Self::Large => 10 << 10,
             Self::Source => 1 << 10,
+            Self::Dumps => 2 << 10,
         }
     }
 
@@ -42,6 +48,7 @@ impl Kind {
             Self::Small => "small files of text",
             Self::Large => "one file, half text, half noise",
             Self::Source => "source code",
+            Self::Dumps => "files of 16 MiB, half text, half noise",
         };
         format!("{}, {kind}", shown(size))
     }
@@ -49,7 +56,7 @@ impl Kind {
     pub(super) fn remark(self) -> &'static str {
         match self {
             Self::Large => "Changed are 16 KiB in each 100 MiB of the file.",
-            Self::Small | Self::Source => "Changed is one file in a hundred, in its middle.",
+            Self::Small | Self::Source | Self::Dumps => "Changed is one file in a hundred, in its middle.",
         }
     }
 
@@ -61,6 +68,10 @@ impl Kind {
             Self::Large => large(&tree.join("large"), size, &words, &mut random),
             Self::Small => many(tree, size, 20 << 10, 500, &words, &mut random),
             Self::Source => many(tree, size, 60 << 10, 40, &words, &mut random),
+            Self::Dumps => (0..size.div_ceil(DUMP)).try_for_each(|number| {
+                let length = DUMP.min(size - number * DUMP);
+                large(&tree.join(format!("dump-{number:03}")), length, &words, &mut random)
+            }),
         }
     }
 
