@@ -40,6 +40,7 @@ mod proof;
 mod prune;
 mod push;
 mod recovery;
+mod render;
 mod repair;
 mod repair_objects;
 mod replicate;
@@ -88,6 +89,7 @@ pub use recovery::{
     BaseReach, LogPart, LogVerification, PlannedRecovery, RecoveryError, RecoveryOptions, RecoveryRange, RecoveryTarget, TargetAction,
     TargetTimeError, fetch_log, is_log_file, plan_recovery, verify_log,
 };
+pub use render::{RenderError, RenderOptions, Rendering, render};
 pub use repair::{
     IndexRepairReport, RepairedSnapshot, SnapshotRepairReport, UnreadableFile, plan_index_repair, plan_snapshot_repair, repair_index,
     repair_snapshots,

@@ -35,11 +35,13 @@ pub enum Operation {
     Verify,
     /// Listing what is inside an entry.
     Browse,
+    /// Writing a snapshot in another format.
+    Render,
 }
 
 impl Operation {
     /// All of them, in the ABI's order.
-    pub const ALL: [Self; 5] = [Self::Check, Self::Backup, Self::Restore, Self::Verify, Self::Browse];
+    pub const ALL: [Self; 6] = [Self::Check, Self::Backup, Self::Restore, Self::Verify, Self::Browse, Self::Render];
 }
 
 impl std::fmt::Display for Operation {
@@ -50,6 +52,7 @@ impl std::fmt::Display for Operation {
             Self::Restore => "restore",
             Self::Verify => "verify",
             Self::Browse => "browse",
+            Self::Render => "render",
         })
     }
 }
@@ -135,6 +138,16 @@ pub struct SecretRequest {
     pub required_for: Operations,
 }
 
+/// A format that a source renders its snapshots in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Format {
+    /// Kebab-case, as in `--format`.
+    pub name: String,
+    /// One sentence for the operator: what it is, and what reads it.
+    pub summary: String,
+}
+
 /// What a plugin is and what it wants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -155,4 +168,6 @@ pub struct Description {
     pub directories: Vec<DirectoryRequest>,
     /// Secrets that it wants.
     pub secrets: Vec<SecretRequest>,
+    /// Formats that it renders snapshots in.
+    pub formats: Vec<Format>,
 }

@@ -33,7 +33,7 @@ mod v0_1;
 
 pub use cancellation::Cancellation;
 pub use context::{NoProgress, OperationContext, ProgressObserver, ProgressState};
-pub use description::{Access, Description, DirectoryRequest, EndpointRequest, Operation, Operations, PluginKind, SecretRequest};
+pub use description::{Access, Description, DirectoryRequest, EndpointRequest, Format, Operation, Operations, PluginKind, SecretRequest};
 pub use error::{LimitExceeded, LoadError, MissingGrant, PluginError, RuntimeError, Trap};
 pub use grants::{
     AccessTokenProvider, Auth, AwsCredentials, AwsCredentialsProvider, ClientCertificate, Destination, DirectoryGrant, EndpointGrant,
@@ -42,4 +42,4 @@ pub use grants::{
 pub use limits::{LimitKind, Limits, LoadLimits};
 pub use runtime::{Plugin, PluginDigest, PluginSetup, Runtime, RuntimeOptions};
 pub use sink::{Object, ObjectBody, PutOptions, SinkPool, SinkTraits};
-pub use source::{BackupInput, BackupOutcome, BrowseRequest, Item, RestoreOutcome, RestoreRequest, Source};
+pub use source::{BackupInput, BackupOutcome, BrowseRequest, Item, RenderRequest, RestoreOutcome, RestoreRequest, Source};

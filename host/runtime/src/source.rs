@@ -12,12 +12,12 @@ use tokio::time::Instant;
 use wasmtime::Store;
 
 use crate::call::Call;
-use crate::capabilities::entries::{Entries, MAX_CHECKPOINT};
+use crate::capabilities::entries::{Entries, EntryWriter, MAX_CHECKPOINT};
 use crate::capabilities::redact::Redact;
 use crate::capabilities::snapshot::Snapshot;
 use crate::instance::{Prepared, Surroundings};
 use crate::parts::{Held, MAX_WORK, Part, Parts, Shelf, StartPart};
-use crate::ports::{EntryStore, SnapshotStore};
+use crate::ports::{self, EntryStore, SnapshotStore};
 use crate::state::State;
 use crate::v0_1::{SourceGuest, SourcePluginPre};
 use crate::{Cancellation, LoadError, Operation, OperationContext, Plugin, PluginError, PluginKind, PluginSetup, UnusedGrant};
@@ -87,6 +87,15 @@ pub struct Item {
     pub size: Option<u64>,
     /// Further statements.
     pub facts: Vec<Fact>,
+}
+
+/// What to write in another format.
+#[derive(Debug, Clone)]
+pub struct RenderRequest {
+    /// One of the description's.
+    pub format: String,
+    /// Paths, with all below them; empty for everything.
+    pub paths: Vec<EntryPath>,
 }
 
 /// A source plugin with its grants and limits. Every operation runs in a fresh instance; several may run at once. Cheap to clone.
@@ -195,6 +204,24 @@ impl Source {
             .await
     }
 
+    /// Writes a snapshot in another format. `into` is not finished; that this returns without error says that all was written.
+    ///
+    /// # Errors
+    /// See [`PluginError`]; what was written by then is not whole.
+    pub async fn render(
+        &self,
+        context: &OperationContext,
+        snapshot: Arc<dyn SnapshotStore>,
+        request: RenderRequest,
+        into: Box<dyn ports::EntryWriter>,
+    ) -> Result<(), PluginError> {
+        let operation = self.begin(Operation::Render, context, None, Some(snapshot))?;
+        let into = EntryWriter::lent(into, operation.0.around.budget.clone());
+        operation
+            .run(async |guest: &SourceGuest, store: &mut Store<State>| guest.render(store, &request, into).await)
+            .await
+    }
+
     fn begin(
         &self,
         operation: Operation,
@@ -275,6 +302,7 @@ fn function_name(operation: Operation) -> &'static str {
         Operation::Restore => "restore",
         Operation::Verify => "verify",
         Operation::Browse => "browse",
+        Operation::Render => "render",
     }
 }
 

@@ -14,6 +14,8 @@ mod server;
 pub mod tar;
 mod wal;
 
+use std::io::Write;
+
 use bulkhead_sdk::prelude::*;
 
 use config::{Config, Mode};
@@ -62,6 +64,10 @@ impl Source for Postgres {
             Access::ReadWrite,
             Operations::none(),
         )
+        .format(
+            "sql",
+            "mode `logical`: one script that psql alone replays into an empty server; with a path, a database of it",
+        )
     }
 
     fn new(config: Config) -> Result<Self> {
@@ -102,6 +108,16 @@ impl Source for Postgres {
             Mode::Physical => physical::verify(),
             Mode::Logical => logical::verify(),
             Mode::Wal => wal::verify(&self.config),
+        }
+    }
+
+    fn render(&mut self, request: RenderRequest, into: &mut dyn Write) -> Result<()> {
+        match self.config.mode {
+            Mode::Logical => logical::render(&request, into),
+            Mode::Physical | Mode::Wal => Err(
+                Error::unsupported(format!("a snapshot of files has no format `{}`", request.format))
+                    .with_hint("only those of mode `logical` have SQL in them"),
+            ),
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Mode `logical`: databases as SQL, by the crate `bulkhead-postgres-logical`, with what this plugin's config says.
 
+use std::io::Write;
+
 use bulkhead_postgres_logical::{self as logical, Layout, LiveOptions, Settings};
 use bulkhead_sdk::{
     Result,
-    source::{BackupResult, RestoreRequest, RestoreResult},
+    source::{BackupResult, RenderRequest, RestoreRequest, RestoreResult},
     types::Finding,
 };
 
@@ -51,4 +53,9 @@ pub(crate) fn run_part(config: &Config, work: &[u8]) -> Result<Vec<u8>> {
 /// Whether a stored dump is whole.
 pub(crate) fn verify() -> Result<Vec<Finding>> {
     logical::verify(&Layout::default())
+}
+
+/// Writes a stored dump as one script.
+pub(crate) fn render(request: &RenderRequest, into: &mut dyn Write) -> Result<()> {
+    logical::render(&Layout::default(), request, into)
 }

@@ -18,6 +18,8 @@ impl Operations {
     pub const VERIFY: Self = Self(1 << 3);
     /// Listing what is inside an entry.
     pub const BROWSE: Self = Self(1 << 4);
+    /// Writing a snapshot in another format. [`Description::format`] adds it.
+    pub const RENDER: Self = Self(1 << 5);
 
     /// No operation.
     #[must_use]
@@ -84,6 +86,15 @@ pub struct SecretRequest {
     pub required_for: Operations,
 }
 
+/// A format that a source renders its snapshots in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Format {
+    /// In kebab-case, as in `--format`.
+    pub name: String,
+    /// One sentence for the operator: what it is, and what reads it.
+    pub summary: String,
+}
+
 /// What a plugin is and what it wants. The SDK adds the JSON Schema of the config from its Rust type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
@@ -101,6 +112,8 @@ pub struct Description {
     pub directories: Vec<DirectoryRequest>,
     /// Secrets that it wants to see.
     pub secrets: Vec<SecretRequest>,
+    /// Formats that snapshots are rendered in.
+    pub formats: Vec<Format>,
 }
 
 impl Description {
@@ -115,6 +128,7 @@ impl Description {
             endpoints: Vec::new(),
             directories: Vec::new(),
             secrets: Vec::new(),
+            formats: Vec::new(),
         }
     }
 
@@ -148,6 +162,17 @@ impl Description {
             name: name.into(),
             purpose: purpose.into(),
             required_for,
+        });
+        self
+    }
+
+    /// Offers a format, and with it the operation `render`.
+    #[must_use]
+    pub fn format(mut self, name: impl Into<String>, summary: impl Into<String>) -> Self {
+        self.operations = self.operations | Operations::RENDER;
+        self.formats.push(Format {
+            name: name.into(),
+            summary: summary.into(),
         });
         self
     }

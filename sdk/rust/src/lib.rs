@@ -90,7 +90,7 @@ pub mod prelude {
         progress, secrets,
         sink::{ByteRange, Object, ObjectReader, ObjectWriter, Page, PutOptions, Sink, Traits},
         snapshot,
-        source::{BackupRequest, BackupResult, BrowseRequest, Item, RestoreRequest, RestoreResult, Source},
+        source::{BackupRequest, BackupResult, BrowseRequest, Item, RenderRequest, RestoreRequest, RestoreResult, Source},
         types::{Fact, Finding, Proof, Severity, Timestamp},
     };
 }

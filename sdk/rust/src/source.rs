@@ -1,5 +1,7 @@
 //! Source plugins: the trait, its requests and results, and [`Instance`], which drives one as the host does.
 
+use std::io::Write;
+
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
@@ -48,11 +50,7 @@ impl RestoreRequest {
     /// Whether the entry at `path` is asked for.
     #[must_use]
     pub fn selects(&self, path: &[u8]) -> bool {
-        let below = |wanted: &Vec<u8>| {
-            path.strip_prefix(&wanted[..])
-                .is_some_and(|rest| wanted.is_empty() || rest.is_empty() || rest[0] == b'/')
-        };
-        self.paths.is_empty() || self.paths.iter().any(below)
+        selects(&self.paths, path)
     }
 }
 
@@ -89,6 +87,32 @@ pub struct Item {
     pub size: Option<u64>,
     /// Further statements.
     pub facts: Vec<Fact>,
+}
+
+/// What to write in another format.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RenderRequest {
+    /// One of the [formats](Description::format) of the description.
+    pub format: String,
+    /// Paths to render, with all below them; empty for everything.
+    pub paths: Vec<Vec<u8>>,
+}
+
+impl RenderRequest {
+    /// Whether the entry at `path` is asked for.
+    #[must_use]
+    pub fn selects(&self, path: &[u8]) -> bool {
+        selects(&self.paths, path)
+    }
+}
+
+/// Whether `path` is one of `paths` or below one; where there are none, always.
+fn selects(paths: &[Vec<u8>], path: &[u8]) -> bool {
+    let below = |wanted: &Vec<u8>| {
+        path.strip_prefix(&wanted[..])
+            .is_some_and(|rest| wanted.is_empty() || rest.is_empty() || rest[0] == b'/')
+    };
+    paths.is_empty() || paths.iter().any(below)
 }
 
 /// A source plugin. The host makes an instance for an operation, calls [`new`](Source::new), and then the operation, once.
@@ -141,6 +165,13 @@ pub trait Source: Sized {
     fn browse(&mut self, request: BrowseRequest) -> Result<Vec<Item>> {
         let _ = request;
         Err(unsupported("browse"))
+    }
+
+    /// Writes the [`snapshot`](crate::snapshot) in another format. Whoever reads `into` has the bytes before it is known whether there will be an error: a format needs
+    /// an end that is seen to be missing. Best in pieces of 256 KiB.
+    fn render(&mut self, request: RenderRequest, into: &mut dyn Write) -> Result<()> {
+        let _ = (request, into);
+        Err(unsupported("render"))
     }
 }
 

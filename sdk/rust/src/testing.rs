@@ -38,6 +38,7 @@ mod store;
 
 use std::{
     collections::BTreeMap,
+    io::Write,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -54,7 +55,7 @@ use self::{
 use crate::{
     Error, ErrorKind, Result,
     log::Level,
-    source::{BackupRequest, BackupResult, BrowseRequest, Instance, Item, RestoreRequest, RestoreResult, Source},
+    source::{BackupRequest, BackupResult, BrowseRequest, Instance, Item, RenderRequest, RestoreRequest, RestoreResult, Source},
     types::{Finding, Proof},
 };
 
@@ -233,6 +234,18 @@ impl Harness {
     /// The plugin's.
     pub fn browse<P: Source + 'static>(&self, config: &str, request: BrowseRequest) -> Result<Vec<Item>> {
         self.operate(config, |plugin: &mut P| plugin.browse(request))
+    }
+
+    /// Writes the last snapshot, or what is at and below `paths`, in another format to `into`.
+    ///
+    /// # Errors
+    /// The plugin's; `into` has by then what was written before.
+    pub fn render<P: Source + 'static>(&self, config: &str, format: &str, paths: &[&str], into: &mut dyn Write) -> Result<()> {
+        let request = RenderRequest {
+            format: format.to_owned(),
+            paths: paths.iter().map(|path| path.as_bytes().to_vec()).collect(),
+        };
+        self.operate(config, |plugin: &mut P| plugin.render(request, into))
     }
 
     /// A sink made with `config` (JSON).

@@ -5,13 +5,13 @@
 mod convert;
 mod host;
 
-use std::{any::Any, cell::RefCell, marker::PhantomData};
+use std::{any::Any, cell::RefCell, io, marker::PhantomData};
 
 use crate::{
     Error, ErrorKind,
-    host::Host,
+    host::{Host, MAX_TRANSFER},
     sink::{ObjectReader, ObjectWriter, Sink},
-    source::{BrowseRequest, Instance, Source},
+    source::{BrowseRequest, Instance, RenderRequest, Source},
 };
 
 /// Bindings of the world `source-plugin`.
@@ -109,6 +109,26 @@ impl<P: Source + 'static> source_abi::Guest for SourceGuest<P> {
 
     fn browse(entry: Vec<u8>, prefix: String, after: Option<String>) -> Result<Vec<source_abi::Item>, abi::Error> {
         with_plugin::<P, _>(|instance| Ok(convert::all(instance.plugin()?.browse(BrowseRequest { entry, prefix, after })?)))
+    }
+
+    fn render(request: source_abi::RenderRequest, into: &source_abi::Writer) -> Result<(), abi::Error> {
+        let source_abi::RenderRequest { format, paths } = request;
+        with_plugin::<P, _>(|instance| instance.plugin()?.render(RenderRequest { format, paths }, &mut Lent(into)))
+    }
+}
+
+/// What the host lends to write to.
+struct Lent<'a>(&'a source_abi::Writer);
+
+impl io::Write for Lent<'_> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let piece = &data[..data.len().min(MAX_TRANSFER)];
+        self.0.write(piece).map_err(Error::from)?;
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

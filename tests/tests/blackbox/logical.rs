@@ -127,6 +127,42 @@ fn psql_alone_replays_what_was_stored() {
 }
 
 #[test]
+fn psql_alone_replays_a_snapshot_as_one_script() {
+    let shop = Shop::open();
+    shop.succeed(&["run", "shop"]);
+    let before = dump(&shop.server, "shop");
+    let script = shop.bulkhead.scratch().join("shop.sql");
+    let psql = |into: &Cluster| {
+        let mut psql = into
+            .client("psql", ["--no-psqlrc", "--quiet", "--dbname=postgres", "--file"])
+            .unwrap();
+        psql.arg(&script).output().unwrap()
+    };
+    let print = |arguments: &[&str]| {
+        let file = std::fs::File::create(&script).unwrap();
+        let mut dump = shop.bulkhead.command([&["dump", "shop", "--format", "sql"], arguments].concat());
+        let output = dump.stdout(file).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    shop.other.execute("postgres", "CREATE ROLE keeper").unwrap();
+    assert_eq!(print(&["databases/shop"]), (Some(0), String::new()));
+    let replayed = psql(&shop.other);
+    assert!(replayed.status.success(), "{}", String::from_utf8_lossy(&replayed.stderr));
+    assert!(dump(&shop.other, "shop") == before, "pg_dump differs");
+
+    let (code, said) = print(&["databases/office"]);
+    assert_eq!(code, Some(13), "{said}");
+    assert!(said.contains("`databases/shop`"), "{said}");
+
+    // A script that its writer was stopped at fails, although what is there of it is right.
+    assert_eq!(print(&[]).0, Some(0));
+    let whole = std::fs::read(&script).unwrap();
+    std::fs::write(&script, &whole[..whole.len() / 2]).unwrap();
+    let fresh = Cluster::builder().start().unwrap();
+    assert_eq!(psql(&fresh).status.code(), Some(3));
+}
+
+#[test]
 fn a_server_that_cannot_be_reached_fails_the_run() {
     let shop = Shop::open();
     shop.succeed(&["run", "shop"]);

@@ -65,6 +65,24 @@ fn an_entry_is_looked_into_a_page_at_a_time() {
 }
 
 #[test]
+fn a_snapshot_in_another_format_is_whole_only_if_the_command_says_so() {
+    let world = World::with_a_snapshot();
+    let joined = |path: &[&str]| {
+        let mut dump = world.bulkhead().command([&["dump", "good", "--format", "joined"], path].concat());
+        let output = dump.output().unwrap();
+        assert_eq!((output.status.code(), output.stdout.ends_with(b"end\n")), (Some(0), true));
+        output.stdout.len()
+    };
+    let sizes = joined(&["data/00000000"]) + joined(&["data/00000001"]) + joined(&["data/00000002"]);
+    assert_eq!(joined(&[]), sizes - 2 * "end\n".len());
+    let unknown = world.run(&["dump", "good", "--format", "sql"]);
+    assert_eq!(unknown.code, Some(13), "{}", unknown.stderr);
+    assert_told!(unknown);
+    let nothing = world.run(&["dump", "good"]);
+    assert_eq!(nothing.code, Some(2), "{}", nothing.stderr);
+}
+
+#[test]
 fn manual_pages_are_written_for_every_command() {
     let world = World::empty();
     let folder = world.bulkhead().scratch().folder("man").unwrap();

@@ -2,8 +2,10 @@
 
 use std::{ffi::OsString, io};
 
+use bulkhead_config::Pipeline;
+use bulkhead_model::EntryPath;
 use bulkhead_pipeline as pipeline;
-use bulkhead_pipeline::SnapshotError;
+use bulkhead_pipeline::{Explain, Operation, RenderOptions};
 use clap::Args;
 
 use crate::{
@@ -13,10 +15,13 @@ use crate::{
     session::{Session, one_pipeline},
 };
 
-/// Write the content of one entry to standard output
+/// Write the content of one entry to standard output, or a snapshot in another format
+///
+/// With `--format`, the pipeline's plugin writes the snapshot, or what is at and below PATH, as one stream; `bulkhead plugin inspect` lists the formats of a plugin.
+/// It is whole only if the command ends with 0.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  bulkhead dump shop backup_manifest | jq .\n  bulkhead dump shop base/5/1259 --snapshot 3f2a91c4 > 1259"
+    after_help = "Examples:\n  bulkhead dump shop backup_manifest | jq .\n  bulkhead dump shop base/5/1259 --snapshot 3f2a91c4 > 1259\n  bulkhead dump books --format sql > books.sql                     for `psql --file`\n  bulkhead dump books --format sql databases/ledger | psql         one database of them"
 )]
 pub(crate) struct DumpArguments {
     /// The pipeline
@@ -24,8 +29,12 @@ pub(crate) struct DumpArguments {
     pipeline: String,
 
     /// The entry, as `bulkhead ls` prints it
-    #[arg(value_name = "PATH")]
-    path: OsString,
+    #[arg(value_name = "PATH", required_unless_present = "format")]
+    path: Option<OsString>,
+
+    /// Write the snapshot in this format
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<String>,
 
     /// The beginning of a snapshot's id
     #[arg(long, value_name = "ID", default_value = "latest")]
@@ -42,26 +51,77 @@ const READ_SIZE: usize = 1 << 20;
 pub(crate) async fn dump(arguments: &DumpArguments, session: &Session) -> Result<Exit, CommandError> {
     if session.output.is_json() {
         return Err(CommandError::usage(
-            "`dump` writes the bytes of an entry, not JSON",
+            "`dump` writes bytes, not JSON",
             "leave `--json` out; `bulkhead ls --json` describes entries",
         ));
     }
     let config = session.config()?;
     let pipeline = one_pipeline(&config, &arguments.pipeline)?;
-    let path = entry_path(&arguments.path)?;
+    let path = arguments.path.as_deref().map(entry_path).transpose()?;
     let operation = session.reading(&config, arguments.sink.as_deref(), [pipeline.vault.as_str()])?;
-    let failed = |error: SnapshotError| CommandError::operation(&error, &config);
-    let snapshot = pipeline::open_snapshot(&operation, pipeline, &arguments.snapshot)
-        .await
-        .map_err(failed)?;
-    let mut content = snapshot.content(&path).await.map_err(failed)?;
-    while let Some(data) = content.read(READ_SIZE).await.map_err(failed)? {
-        match session.output.raw(&data) {
-            Ok(()) => {}
-            // `| head` has seen enough.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Exit::Ok),
-            Err(error) => return Err(CommandError::output(&error)),
+    let stream = Stream {
+        arguments,
+        session,
+        operation: &operation,
+        pipeline,
+    };
+    match (&arguments.format, path) {
+        (Some(format), path) => stream.rendering(format, path).await,
+        (None, Some(path)) => stream.entry(&path).await,
+        // The parser asks for one of them.
+        (None, None) => Ok(Exit::Ok),
+    }
+}
+
+/// What is written, and where.
+struct Stream<'a> {
+    arguments: &'a DumpArguments,
+    session: &'a Session,
+    operation: &'a Operation,
+    pipeline: &'a Pipeline,
+}
+
+impl Stream<'_> {
+    async fn entry(&self, path: &EntryPath) -> Result<Exit, CommandError> {
+        let snapshot = pipeline::open_snapshot(self.operation, self.pipeline, &self.arguments.snapshot)
+            .await
+            .map_err(|error| self.failed(&error))?;
+        let mut content = snapshot.content(path).await.map_err(|error| self.failed(&error))?;
+        while let Some(data) = content.read(READ_SIZE).await.map_err(|error| self.failed(&error))? {
+            if !self.is_written(&data)? {
+                break;
+            }
+        }
+        Ok(Exit::Ok)
+    }
+
+    async fn rendering(&self, format: &str, path: Option<EntryPath>) -> Result<Exit, CommandError> {
+        let options = RenderOptions {
+            snapshot: self.arguments.snapshot.clone(),
+            format: format.to_owned(),
+            paths: path.into_iter().collect(),
+        };
+        let mut rendering = pipeline::render(self.operation, self.pipeline, options)
+            .await
+            .map_err(|error| self.failed(&error))?;
+        while let Some(data) = rendering.next().await.map_err(|error| self.failed(&error))? {
+            if !self.is_written(&data)? {
+                break;
+            }
+        }
+        Ok(Exit::Ok)
+    }
+
+    /// Writes to standard output; `false` where nobody reads on: `| head` has seen enough.
+    fn is_written(&self, data: &[u8]) -> Result<bool, CommandError> {
+        match self.session.output.raw(data) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(CommandError::output(&error)),
         }
     }
-    Ok(Exit::Ok)
+
+    fn failed(&self, error: &dyn Explain) -> CommandError {
+        CommandError::operation(error, &self.operation.config)
+    }
 }

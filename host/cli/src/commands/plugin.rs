@@ -170,6 +170,9 @@ fn print(plugin: &Plugin, output: &Output) {
     output.line(&format!("  {}", description.summary));
     output.line(&format!("  digest      {}", plugin.digest()));
     output.line(&format!("  operations  {}", words(&description.operations)));
+    for format in &description.formats {
+        output.line(&format!("  format      {}: {}", format.name, format.summary));
+    }
     print_requests(description, output);
     output.line("  config");
     print_schema(&description.config_schema, output);

@@ -100,6 +100,18 @@ impl Entries {
 }
 
 impl EntryWriter {
+    /// Over what is written to in `render`, within a budget.
+    #[must_use]
+    pub fn lent(writer: Box<dyn ports::EntryWriter>, budget: Arc<Budget>) -> Self {
+        Self {
+            writer: Some(writer),
+            broken: None,
+            hasher: None,
+            budget,
+            _open: Arc::new(()),
+        }
+    }
+
     /// Appends.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use bulkhead_model::{
 };
 
 use super::bindings::source_world::bulkhead::plugin::{digest, directory, metadata, types};
-use crate::description::{Access, Description, DirectoryRequest, EndpointRequest, Operation, Operations, SecretRequest};
+use crate::description::{Access, Description, DirectoryRequest, EndpointRequest, Format, Operation, Operations, SecretRequest};
 
 /// One table for both directions of an enum.
 macro_rules! same_words {
@@ -252,6 +252,7 @@ impl From<types::Operations> for Operations {
             Operation::Restore => types::Operations::RESTORE,
             Operation::Verify => types::Operations::VERIFY,
             Operation::Browse => types::Operations::BROWSE,
+            Operation::Render => types::Operations::RENDER,
         };
         Operation::ALL
             .into_iter()
@@ -260,9 +261,10 @@ impl From<types::Operations> for Operations {
     }
 }
 
-/// Longest config schema, in bytes; most requests of all kinds together; longest name. Descriptions are kept, searched and printed.
+/// Longest config schema, in bytes; most requests of all kinds together; most formats; longest name. Descriptions are kept, searched and printed.
 const MAX_SCHEMA: usize = 1 << 20;
 const MAX_REQUESTS: usize = 256;
+const MAX_FORMATS: usize = 16;
 const MAX_NAME: usize = 64;
 
 fn is_kebab(name: &str) -> bool {
@@ -290,6 +292,24 @@ fn check_requests(description: &types::Description) -> Result<(), String> {
     Ok(())
 }
 
+/// Names of formats are what operators write on a command line.
+fn check_formats(description: &types::Description) -> Result<(), String> {
+    let formats = &description.formats;
+    if formats.len() > MAX_FORMATS {
+        return Err(format!("it renders more than {MAX_FORMATS} formats"));
+    }
+    if formats.is_empty() == description.operations.contains(types::Operations::RENDER) {
+        return Err("it has formats without the operation `render`, or the operation without formats".to_owned());
+    }
+    match formats.iter().find(|format| !is_kebab(&format.name)) {
+        Some(format) => Err(format!(
+            "the name of its format {:?} is not kebab-case",
+            bounded(format.name.clone())
+        )),
+        None => Ok(()),
+    }
+}
+
 impl TryFrom<types::Description> for Description {
     type Error = String;
 
@@ -303,6 +323,7 @@ impl TryFrom<types::Description> for Description {
             return Err(format!("its name {:?} is not kebab-case", bounded(description.name)));
         }
         check_requests(&description)?;
+        check_formats(&description)?;
         Ok(Self {
             name: description.name,
             version: bounded(description.version),
@@ -312,6 +333,7 @@ impl TryFrom<types::Description> for Description {
             endpoints: all(description.endpoints),
             directories: all(description.directories),
             secrets: all(description.secrets),
+            formats: all(description.formats),
         })
     }
 }
@@ -347,17 +369,30 @@ impl From<types::SecretRequest> for SecretRequest {
     }
 }
 
+impl From<types::Format> for Format {
+    fn from(format: types::Format) -> Self {
+        Self {
+            name: format.name,
+            summary: bounded(format.summary),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Description, bounded, types};
 
     fn description(names: &[&str], schema: String) -> Result<Description, String> {
+        described(names, schema).try_into()
+    }
+
+    fn described(names: &[&str], schema: String) -> types::Description {
         let request = |name: &&str| types::SecretRequest {
             name: (*name).to_owned(),
             purpose: String::new(),
             required_for: types::Operations::empty(),
         };
-        let described = types::Description {
+        types::Description {
             name: "a-plugin".to_owned(),
             version: String::new(),
             summary: String::new(),
@@ -366,8 +401,29 @@ mod tests {
             endpoints: Vec::new(),
             directories: Vec::new(),
             secrets: names.iter().map(request).collect(),
+            formats: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn formats_have_names_that_a_command_line_can_have() {
+        let with = |names: &[&str], operations| {
+            let format = |name: &&str| types::Format {
+                name: (*name).to_owned(),
+                summary: String::new(),
+            };
+            let mut described = described(&[], "{}".to_owned());
+            described.operations = operations;
+            described.formats = names.iter().map(format).collect();
+            Description::try_from(described)
         };
-        described.try_into()
+        let render = types::Operations::RENDER;
+        assert!(with(&["sql", "json-lines"], render).is_ok());
+        assert!(with(&["SQL"], render).is_err_and(|error| error.contains("kebab-case")));
+        assert!(with(&["x"; 17], render).is_err_and(|error| error.contains("more than 16")));
+        for (names, operations) in [(&[][..], render), (&["sql"], types::Operations::empty())] {
+            assert!(with(names, operations).is_err_and(|error| error.contains("`render`")));
+        }
     }
 
     #[test]

@@ -15,8 +15,9 @@ use super::bindings::source_world::{SourcePlugin, SourcePluginPre};
 use super::convert::all;
 use crate::Description;
 use crate::capabilities::content::{ContentReader, ContentWriter};
+use crate::capabilities::entries::EntryWriter;
 use crate::sink::{Object, ObjectPage, PutOptions, SinkTraits};
-use crate::source::{BackupOutcome, BrowseRequest, Item, RestoreOutcome, RestoreRequest};
+use crate::source::{BackupOutcome, BrowseRequest, Item, RenderRequest, RestoreOutcome, RestoreRequest};
 use crate::state::State;
 
 type Answer<T> = Result<Result<T, Fault>>;
@@ -94,6 +95,20 @@ impl SourceGuest {
             facts: all(item.facts),
         };
         answer(listed, |items| items.into_iter().map(item).collect())
+    }
+
+    pub(crate) async fn render(&self, store: &mut Store<State>, request: &RenderRequest, into: EntryWriter) -> Answer<()> {
+        let request = source::RenderRequest {
+            format: request.format.clone(),
+            paths: request.paths.iter().map(|path| path.as_bytes().to_vec()).collect(),
+        };
+        let writer = store.data_mut().table.push(into)?;
+        let written = self
+            .exports()
+            .call_render(&mut *store, &request, Resource::new_borrow(writer.rep()))
+            .await?;
+        store.data_mut().table.delete(writer)?;
+        answer(written, |()| ())
     }
 }
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bulkhead_model::{EntryMetadata, EntryPath, Fault, FaultKind, FinishedEntry, Proof, Severity};
 use bulkhead_runtime::ports::{EntryStore, EntryWriter};
-use bulkhead_runtime::{Access, BackupInput, BackupOutcome, BrowseRequest, Grants, OperationContext, PluginError, RestoreRequest, Source};
+use bulkhead_runtime::{
+    Access, BackupInput, BackupOutcome, BrowseRequest, Grants, OperationContext, PluginError, RenderRequest, RestoreRequest, Source,
+};
 use bytes::Bytes;
 use serde_json::json;
 
@@ -74,6 +76,55 @@ async fn what_is_backed_up_is_restored_and_verified() {
     memory.files.lock().unwrap().get_mut(&b"data/00000001"[..]).unwrap()[5] ^= 1;
     let findings = source.verify(&context, Arc::new(memory)).await.unwrap();
     assert_eq!((findings.len(), findings[0].severity), (1, Severity::Error));
+}
+
+/// Renders what `behaviour` has written; returns how that ended, and what came.
+async fn rendered(behaviour: &str) -> (Result<(), PluginError>, Vec<u8>) {
+    let memory = Memory::default();
+    backup(&source("good", |_| ()).await, &memory, None).await.unwrap();
+    let source = source(behaviour, |limits| limits.bytes_written = 250_000).await;
+    let request = RenderRequest {
+        format: "joined".to_owned(),
+        paths: vec![EntryPath::new("data/00000001").unwrap()],
+    };
+    let output = Output::default();
+    let into = Box::new(output.clone());
+    let outcome = source.render(&OperationContext::default(), Arc::new(memory), request, into).await;
+    let written = output.0.lock().unwrap().clone();
+    (outcome, written)
+}
+
+#[derive(Clone, Default)]
+struct Output(Arc<std::sync::Mutex<Vec<u8>>>);
+
+#[async_trait]
+impl EntryWriter for Output {
+    async fn write(&mut self, data: Bytes) -> Result<(), Fault> {
+        self.0.lock().unwrap().extend_from_slice(&data);
+        Ok(())
+    }
+
+    async fn write_zeros(&mut self, _: u64) -> Result<(), Fault> {
+        Err(Fault::new(FaultKind::Unsupported, "nobody writes zeros here"))
+    }
+
+    async fn finish(self: Box<Self>) -> Result<u64, Fault> {
+        Ok(0)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_is_rendered_into_what_the_host_lends() {
+    let (outcome, written) = rendered("good").await;
+    outcome.unwrap();
+    assert_eq!((written.len(), written.ends_with(b"end\n")), (100_004, true));
+    let (outcome, written) = rendered("error").await;
+    assert!(matches!(outcome, Err(PluginError::Fault(_))), "{outcome:?}");
+    assert_eq!(written.len(), 100_000, "what came before the error has been written");
+    let (outcome, _) = rendered("panic").await;
+    assert!(matches!(outcome, Err(PluginError::Trap(_))), "{outcome:?}");
+    let (outcome, _) = rendered("write-too-much").await;
+    assert!(outcome.is_err(), "entries are for backups");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use bulkhead_test_support::postgres::application_schemas;
 
 use crate::{
     oracle::assert_same,
+    render::{assert_replayed, replay, script},
     setup::{backup, empty, restore},
 };
 
@@ -25,6 +26,9 @@ fn the_regression_database_comes_back_the_same() {
     let restored = empty();
     restore(&restored, &snapshot, r#"{"jobs": 3}"#).unwrap();
     assert_same(&original, &restored);
+    let replayed = empty();
+    assert_replayed(&replay(&script(&snapshot, &[]).unwrap(), &original, &replayed));
+    assert_same(&original, &replayed);
 }
 
 #[test]

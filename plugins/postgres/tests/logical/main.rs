@@ -9,6 +9,7 @@ mod oracle;
 mod parallel;
 mod parts_of;
 mod pooler;
+mod render;
 mod round_trip;
 mod selection;
 mod setup;

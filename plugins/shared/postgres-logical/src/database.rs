@@ -140,9 +140,8 @@ fn not_carried(run: &mut Run<'_>, name: &str, catalog: &Catalog) {
 
 fn database_script(run: &mut Run<'_>, name: &str, statements: &[(String, String)]) -> Result<()> {
     let mut script = Script::create(run.settings.layout.script(name, "database"))?;
-    let exists = globals::is_always_there(name);
-    for (before, after) in statements.iter().skip(usize::from(exists)) {
-        script.add_unlisted(&format!("{before}{}{after}", super::session::quoted(name)))?;
+    for statement in globals::statements(name, statements) {
+        script.add_unlisted(&statement)?;
     }
     run.proof.count(&script.finish()?);
     Ok(())

@@ -24,7 +24,7 @@
 //! | `databases/<name>/post-data.sql` | constraints, indexes, triggers, rules, policies, privileges, … |
 //! | `index.jsonl` | all of it in the order of a restore: a record a line, with the place of each statement |
 //!
-//! psql alone replays them, in this order. [`restore()`] does the same over the wire, record by record, so that an error names its object. Whoever knows what is in the tables sees
+//! psql alone replays them, in this order; [`render()`] makes one script of them. [`restore()`] does the same over the wire, record by record, so that an error names its object. Whoever knows what is in the tables sees
 //! the rows as they pass, and reads them again from a snapshot ([`rows`]).
 
 mod backup;
@@ -42,6 +42,7 @@ mod names;
 mod options;
 mod parallel;
 mod plan;
+mod render;
 mod replay;
 mod restore;
 pub mod rows;
@@ -54,9 +55,11 @@ mod sort;
 mod together;
 mod verify;
 
+use std::io::Write;
+
 use bulkhead_sdk::{
     Error, Result,
-    source::{BackupResult, RestoreRequest, RestoreResult},
+    source::{BackupResult, RenderRequest, RestoreRequest, RestoreResult},
     types::Finding,
 };
 
@@ -104,6 +107,14 @@ pub fn run_part(settings: &Settings, work: &[u8]) -> Result<Vec<u8>> {
 /// What keeps it from being looked at. Damage is a finding.
 pub fn verify(layout: &Layout) -> Result<Vec<Finding>> {
     verify::verify(layout)
+}
+
+/// Writes a stored dump as one script for psql: what `request` selects, everything, whole databases, or roles and tablespaces.
+///
+/// # Errors
+/// `NotFound`: nothing is selected; `Corrupt`: what was written until then is a script that psql fails on; `Unsupported`: a database whose name psql cannot be told.
+pub fn render(layout: &Layout, request: &RenderRequest, into: &mut dyn Write) -> Result<()> {
+    render::render(layout, request, into)
 }
 
 /// The client's own advice on a missing right is for replication.

@@ -23,6 +23,9 @@ pub(crate) const LONGEST_LINE: u64 = 1 << 20;
 /// How often a statement is run that loses against another one, before that is an error.
 const ATTEMPTS: u32 = 5;
 
+/// What a session sets where rows go into tables that have their triggers and foreign keys.
+pub(crate) const WITHOUT_TRIGGERS: &str = "SET session_replication_role = replica";
+
 /// Rows of a table, in the snapshot.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Rows {
@@ -61,8 +64,7 @@ pub(crate) fn session(settings: &Settings, database: &str, without_triggers: boo
     sql.run(PREAMBLE)
         .context(|| format!("preparing the session in database `{database}` failed"))?;
     if without_triggers {
-        sql.run("SET session_replication_role = replica")
-            .context(|| "turning triggers off needs a superuser")?;
+        sql.run(WITHOUT_TRIGGERS).context(|| "turning triggers off needs a superuser")?;
     }
     Ok(sql)
 }

@@ -95,13 +95,7 @@ impl Script {
 
     /// Adds statements about one object, without their last semicolon.
     pub(crate) fn add(&mut self, index: &mut IndexWriter, title: &Title<'_>, statements: &str) -> Result<()> {
-        // A name may have line breaks, which would end the comment.
-        let name: String = title
-            .name
-            .chars()
-            .map(|character| if character.is_control() { ' ' } else { character })
-            .collect();
-        self.write(&format!("\n-- {} {name}\n", title.kind))?;
+        self.write(&comment(title.kind, title.name))?;
         let offset = self.written + self.pending.len() as u64;
         let text = format!("{};\n", terminated(statements));
         self.write(&text)?;
@@ -122,6 +116,16 @@ impl Script {
         self.pass_on()?;
         self.entry.finish()
     }
+}
+
+/// What stands before the statements about an object.
+pub(crate) fn comment(kind: &str, name: &str) -> String {
+    // A name may have line breaks, which would end the comment.
+    let name: String = name
+        .chars()
+        .map(|character| if character.is_control() { ' ' } else { character })
+        .collect();
+    format!("\n-- {kind} {name}\n")
 }
 
 /// Without white space and semicolons at the end.

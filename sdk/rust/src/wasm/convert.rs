@@ -79,6 +79,7 @@ fn operations(operations: description::Operations) -> abi::Operations {
         (Operations::RESTORE, abi::Operations::RESTORE),
         (Operations::VERIFY, abi::Operations::VERIFY),
         (Operations::BROWSE, abi::Operations::BROWSE),
+        (Operations::RENDER, abi::Operations::RENDER),
     ]
     .into_iter()
     .filter(|(ours, _)| operations.contains(*ours))
@@ -90,6 +91,7 @@ pub(super) fn description(description: description::Description, schema: &schema
     let endpoints = description.endpoints.into_iter();
     let directories = description.directories.into_iter();
     let secrets = description.secrets.into_iter();
+    let formats = description.formats.into_iter();
     abi::Description {
         name: description.name,
         version: description.version,
@@ -116,6 +118,12 @@ pub(super) fn description(description: description::Description, schema: &schema
                 name: ask.name,
                 purpose: ask.purpose,
                 required_for: operations(ask.required_for),
+            })
+            .collect(),
+        formats: formats
+            .map(|format| abi::Format {
+                name: format.name,
+                summary: format.summary,
             })
             .collect(),
     }

@@ -6,6 +6,8 @@
 mod behaviour;
 pub mod content;
 
+use std::io::Write;
+
 use bulkhead_sdk::{entries::Finished, parts, prelude::*};
 
 pub use behaviour::Behaviour;
@@ -66,6 +68,7 @@ impl Source for MisbehavingSource {
         .directory("target", "Where a restore writes", Access::ReadWrite, Operations::RESTORE)
         .directory("source", "Something to read only", Access::ReadOnly, Operations::none())
         .secret("password", "Something not to leak", Operations::none())
+        .format("joined", "All entries one after the other, and a line with `end`")
     }
 
     fn new(config: Config) -> Result<Self> {
@@ -165,9 +168,28 @@ impl Source for MisbehavingSource {
             })
             .collect())
     }
+
+    fn render(&mut self, request: RenderRequest, into: &mut dyn Write) -> Result<()> {
+        for entry in snapshot::walk("")? {
+            let entry = entry?;
+            if request.selects(&entry.path) && entry.metadata.node_type == NodeType::File {
+                self.render_entry(&entry.path, into)?;
+            }
+        }
+        Ok(into.write_all(b"end\n")?)
+    }
 }
 
 impl MisbehavingSource {
+    /// Fails, or traps, after the first entry, where that is asked for.
+    fn render_entry(&self, path: &[u8], into: &mut dyn Write) -> Result<()> {
+        let mut entry = snapshot::open(path)?;
+        while let Some(piece) = entry.read_bytes(1 << 20)? {
+            into.write_all(&piece)?;
+        }
+        self.0.behaviour.act(&self.0, &mut Proof::default())
+    }
+
     /// Writes the entries from number `first`, through parts where these are asked for.
     fn write(&self, first: u32, proof: &mut Proof) -> Result<()> {
         if self.0.parts == 0 {

@@ -12,8 +12,15 @@ use super::{
 const FIRST_ROLE: u32 = 10;
 
 /// Whether a new cluster has a database of this name.
-pub(crate) fn is_always_there(name: &str) -> bool {
+fn is_always_there(name: &str) -> bool {
     matches!(name, "postgres" | "template1")
+}
+
+/// The statements about a database that make it in a new cluster, of those that [`database`] returns.
+pub(crate) fn statements(name: &str, statements: &[(String, String)]) -> impl Iterator<Item = String> {
+    let name_in_sql = quoted(name);
+    let missing = statements.iter().skip(usize::from(is_always_there(name)));
+    missing.map(move |(before, after)| format!("{before}{name_in_sql}{after}"))
 }
 
 /// Writes roles, memberships, tablespaces and privileges.
