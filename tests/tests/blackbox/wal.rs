@@ -1,14 +1,15 @@
 //! Recovery to a moment: base backup, streamed log, and a server that fetches what it needs by itself. The witness is the log of commits that the test keeps.
 //!
-//! All of it runs as the server's user, as it would on a database host: the server's `restore_command` is this binary, with the same configuration.
+//! The server's `restore_command` is this binary, with the same configuration.
 
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use bulkhead_test_support::Outcome;
 use bulkhead_test_support::postgres::Cluster;
-use bulkhead_test_support::{Bulkhead, Outcome};
 use serde_json::Value;
+
+use crate::server_desk::ServerDesk;
 
 /// How many recoveries to random commits; each takes some seconds. `BULKHEAD_RECOVERIES=50` is the long form.
 const RECOVERIES: usize = 3;
@@ -25,10 +26,16 @@ struct Commit {
 
 /// A cluster under load, its vault, and what the test knows of its commits.
 struct Bank {
-    cluster: Cluster,
-    bulkhead: Bulkhead,
-    cache: PathBuf,
+    desk: ServerDesk,
     commits: Vec<Commit>,
+}
+
+impl std::ops::Deref for Bank {
+    type Target = ServerDesk;
+
+    fn deref(&self) -> &ServerDesk {
+        &self.desk
+    }
 }
 
 impl Bank {
@@ -43,75 +50,24 @@ impl Bank {
                 "CREATE TABLE ledger (id bigint PRIMARY KEY, note text); CREATE TABLE load (id bigserial, filler text)",
             )
             .unwrap();
-        let bulkhead = Bulkhead::new().unwrap();
-        bulkhead.scratch().private_file("postgres-password", cluster.password()).unwrap();
-        bulkhead.scratch().folder("restored").unwrap();
-        // Compiling takes longer than all else, so all tests of this kind share one cache; and nobody may use another user's.
-        let cache = bulkhead_test_support::binary()
-            .unwrap()
-            .with_file_name("bulkhead-test-cache-server");
-        std::fs::create_dir_all(&cache).unwrap();
         let mut bank = Self {
-            cluster,
-            bulkhead,
-            cache,
+            desk: ServerDesk::beside(cluster),
             commits: Vec::new(),
         };
         bank.configure("60 s", "caught-up");
-        bank.cluster.installation().user().own_all(bank.bulkhead.scratch().path()).unwrap();
-        bank.cluster.installation().user().own_all(&bank.cache).unwrap();
-        bank.succeed(&["init", "main"]);
+        bank.init();
         bank.commit(2);
         bank
     }
 
     fn configure(&self, interval: &str, until: &str) {
-        let scratch = self.bulkhead.scratch();
-        let server = format!(
-            "endpoint.server = {{ address = \"{}\", tls = {{ mode = \"disable\" }} }}\nsecret.password = {{ file = {:?}, reveal = true }}\n",
-            self.cluster.address(),
-            scratch.join("postgres-password").display().to_string(),
-        );
-        let pipelines = format!(
-            "[pipeline.bank]\nplugin = \"postgres\"\nvault = \"main\"\nwal = \"bank-wal\"\n\
-             config = {{ mode = \"physical\", user = \"postgres\" }}\n{server}\
-             [pipeline.bank.target.elsewhere]\ndirectory.data = {{ path = {:?}, access = \"read-write\" }}\n\
-             [pipeline.bank-wal]\nplugin = \"postgres\"\nvault = \"main\"\n\
-             config = {{ mode = \"wal\", user = \"postgres\", interval = \"{interval}\", until = \"{until}\" }}\n{server}",
-            self.data().display().to_string(),
-        );
-        self.bulkhead.configure(&pipelines).unwrap();
-        self.cluster.installation().user().own(&scratch.join("bulkhead.toml")).unwrap();
-    }
-
-    /// Where a restore goes.
-    fn data(&self) -> PathBuf {
-        self.bulkhead.scratch().join("restored/data")
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let configuration = self.bulkhead.scratch().join("bulkhead.toml");
-        let mut command = self.bulkhead.command(arguments);
-        command.arg("--config").arg(configuration).env("BULKHEAD_CACHE_DIR", &self.cache);
-        self.cluster.installation().user().apply(&mut command);
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Outcome {
-        self.command(arguments).output().unwrap().into()
-    }
-
-    #[track_caller]
-    fn succeed(&self, arguments: &[&str]) -> String {
-        let outcome = self.run(arguments);
-        assert_eq!(outcome.code, Some(0), "{arguments:?}\n{}{}", outcome.stdout, outcome.stderr);
-        outcome.stdout
+        self.desk
+            .configure(&format!(", interval = \"{interval}\", until = \"{until}\""), "");
     }
 
     /// The pipeline's snapshots, oldest first.
     fn snapshots(&self, pipeline: &str) -> Vec<Value> {
-        let document: Value = serde_json::from_str(&self.succeed(&["snapshots", pipeline, "--json"])).unwrap();
-        document["snapshots"].as_array().unwrap().clone()
+        self.json(&["snapshots", pipeline])["snapshots"].as_array().unwrap().clone()
     }
 
     /// Takes a base backup, and waits until the second has passed in which it ended: earlier moments of it are not promised.
@@ -172,22 +128,9 @@ impl Bank {
     /// Restores with these flags, starts a server on it, and returns the ids in its ledger.
     #[track_caller]
     fn recover(&self, flags: &[&str]) -> Vec<u64> {
-        let user = self.cluster.installation().user();
-        let data = self.data();
-        if data.exists() {
-            std::fs::remove_dir_all(&data).unwrap();
-        }
-        std::fs::create_dir(&data).unwrap();
-        std::fs::set_permissions(&data, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-        user.own(&data).unwrap();
-        let arguments = [&["restore", "bank", "--target", "elsewhere"], flags].concat();
-        self.succeed(&arguments);
-        let server = Cluster::builder().without_tls().adopt(&data, self.cluster.password()).unwrap();
-        let begun = Instant::now();
-        while server.execute("postgres", "SELECT pg_is_in_recovery()").unwrap() != "f" {
-            assert!(begun.elapsed() < Duration::from_secs(60), "{}", server.log());
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let data = self.empty_data();
+        self.succeed(&[&["restore", "bank", "--target", "elsewhere"], flags].concat());
+        let server = self.recovered();
         let ids = server.execute("postgres", "SELECT id FROM ledger ORDER BY id").unwrap();
         assert!(!data.join("pg_wal/bulkhead-ahead").exists(), "what was fetched ahead is gone");
         ids.lines().map(|id| id.parse().unwrap()).collect()
@@ -291,8 +234,8 @@ fn no_commit_is_lost_whoever_is_killed() {
             follower.kill().unwrap();
             bank.commit(20);
         } else {
-            bank.cluster.kill().unwrap();
-            bank.cluster.start().unwrap();
+            bank.desk.cluster.kill().unwrap();
+            bank.desk.cluster.start().unwrap();
             bank.commit(20);
             follower.kill().unwrap();
         }
@@ -301,7 +244,7 @@ fn no_commit_is_lost_whoever_is_killed() {
     bank.configure("60 s", "caught-up");
     bank.succeed(&["run", "bank-wal"]);
     bank.succeed(&["verify", "bank-wal"]);
-    bank.cluster.kill().unwrap();
+    bank.desk.cluster.kill().unwrap();
     let expected: Vec<u64> = bank.commits.iter().map(|commit| commit.id).collect();
     assert_eq!(bank.recover(&["--to-latest"]), expected);
 }
@@ -311,8 +254,7 @@ fn what_cannot_be_reached_is_said_before_anything_is_written() {
     let bank = Bank::open();
     bank.succeed(&["run", "bank-wal"]);
     bank.succeed(&["run", "bank"]);
-    std::fs::create_dir(bank.data()).unwrap();
-    bank.cluster.installation().user().own(&bank.data()).unwrap();
+    bank.empty_data();
     let restore = |flags: &[&str]| bank.run(&[&["restore", "bank", "--target", "elsewhere"], flags].concat());
     // The base backup ends beyond the log that is stored.
     let behind = restore(&["--to-latest"]);
@@ -358,11 +300,9 @@ fn what_a_time_comes_down_to_is_said_in_advance() {
     bank.back_up();
     bank.commit(1);
     bank.succeed(&["run", "bank-wal"]);
-    std::fs::create_dir(bank.data()).unwrap();
-    bank.cluster.installation().user().own(&bank.data()).unwrap();
+    bank.empty_data();
     let time = bank.commits[2].time.clone();
-    let said: Value =
-        serde_json::from_str(&bank.succeed(&["restore", "bank", "--target", "elsewhere", "--to-time", &time, "--json"])).unwrap();
+    let said = bank.json(&["restore", "bank", "--target", "elsewhere", "--to-time", &time]);
     let findings = said["findings"].as_array().unwrap();
     let finding = findings.iter().find(|finding| finding["code"] == "recovery-target-time").unwrap();
     assert!(

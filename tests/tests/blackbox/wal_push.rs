@@ -1,18 +1,24 @@
 //! A server that hands its log over: `archive_command` is this binary. The witness is the server itself, and what it holds after a recovery.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use bulkhead_test_support::Outcome;
 use bulkhead_test_support::postgres::Cluster;
-use bulkhead_test_support::{Bulkhead, Outcome};
 use serde_json::Value;
 
+use crate::server_desk::ServerDesk;
+
 /// A server with its archive.
-struct Archive {
-    cluster: Cluster,
-    bulkhead: Bulkhead,
-    cache: PathBuf,
+struct Archive(ServerDesk);
+
+impl std::ops::Deref for Archive {
+    type Target = ServerDesk;
+
+    fn deref(&self) -> &ServerDesk {
+        &self.0
+    }
 }
 
 impl Archive {
@@ -23,44 +29,11 @@ impl Archive {
             .setting("archive_mode", "on")
             .start()
             .unwrap();
-        let bulkhead = Bulkhead::new().unwrap();
-        bulkhead.scratch().private_file("postgres-password", cluster.password()).unwrap();
-        bulkhead.scratch().folder("restored").unwrap();
-        // Shared, as compiling takes longer than all else.
-        let cache = bulkhead_test_support::binary()
-            .unwrap()
-            .with_file_name("bulkhead-test-cache-server");
-        std::fs::create_dir_all(&cache).unwrap();
-        let archive = Self { cluster, bulkhead, cache };
-        archive.configure();
-        let user = archive.cluster.installation().user();
-        user.own_all(archive.bulkhead.scratch().path()).unwrap();
-        user.own_all(&archive.cache).unwrap();
-        archive.succeed(&["init", "main"]);
+        let archive = Self(ServerDesk::beside(cluster));
+        let log = archive.log().display().to_string();
+        archive.configure("", &format!("directory.log = {{ path = {log:?}, access = \"read-only\" }}\n"));
+        archive.init();
         archive
-    }
-
-    fn configure(&self) {
-        let scratch = self.bulkhead.scratch();
-        let server = format!(
-            "endpoint.server = {{ address = \"{}\", tls = {{ mode = \"disable\" }} }}\nsecret.password = {{ file = {:?}, reveal = true }}\n",
-            self.cluster.address(),
-            scratch.join("postgres-password").display().to_string(),
-        );
-        let pipelines = format!(
-            "[pipeline.bank]\nplugin = \"postgres\"\nvault = \"main\"\nwal = \"bank-wal\"\n\
-             config = {{ mode = \"physical\", user = \"postgres\" }}\n{server}\
-             [pipeline.bank.target.elsewhere]\ndirectory.data = {{ path = {:?}, access = \"read-write\" }}\n\
-             [pipeline.bank-wal]\nplugin = \"postgres\"\nvault = \"main\"\nconfig = {{ mode = \"wal\", user = \"postgres\" }}\n{server}\
-             directory.log = {{ path = {:?}, access = \"read-only\" }}\n",
-            self.restored().display().to_string(),
-            self.log().display().to_string(),
-        );
-        self.bulkhead.configure(&pipelines).unwrap();
-    }
-
-    fn restored(&self) -> PathBuf {
-        self.bulkhead.scratch().join("restored/data")
     }
 
     fn log(&self) -> PathBuf {
@@ -69,12 +42,7 @@ impl Archive {
 
     /// Has the server archive from now on.
     fn hand_over(&self) {
-        let command = format!(
-            "env BULKHEAD_CACHE_DIR={} {} -c {} wal-push bank-wal %p",
-            self.cache.display(),
-            bulkhead_test_support::binary().unwrap().display(),
-            self.bulkhead.scratch().join("bulkhead.toml").display(),
-        );
+        let command = format!("{} wal-push bank-wal %p", self.program());
         let statement = format!("ALTER SYSTEM SET archive_command = '{command}'");
         self.cluster.execute("postgres", &statement).unwrap();
         self.cluster.execute("postgres", "SELECT pg_reload_conf()").unwrap();
@@ -90,25 +58,6 @@ impl Archive {
             assert!(begun.elapsed() < Duration::from_secs(180), "{last}\n{}", self.cluster.log());
             std::thread::sleep(Duration::from_millis(100));
         }
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = self.bulkhead.command(arguments);
-        command.arg("--config").arg(self.bulkhead.scratch().join("bulkhead.toml"));
-        command.env("BULKHEAD_CACHE_DIR", &self.cache);
-        self.cluster.installation().user().apply(&mut command);
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Outcome {
-        self.command(arguments).output().unwrap().into()
-    }
-
-    #[track_caller]
-    fn succeed(&self, arguments: &[&str]) -> String {
-        let outcome = self.run(arguments);
-        assert_eq!(outcome.code, Some(0), "{arguments:?}\n{}{}", outcome.stdout, outcome.stderr);
-        outcome.stdout
     }
 
     fn push(&self, path: &Path) -> Outcome {
@@ -149,7 +98,7 @@ fn a_server_hands_its_log_over_and_comes_back_from_it() {
         .execute("postgres", "SELECT archived_count > 10, failed_count FROM pg_stat_archiver")
         .unwrap();
     assert!(failed.starts_with("t|"), "{failed}");
-    let listed: Value = serde_json::from_str(&archive.succeed(&["snapshots", "bank-wal", "--json"])).unwrap();
+    let listed = archive.json(&["snapshots", "bank-wal"]);
     let snapshots = listed["snapshots"].as_array().unwrap().len();
     let archived: usize = archive
         .cluster
@@ -163,7 +112,7 @@ fn a_server_hands_its_log_over_and_comes_back_from_it() {
     );
 
     archive.succeed(&["verify", "bank-wal"]);
-    let verified: Value = serde_json::from_str(&archive.succeed(&["wal-verify", "bank-wal", "--json"])).unwrap();
+    let verified = archive.json(&["wal-verify", "bank-wal"]);
     assert_eq!(
         (&verified["good"], verified["bases"].as_array().unwrap().len()),
         (&Value::Bool(true), 1),
@@ -172,20 +121,12 @@ fn a_server_hands_its_log_over_and_comes_back_from_it() {
     assert!(verified["bases"][0]["range"]["to-lsn"].is_string(), "{verified}");
 
     let before = Archive::ledger(&archive.cluster);
-    let data = archive.restored();
-    std::fs::create_dir(&data).unwrap();
-    std::fs::set_permissions(&data, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-    archive.cluster.installation().user().own(&data).unwrap();
+    let data = archive.empty_data();
     archive.succeed(&["restore", "bank", "--target", "elsewhere", "--to-latest"]);
     let settings = data.join("postgresql.auto.conf");
     let kept = std::fs::read_to_string(&settings).unwrap();
     archive.write(&settings, (kept + "archive_command = 'false'\n").as_bytes());
-    let server = Cluster::builder().without_tls().adopt(&data, archive.cluster.password()).unwrap();
-    let begun = Instant::now();
-    while server.execute("postgres", "SELECT pg_is_in_recovery()").unwrap() != "f" {
-        assert!(begun.elapsed() < Duration::from_secs(120), "{}", server.log());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let server = archive.recovered();
     assert_eq!(Archive::ledger(&server), before);
 }
 
