@@ -73,6 +73,15 @@ pub struct RestoreOptions {
     pub paths: Vec<EntryPath>,
     /// To which moment what is restored is brought by its log; into a target only.
     pub recovery: Option<RecoveryOptions>,
+    /// Whether, and how, what a target has is brought up to the snapshot; into a folder [`ExistingFiles`] says it.
+    pub delta: Option<TargetDelta>,
+}
+
+/// How what a target has is brought up to a snapshot: what differs is written, and what the snapshot does not have is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TargetDelta {
+    /// Whether to say what would be done, and do nothing.
+    pub dry_run: bool,
 }
 
 /// Where a restore into a folder goes, and how.
@@ -129,6 +138,14 @@ pub enum RestoreError {
         /// How.
         source: Box<PluginError>,
     },
+    /// The plugin only writes where there is nothing.
+    #[error("the plugin `{plugin}` cannot write over what a target has")]
+    NoDelta {
+        /// The plugin.
+        plugin: String,
+        /// The target's table.
+        site: Site,
+    },
     /// Cut short.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
@@ -164,6 +181,9 @@ impl Explain for RestoreError {
             Self::Recovery(error) => error.explain(),
             Self::Folder(error) => explain_folder(error),
             Self::Plugin { site, source } => Failure::of_plugin(source).at(site),
+            Self::NoDelta { site, .. } => Failure::new(FailureClass::Config, self)
+                .at(site)
+                .hint("`--delta` into a target is for base backups of PostgreSQL (mode `physical`), `--delta` with `--into` for folders"),
             Self::Interrupted(error) => explain_interrupted(*error, None),
             Self::NothingMatches { .. } => Failure::new(FailureClass::NotFound, self)
                 .hint("patterns match whole paths, as `bulkhead ls` prints them: `*` stays within a folder, `**` crosses folders"),

@@ -313,6 +313,16 @@ pub struct RestoreOptions {
     pub standby: bool,
     /// Made by `bulkhead restore --to-…`: how the server brings the cluster to a moment.
     pub recovery: Option<Recovery>,
+    /// Made by `bulkhead restore --delta`: bring the cluster that is there up to the snapshot.
+    pub delta: Option<Delta>,
+}
+
+/// How a cluster that is there is brought up to a snapshot.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Delta {
+    /// Say what would be done, and write nothing.
+    pub dry_run: bool,
 }
 
 /// What a restored cluster does when it is started.

@@ -126,6 +126,16 @@ fn what_the_last_commit_was_is_in_the_snapshot() {
     let refused = desk.0.run(["restore", "ledger", "--target", "elsewhere"]).unwrap();
     assert_eq!(refused.code, Some(12), "{}", refused.stderr);
     assert!(refused.stderr.contains("overwrite = true"), "{}", refused.stderr);
+    let over = desk
+        .0
+        .run(["restore", "ledger", "--target", "elsewhere", "--delta", "--yes"])
+        .unwrap();
+    assert_eq!(over.code, Some(3), "{}", over.stderr);
+    assert!(
+        over.stderr.contains("the plugin `sqlite` cannot write over what a target has"),
+        "{}",
+        over.stderr
+    );
 }
 
 #[test]

@@ -314,6 +314,81 @@ fn what_a_time_comes_down_to_is_said_in_advance() {
     assert!(finding["hint"].as_str().unwrap().contains("--to-latest"));
 }
 
+#[test]
+fn a_cluster_that_went_on_is_set_back_and_little_is_written() {
+    let mut bank = Bank::open();
+    bank.succeed(&["run", "bank-wal"]);
+    bank.cluster
+        .execute(
+            "postgres",
+            "CREATE TABLE bulk AS SELECT n, repeat('z', 900) FROM generate_series(1, 40000) n",
+        )
+        .unwrap();
+    bank.cluster.execute("postgres", "VACUUM (FREEZE)").unwrap();
+    bank.back_up();
+    bank.commit(40);
+    bank.succeed(&["run", "bank-wal"]);
+
+    // It goes on, on a timeline of its own.
+    bank.empty_data();
+    bank.succeed(&["restore", "bank", "--target", "elsewhere", "--to-latest"]);
+    let server = bank.recovered();
+    let on =
+        "INSERT INTO ledger SELECT n, 'later' FROM generate_series(1000, 1100) n; CREATE TABLE later AS SELECT generate_series(1, 10000)";
+    server.execute("postgres", on).unwrap();
+    let chosen = 20;
+    let lsn = bank.commits[chosen].lsn.clone();
+    let over = ["restore", "bank", "--target", "elsewhere", "--delta", "--to-lsn", &lsn];
+    let agreed = [&over[..], &["--yes"]].concat();
+    let running = bank.run(&agreed);
+    assert_eq!(running.code, Some(12), "{}", running.stderr);
+    assert!(running.stderr.contains("stop the server"), "{}", running.stderr);
+    server.stop().unwrap();
+    drop(server);
+
+    assert_eq!(bank.run(&over).code, Some(2), "nobody was asked whether anything may be removed");
+    let said = bank.json(&[&over[..], &["--dry-run"]].concat());
+    assert_eq!(said["dry-run"], true);
+    let facts = said["facts"].as_array().unwrap();
+    let named = |name: &str| {
+        facts
+            .iter()
+            .any(|fact| fact["name"] == "remove" && fact["value"].as_str().unwrap().starts_with(name))
+    };
+    assert!(named("data/pg_wal/00000002"), "{facts:?}");
+
+    let control = bank.data().join("global/pg_control");
+    let mut killed = bank.command(&agreed).spawn().unwrap();
+    while control.exists() {
+        assert!(killed.try_wait().unwrap().is_none(), "it ended too early");
+    }
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert!(!control.exists(), "what was cut off does not look like a cluster");
+
+    let done = bank.json(&agreed);
+    let written: u64 = done["facts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|fact| fact["name"] == "bytes-written")
+        .and_then(|fact| fact["value"].as_str()?.parse().ok())
+        .unwrap();
+    let whole = done["bytes"].as_u64().unwrap();
+    assert!(written * 4 < whole, "{written} of {whole} bytes were written");
+    let server = bank.recovered();
+    let ids = server.execute("postgres", "SELECT id FROM ledger ORDER BY id").unwrap();
+    let ids: Vec<u64> = ids.lines().map(|id| id.parse().unwrap()).collect();
+    let expected: Vec<u64> = bank.commits[..=chosen].iter().map(|commit| commit.id).collect();
+    assert_eq!(ids, expected);
+    assert_eq!(
+        server
+            .execute("postgres", "SELECT to_regclass('later') IS NULL, count(*) FROM bulk")
+            .unwrap(),
+        "t|40000"
+    );
+}
+
 /// A cluster whose log is about to enter its second 4 GiB.
 fn before_the_next_folder() -> Cluster {
     let cluster = Cluster::builder().without_tls().wal_segment_mebibytes(1).start().unwrap();

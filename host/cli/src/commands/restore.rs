@@ -8,13 +8,13 @@ use std::{
 
 use bulkhead_pipeline as pipeline;
 use bulkhead_pipeline::{
-    Changes, Confirm, ExistingFiles, FolderOptions, IdMapping, Owners, Patterns, RecoveryOptions, RecoveryTarget, RestoreOptions,
-    RestoreReport, SurplusItem, TargetAction,
+    Changes, Confirm, ExistingFiles, FolderOptions, IdMapping, Owners, Patterns, RecoveryOptions, RecoveryTarget, RestoreError,
+    RestoreOptions, RestoreReport, SurplusItem, TargetAction, TargetDelta,
 };
 use clap::{Args, ValueEnum};
 
 use crate::{
-    commands::{entry_path, print_findings, short},
+    commands::{agreed, entry_path, print_findings, short},
     error::CommandError,
     exit::Exit,
     output::{Mark, Output, ProgressDisplay, bytes, count, counted, duration, rate},
@@ -34,9 +34,12 @@ use crate::{
 ///
 /// With --delta, the folder may have something in it: what is there as it should be (size and time, or --checksum: every byte) is left alone, of a file that differs
 /// only those parts are read from the vault and written that do. It also finishes a restore that was cut off.
+///
+/// Into a target, --delta brings the PostgreSQL cluster that is there, stopped, up to the snapshot: files are compared by size and checksum, and what the
+/// snapshot does not have is removed. --dry-run names it.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  bulkhead restore shop --into /tmp/shop\n  bulkhead restore shop --into /tmp/shop base/5 global      a part of it\n  bulkhead restore shop --target scratch --snapshot 3f2a91c4\n  bulkhead restore shop --target scratch --to-time '2026-11-21 08:00:00+01:00'\n  bulkhead restore shop --into /tmp/shop --sink offsite      from the replica there\n  bulkhead restore web --into /tmp/etc --include 'etc/**/*.conf' --exclude etc/ssl\n  bulkhead restore web --into / --delta --dry-run            what would be changed\n  bulkhead restore web --into /srv/www --delta --delete      exactly as it was"
+    after_help = "Examples:\n  bulkhead restore shop --into /tmp/shop\n  bulkhead restore shop --into /tmp/shop base/5 global      a part of it\n  bulkhead restore shop --target scratch --snapshot 3f2a91c4\n  bulkhead restore shop --target scratch --to-time '2026-11-21 08:00:00+01:00'\n  bulkhead restore shop --target live --delta --dry-run      what would be changed in the cluster that is there\n  bulkhead restore shop --into /tmp/shop --sink offsite      from the replica there\n  bulkhead restore web --into /tmp/etc --include 'etc/**/*.conf' --exclude etc/ssl\n  bulkhead restore web --into / --delta --dry-run            what would be changed\n  bulkhead restore web --into /srv/www --delta --delete      exactly as it was"
 )]
 pub(crate) struct RestoreArguments {
     /// The pipeline
@@ -52,7 +55,7 @@ pub(crate) struct RestoreArguments {
     into: Option<PathBuf>,
 
     /// Target to restore into, by the pipeline's plugin
-    #[arg(long, value_name = "TARGET", conflicts_with_all = ["into", "include", "exclude", "delta", "dry_run", "map_user", "map_group", "no_owner", "devices"])]
+    #[arg(long, value_name = "TARGET", conflicts_with_all = ["into", "include", "exclude", "delete", "map_user", "map_group", "no_owner", "devices"])]
     target: Option<String>,
 
     /// The beginning of a snapshot's id
@@ -157,7 +160,7 @@ impl RecoveryArguments {
 
 /// How entries come into a folder.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Into a folder")]
+#[command(next_help_heading = "Into a folder, or over what a target has")]
 struct FolderArguments {
     /// Restore only what matches one of these patterns
     #[arg(long, value_name = "GLOB")]
@@ -167,7 +170,7 @@ struct FolderArguments {
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<String>,
 
-    /// Write only what differs from what is in the folder
+    /// Write only what differs from what is there
     #[arg(long)]
     delta: bool,
 
@@ -180,7 +183,7 @@ struct FolderArguments {
     delete: bool,
 
     /// Do not ask before something is removed
-    #[arg(long, requires = "delete")]
+    #[arg(long, requires = "delta")]
     yes: bool,
 
     /// Say what would be done, and write nothing
@@ -212,6 +215,7 @@ pub(crate) async fn restore(arguments: &RestoreArguments, session: &Session) -> 
         snapshot: arguments.snapshot.clone(),
         paths,
         recovery: arguments.recovery.options(session)?,
+        delta: target_delta(arguments),
     };
     let target = match &arguments.target {
         None => None,
@@ -220,6 +224,11 @@ pub(crate) async fn restore(arguments: &RestoreArguments, session: &Session) -> 
             Some(target.ok_or_else(|| unknown("target", name, pipeline.targets.iter().map(|target| target.name.as_str())))?)
         }
     };
+    if let Some(target) = target
+        && !may_write_over(arguments, &target.name, session).await?
+    {
+        return Err(CommandError::operation(&RestoreError::Declined, &config));
+    }
     let operation = session.reading(&config, arguments.sink.as_deref(), [pipeline.vault.as_str()])?;
     let display = ProgressDisplay::start(&session.output, &pipeline.name, &operation.progress);
     let result = match (&arguments.into, target) {
@@ -253,6 +262,25 @@ pub(crate) async fn restore(arguments: &RestoreArguments, session: &Session) -> 
         &session.output,
     );
     Ok(exit)
+}
+
+/// How what the target has is brought up to the snapshot, if it is.
+fn target_delta(arguments: &RestoreArguments) -> Option<TargetDelta> {
+    let FolderArguments { delta, dry_run, .. } = arguments.folder;
+    (delta && arguments.target.is_some()).then_some(TargetDelta { dry_run })
+}
+
+/// Whether what a target has may be removed; where nothing is to be, nobody is asked.
+async fn may_write_over(arguments: &RestoreArguments, target: &str, session: &Session) -> Result<bool, CommandError> {
+    let FolderArguments { delta, dry_run, yes, .. } = arguments.folder;
+    if dry_run && !delta {
+        return Err(CommandError::usage(
+            "`--dry-run` into a target needs `--delta`",
+            "without it, a restore into a target finds it empty or refuses",
+        ));
+    }
+    let question = format!("write over what the target {target} has, and remove what the snapshot does not have?");
+    agreed(!delta || dry_run || yes, &question, session).await
 }
 
 fn folder_options(arguments: &FolderArguments, folder: &Path, session: &Session) -> Result<FolderOptions, CommandError> {

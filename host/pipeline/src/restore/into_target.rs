@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use bulkhead_config::{Pipeline, Target};
-use bulkhead_model::{Finding, Severity};
-use bulkhead_runtime::RestoreRequest;
+use bulkhead_model::{FaultKind, Finding, Severity};
+use bulkhead_runtime::{PluginError, RestoreRequest};
+use serde_json::json;
 
 use crate::{
     browse::{SnapshotError, open_snapshot},
@@ -15,6 +16,9 @@ use crate::{
     setup,
     stored::VaultSnapshot,
 };
+
+/// The plugin's option for a restore over what is there.
+const DELTA: &str = "delta";
 
 /// Restores a snapshot of `pipeline` through its plugin into `target`.
 ///
@@ -59,6 +63,9 @@ async fn to_target(
     if let Some(planned) = &planned {
         plugin_options.insert("recovery".to_owned(), planned.option.clone());
     }
+    if let Some(delta) = options.delta {
+        plugin_options.insert(DELTA.to_owned(), json!({ "dry-run": delta.dry_run }));
+    }
     let request = RestoreRequest {
         paths: options.paths.clone(),
         options: plugin_options.into(),
@@ -66,10 +73,7 @@ async fn to_target(
     let outcome = source
         .restore(&operation.context(), snapshot, request)
         .await
-        .map_err(|error| RestoreError::Plugin {
-            site: target_site(pipeline, target),
-            source: Box::new(error),
-        })?;
+        .map_err(|error| failed(pipeline, options, target, error))?;
     let mut findings = opened.findings();
     findings.extend(planned.iter().flat_map(|planned| planned.findings.clone()));
     findings.extend(outcome.findings);
@@ -83,13 +87,30 @@ async fn to_target(
         entries: outcome.entries,
         bytes: outcome.bytes,
         seconds: clock.elapsed().as_secs_f64(),
-        dry_run: false,
+        dry_run: options.delta.is_some_and(|delta| delta.dry_run),
         changes: None,
         surplus: Vec::new(),
         recovery: planned.map(|planned| planned.range),
         facts: outcome.facts,
         findings,
     })
+}
+
+/// A plugin that only writes where there is nothing doesn't know the option.
+fn failed(pipeline: &Pipeline, options: &RestoreOptions, target: &Target, error: PluginError) -> RestoreError {
+    let site = target_site(pipeline, target);
+    let is_about_delta =
+        matches!(&error, PluginError::Fault(fault) if fault.kind == FaultKind::Config && fault.setting.as_deref() == Some(DELTA));
+    if is_about_delta && options.delta.is_some() && options.paths.is_empty() {
+        return RestoreError::NoDelta {
+            plugin: pipeline.plugin.clone(),
+            site,
+        };
+    }
+    RestoreError::Plugin {
+        site,
+        source: Box::new(error),
+    }
 }
 
 fn nothing_restored() -> Finding {

@@ -13,6 +13,11 @@ pub(crate) const LOG_MARKS: &[u8] = b"pg_wal/archive_status";
 /// The links to tablespaces, in PGDATA.
 pub(crate) const LINKS: &[u8] = b"pg_tblspc";
 
+/// What all databases share, in PGDATA.
+pub(crate) const GLOBAL: &[u8] = b"global";
+/// Without it no server starts, in PGDATA.
+pub(crate) const CONTROL: &[u8] = b"global/pg_control";
+
 /// An archive of a base backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Archive {

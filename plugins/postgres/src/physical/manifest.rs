@@ -34,14 +34,23 @@ pub(crate) struct ManifestFile {
     /// Relative to PGDATA; a tablespace's files are below `pg_tblspc/<oid>`.
     pub(crate) path: Vec<u8>,
     pub(crate) size: u64,
-    /// CRC-32C in the server's byte order.
-    pub(crate) checksum: [u8; 4],
+    pub(crate) checksum: Checksum,
 }
 
-impl ManifestFile {
-    /// Whether `crc` is this file's. The manifest has the server's bytes in memory: little endian, but for servers on s390x and their like.
-    pub(crate) fn has_checksum(&self, crc: u32) -> bool {
-        crc.to_le_bytes() == self.checksum || crc.to_be_bytes() == self.checksum
+/// CRC-32C in the server's byte order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Checksum([u8; 4]);
+
+impl Checksum {
+    /// As most servers write it.
+    #[cfg(test)]
+    pub(crate) fn of(crc: u32) -> Self {
+        Self(crc.to_le_bytes())
+    }
+
+    /// Whether it is `crc`. The manifest has the server's bytes in memory: little endian, but for servers on s390x and their like.
+    pub(crate) fn is(self, crc: u32) -> bool {
+        crc.to_le_bytes() == self.0 || crc.to_be_bytes() == self.0
     }
 }
 
@@ -193,7 +202,7 @@ impl ManifestReader {
         Ok(ManifestFile {
             path,
             size: line.size,
-            checksum,
+            checksum: Checksum(checksum),
         })
     }
 
@@ -271,12 +280,12 @@ mod tests {
             ManifestItem::File(ManifestFile {
                 path: b"a".to_vec(),
                 size: 3,
-                checksum: [0x8a, 0x74, 0x47, 0x22],
+                checksum: Checksum([0x8a, 0x74, 0x47, 0x22]),
             }),
             ManifestItem::File(ManifestFile {
                 path: b"\xff/a".to_vec(),
                 size: 0,
-                checksum: [0; 4],
+                checksum: Checksum([0; 4]),
             }),
             ManifestItem::WalRange(WalRange {
                 timeline: TimelineId(1),
@@ -320,12 +329,8 @@ mod tests {
 
     #[test]
     fn compares_checksums_in_either_byte_order() {
-        let file = ManifestFile {
-            path: vec![],
-            size: 0,
-            checksum: [1, 2, 3, 4],
-        };
-        assert!(file.has_checksum(0x0403_0201) && file.has_checksum(0x0102_0304) && !file.has_checksum(0x0201_0403));
+        let checksum = Checksum([1, 2, 3, 4]);
+        assert!(checksum.is(0x0403_0201) && checksum.is(0x0102_0304) && !checksum.is(0x0201_0403));
     }
 
     #[test]

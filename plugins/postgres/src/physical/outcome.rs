@@ -62,7 +62,7 @@ impl Comparison {
     pub(crate) fn listed(&mut self, file: &ManifestFile) {
         let name = || String::from_utf8_lossy(&file.path).into_owned();
         match self.unlisted.remove(file.path.as_slice()) {
-            Some(stored) if stored.size == file.size && file.has_checksum(stored.crc) => self.agreed += 1,
+            Some(stored) if stored.size == file.size && file.checksum.is(stored.crc) => self.agreed += 1,
             Some(stored) if stored.size != file.size => {
                 self.wrong
                     .push(|| format!("{} ({} bytes instead of {})", name(), stored.size, file.size));
@@ -145,12 +145,13 @@ pub(crate) fn damage_finding(files: &Named) -> Finding {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::physical::manifest::Checksum;
 
     fn file(path: &str, size: u64, checksum: u32) -> ManifestFile {
         ManifestFile {
             path: path.into(),
             size,
-            checksum: checksum.to_le_bytes(),
+            checksum: Checksum::of(checksum),
         }
     }
 

@@ -90,7 +90,7 @@ impl Verification {
             None => self.wrong.push(|| format!("{} (missing)", name())),
             Some(size) if size != file.size => self.wrong.push(|| format!("{} ({size} bytes instead of {})", name(), file.size)),
             Some(_) => match self.checksum(&path) {
-                Ok(crc) if file.has_checksum(crc) => self.agreed += 1,
+                Ok(crc) if file.checksum.is(crc) => self.agreed += 1,
                 Ok(_) => self.wrong.push(|| format!("{} (checksum)", name())),
                 Err(error) if error.kind == ErrorKind::Corrupt => self.wrong.push(|| format!("{} ({error})", name())),
                 Err(error) => return Err(error),

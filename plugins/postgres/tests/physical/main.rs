@@ -3,6 +3,7 @@
 
 mod authentication;
 mod check;
+mod delta;
 mod failures;
 mod restore;
 mod round_trip;

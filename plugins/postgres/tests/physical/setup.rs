@@ -84,6 +84,13 @@ impl Target {
         Self { scratch, folders }
     }
 
+    /// The same PGDATA, with another folder for a tablespace.
+    pub(crate) fn elsewhere(&self, oid: u32) -> Self {
+        let mut moved = Self::new(&[oid]);
+        moved.folders[0].1 = self.folder("data").clone();
+        moved
+    }
+
     /// Where `name` is.
     pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
         self.scratch.join(name)
