@@ -374,6 +374,7 @@ mod tests {
             pipeline: Some("shop".to_owned()),
             paths: Vec::new(),
             tags: Vec::new(),
+            original: None,
             parent: None,
             tree: ObjectId::of(tree.as_bytes()),
         }

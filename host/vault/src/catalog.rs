@@ -131,6 +131,11 @@ impl Core {
             .await
     }
 
+    /// Reads a tree, also as it was stored.
+    pub(crate) async fn load_tree_with_json(self: &Arc<Self>, id: &ObjectId) -> Result<(Vec<Node>, Vec<u8>), ReadError> {
+        self.load_tree_as(id, |json| Ok((node::decode_tree(json)?, json.to_vec()))).await
+    }
+
     async fn load_tree_as<T: Send + 'static>(
         self: &Arc<Self>,
         id: &ObjectId,

@@ -338,6 +338,21 @@ pub enum ReadError {
     Internal(String),
 }
 
+/// Why a snapshot was not copied into another vault.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CopyError {
+    /// It can't be read, or not all of it.
+    #[error(transparent)]
+    Source(#[from] ReadError),
+    /// The vault that it is in can't be locked, or its lock was lost.
+    #[error(transparent)]
+    SourceLock(WriteError),
+    /// The vault that it goes to can't be locked, read or written.
+    #[error(transparent)]
+    Target(#[from] WriteError),
+}
+
 /// Why a word does not name one snapshot.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -4,7 +4,8 @@ use bulkhead_model::FaultKind;
 
 use crate::{
     error::{
-        Cause, Corruption, InitError, KeyError, MaintenanceError, OpenError, ReadError, ResolveError, StoreError, VerifyError, WriteError,
+        Cause, CopyError, Corruption, InitError, KeyError, MaintenanceError, OpenError, ReadError, ResolveError, StoreError, VerifyError,
+        WriteError,
     },
     survey::SearchError,
 };
@@ -106,6 +107,15 @@ impl Hint for ReadError {
             Self::BlobMissing { .. } => some("`bulkhead repair index` finds what the index has lost; then `bulkhead verify`"),
             Self::Store(error) => error.hint(),
             Self::NoSuchEntry { .. } | Self::NotAFile(_) | Self::NoSuchSnapshot(_) | Self::Internal(_) => None,
+        }
+    }
+}
+
+impl Hint for CopyError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Source(error) => error.hint(),
+            Self::SourceLock(error) | Self::Target(error) => error.hint(),
         }
     }
 }

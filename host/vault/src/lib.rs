@@ -4,6 +4,7 @@
 //! Vault::init / Vault::open ─┬─ begin  ─▶ SnapshotWriter ─▶ EntryWriter …        commit: trees, index, last the snapshot
 //!                            ├─ read   ─▶ SnapshotReader ─▶ EntryReader, Walk
 //!                            ├─ verify ─▶ VerifyReport
+//!                            ├─ copy_from ─▶ Copier: snapshots of another vault
 //!                            ├─ forget, prune, tag, repair, unlock
 //!                            └─ keys, snapshots, resolve
 //! ```
@@ -16,6 +17,7 @@ mod blob;
 mod buffers;
 mod catalog;
 mod chunker;
+mod copy;
 mod crew;
 mod crypto;
 mod error;
@@ -45,9 +47,10 @@ mod vault;
 mod verify;
 mod writer;
 
+pub use copy::Copier;
 pub use error::{
-    Cause, Corruption, InitError, KeyError, LockedBy, MaintenanceError, OpenError, ReadError, RepositoryError, ResolveError, StoreError,
-    VerifyError, WriteError,
+    Cause, CopyError, Corruption, InitError, KeyError, LockedBy, MaintenanceError, OpenError, ReadError, RepositoryError, ResolveError,
+    StoreError, VerifyError, WriteError,
 };
 pub use hint::Hint;
 pub use id::{ObjectId, ObjectIdError};
@@ -61,7 +64,7 @@ pub use options::{InitOptions, VaultOptions};
 pub use password::Password;
 pub use reader::{Chunk, ContentFilter, ContentWalk, EntryReader, Piece, SnapshotEntry, SnapshotReader, StoredContent, Walk, Wanted};
 pub use record::{PluginIdentity, RESERVED_FOLDER, SnapshotRecord};
-pub use snapshots::SnapshotInfo;
+pub use snapshots::{SnapshotIdentity, SnapshotInfo};
 pub use store::{ObjectBody, ObjectInfo, ObjectStore, SharedStore, StoreTraits};
 pub use survey::{
     Amount, Appearances, Blob, Census, Change, Comparison, Difference, Found, Hit, Objects, Search, SearchError, SharedData, SnapshotCost,

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use bulkhead_model::{FaultKind, Timestamp};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use serde_json::{Map, Value};
 
 use crate::{
     access,
-    error::{Corruption, ReadError, ResolveError, StoreError},
+    error::{Corruption, ReadError, ResolveError, StoreError, WriteError},
     format::{document, snapshot_file::SnapshotFile, time},
     id::ObjectId,
+    lock::Held,
+    store::ObjectBody,
     vault::{Core, Vault},
 };
 
@@ -40,6 +43,8 @@ pub struct SnapshotInfo {
     pub parent: Option<ObjectId>,
     /// Its root tree.
     pub tree: ObjectId,
+    /// The first of the line that it is of: what it was called before its tags changed, or in the vault that it was copied from.
+    pub original: Option<ObjectId>,
 }
 
 impl SnapshotInfo {
@@ -49,11 +54,29 @@ impl SnapshotInfo {
         self.tags.iter().any(|tag| tag == REPAIRED_TAG)
     }
 
+    /// What stays the same when its tags change, and when it is copied to another vault.
+    #[must_use]
+    pub fn identity(&self) -> SnapshotIdentity {
+        SnapshotIdentity {
+            first: self.original.unwrap_or(self.id),
+            time: self.time,
+            tree: self.tree,
+        }
+    }
+
     /// What sorts snapshots, oldest first: of a damaged one and what remained of it, which have one time, the latter is the later one.
     #[must_use]
     pub fn order(&self) -> impl Ord + use<> {
         (self.time, self.is_repaired(), self.id)
     }
+}
+
+/// A snapshot, whatever its name: with its tags of today or of before, here or in another vault. One that was repaired is another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SnapshotIdentity {
+    first: ObjectId,
+    time: Timestamp,
+    tree: ObjectId,
 }
 
 /// What a snapshot file says.
@@ -73,6 +96,7 @@ pub(crate) fn info(id: ObjectId, file: SnapshotFile) -> Result<SnapshotInfo, Str
         tags,
         parent: file.parent,
         tree: file.tree,
+        original: file.original,
     })
 }
 
@@ -97,6 +121,42 @@ impl Core {
             blob: None,
             reason,
         })?)
+    }
+
+    /// All fields of a snapshot file, also those that only other programs know.
+    pub(crate) async fn snapshot_fields(&self, id: ObjectId) -> Result<Map<String, Value>, ReadError> {
+        // What isn't a snapshot is found out here, with its own error.
+        self.load_snapshot(id).await?;
+        let key = format!("snapshots/{id}");
+        let decode = |content: Result<Bytes, StoreError>| {
+            let fields = content.map(|content| document::decode(&self.key, content.to_vec()));
+            std::future::ready(fields.map_err(ReadError::from))
+        };
+        let fields = access::get_good(&*self.store, &key, None, decode).await?;
+        Ok(fields.map_err(|reason| Corruption {
+            object: key,
+            blob: None,
+            reason,
+        })?)
+    }
+
+    /// Stores a snapshot file that is `before`, or a copy of it, with these fields: it names the first of its line, as restic does it.
+    pub(crate) async fn store_successor(
+        &self,
+        before: ObjectId,
+        mut file: Map<String, Value>,
+        held: &Held,
+    ) -> Result<ObjectId, WriteError> {
+        if !file.get("original").is_some_and(Value::is_string) {
+            file.insert("original".to_owned(), before.to_string().into());
+        }
+        let content = document::encode(&self.key, &file)
+            .map_err(|reason| WriteError::Internal(format!("the snapshot could not be made: {reason}")))?;
+        let body = ObjectBody::new(content);
+        let id = ObjectId::from(body.sha256);
+        held.check().await?;
+        access::put(&*self.store, &format!("snapshots/{id}"), body).await?;
+        Ok(id)
     }
 
     /// Reads snapshot files, several at a time; those that have gone meanwhile are left out, and with `skip_damaged` those that are damaged.

@@ -428,6 +428,7 @@ mod tests {
             pipeline: Some(pipeline.to_owned()),
             paths: Vec::new(),
             tags: Vec::new(),
+            original: None,
             parent: None,
             tree: bulkhead_vault::ObjectId::of(b""),
         };

@@ -26,6 +26,9 @@ pub(crate) struct SnapshotFile {
     /// Marks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tags: Option<Vec<String>>,
+    /// The first of the line that this one is of: what it was before its tags changed, or in the vault that it was copied from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) original: Option<ObjectId>,
     /// The program that wrote it (restic 0.16 and later show it).
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) program_version: String,

@@ -136,14 +136,14 @@ impl Vault {
         for repair in &mut repairs {
             let id = repair.snapshot.id;
             if let Some(tree) = rewritten.get(&repair.snapshot.tree) {
-                let mut file = self.snapshot_fields(id).await?;
+                let mut file = self.core.snapshot_fields(id).await?;
                 file.insert("tree".to_owned(), tree.to_string().into());
                 let mut tags = repair.snapshot.tags.clone();
                 if !tags.iter().any(|tag| tag == REPAIRED_TAG) {
                     tags.push(REPAIRED_TAG.to_owned());
                 }
                 file.insert("tags".to_owned(), tags.into());
-                repair.repaired = Some(self.replace_snapshot(id, file, held).await?);
+                repair.repaired = Some(self.core.store_successor(id, file, held).await?);
             }
         }
         if forget {

@@ -4,14 +4,11 @@
 use serde_json::{Map, Value};
 
 use crate::{
-    access,
-    error::{Corruption, MaintenanceError},
-    format::document,
+    error::MaintenanceError,
     id::ObjectId,
     lock::{Held, Lock, Share},
     maintenance::Stop,
     snapshots::{OUR_TAG, PIPELINE_TAG},
-    store::ObjectBody,
     vault::Vault,
 };
 
@@ -103,50 +100,16 @@ impl Vault {
     }
 
     async fn tag_locked(&self, id: ObjectId, change: &TagChange, held: &Held) -> Result<Tagged, MaintenanceError> {
-        let mut file = self.snapshot_fields(id).await?;
+        let mut file = self.core.snapshot_fields(id).await?;
         let before = tags_of(&file);
         let tags = change.apply(&before);
         if tags == before {
             return Ok(Tagged { before: id, now: id, tags });
         }
         file.insert("tags".to_owned(), tags.clone().into());
-        let now = self.replace_snapshot(id, file, held).await?;
+        let now = self.core.store_successor(id, file, held).await?;
         self.forget_locked(&[id], held, &Stop::default(), &mut Vec::new()).await?;
         Ok(Tagged { before: id, now, tags })
-    }
-
-    /// All fields of a snapshot file, also those that only other programs know.
-    pub(super) async fn snapshot_fields(&self, id: ObjectId) -> Result<Map<String, Value>, MaintenanceError> {
-        // What isn't a snapshot is found out here, with its own error.
-        self.core.load_snapshot(id).await?;
-        let key = format!("snapshots/{id}");
-        let content = access::get(&*self.core.store, &key, None).await?;
-        let fields = document::decode(&self.core.key, content.to_vec());
-        Ok(fields.map_err(|reason| {
-            crate::error::ReadError::from(Corruption {
-                object: key,
-                blob: None,
-                reason,
-            })
-        })?)
-    }
-
-    /// Stores a successor of the snapshot `id`; both are there afterwards.
-    pub(super) async fn replace_snapshot(
-        &self,
-        id: ObjectId,
-        mut file: Map<String, Value>,
-        held: &Held,
-    ) -> Result<ObjectId, MaintenanceError> {
-        if !file.get("original").is_some_and(Value::is_string) {
-            file.insert("original".to_owned(), id.to_string().into());
-        }
-        let content = document::encode(&self.core.key, &file).map_err(MaintenanceError::Internal)?;
-        let body = ObjectBody::new(content);
-        let now = ObjectId::from(body.sha256);
-        held.check().await?;
-        access::put(&*self.core.store, &format!("snapshots/{now}"), body).await?;
-        Ok(now)
     }
 }
 

@@ -10,6 +10,7 @@ mod walk;
 
 pub use content_walk::{Chunk, ContentFilter, ContentWalk, Piece, StoredContent, Wanted};
 pub use entry_reader::EntryReader;
+pub(crate) use fetch::{Window, fetch};
 pub use snapshot_reader::{SnapshotEntry, SnapshotReader};
 pub use walk::Walk;
 pub(crate) use walk::{describe, join, subtree};

@@ -136,6 +136,7 @@ async fn store_snapshot(run: &Arc<Run>, tree: ObjectId, taken: Timestamp, held: 
             snapshots::OUR_TAG.to_owned(),
             format!("{}{}", snapshots::PIPELINE_TAG, begin.pipeline),
         ]),
+        original: None,
         program_version: concat!("bulkhead ", env!("CARGO_PKG_VERSION")).to_owned(),
     };
     let content = document::encode(&run.core.key, &file)

@@ -27,5 +27,8 @@ mod workshop;
 
 pub(crate) use buffers::SEGMENT;
 pub use entry_writer::EntryWriter;
+pub(crate) use run::Run;
 pub use snapshot_writer::{BeginSnapshot, CommittedSnapshot, RunStats, SnapshotWriter};
 pub(crate) use tree_writer::TreeWriter;
+pub(crate) use uploads::flush_index;
+pub(crate) use workshop::Workshop;

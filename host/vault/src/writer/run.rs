@@ -155,6 +155,12 @@ impl Run {
         Ok(id)
     }
 
+    /// Whether neither the vault nor this run has a blob.
+    pub(crate) fn lacks(&self, kind: BlobKind, id: ObjectId) -> bool {
+        let claims = lock(&self.claims);
+        !claims.contains(&(kind, id)) && !read(&self.core.index).has(kind, &id)
+    }
+
     /// Whether this run is the first to see a blob. The index is asked under the lock on the claims: what leaves these is in that already.
     fn claim(&self, kind: BlobKind, id: ObjectId) -> bool {
         let mut claims = lock(&self.claims);
