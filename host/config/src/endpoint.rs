@@ -127,6 +127,22 @@ pub enum AwsCredentials {
         /// The file; `$AWS_SHARED_CREDENTIALS_FILE` or `~/.aws/credentials` where `None`.
         file: Option<PathBuf>,
     },
+    /// Temporary ones of a role, in exchange for a token that says who this is, as Kubernetes writes it (`AssumeRoleWithWebIdentity`).
+    #[serde(rename_all = "kebab-case")]
+    WebIdentity {
+        /// The role's ARN; `$AWS_ROLE_ARN` where `None`.
+        role: Option<String>,
+        /// The token, read anew each time; `$AWS_WEB_IDENTITY_TOKEN_FILE` where `None`.
+        token_file: Option<PathBuf>,
+        /// AWS's Security Token Service; that of the region where `None`.
+        url: Option<String>,
+    },
+    /// Temporary ones of the role of the machine that this runs on, from its metadata (version 2).
+    #[serde(rename_all = "kebab-case")]
+    InstanceMetadata {
+        /// Where a machine is told who it is; `http://169.254.169.254` where `None`.
+        url: Option<String>,
+    },
 }
 
 const TLS_MODES: &[(&str, TlsMode)] = &[
@@ -439,10 +455,12 @@ fn aws(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> Option<Auth> {
     let path = fields.path_of("aws");
     let mut inner = Fields::open_entry(fields.entry("aws")?, &path, reader)?;
     let region = inner.required("region", "\"eu-central-1\"", reader);
-    let credentials = if inner.entry("profile").is_some() {
-        aws_profile(&mut inner, reader)
-    } else {
-        aws_keys(&mut inner, reader)
+    let given = ["profile", "web-identity", "instance-metadata"].map(|key| inner.entry(key).is_some());
+    let credentials = match given {
+        [true, ..] => aws_profile(&mut inner, reader),
+        [_, true, _] => aws_web_identity(&mut inner, reader),
+        [.., true] => aws_instance_metadata(&mut inner, reader),
+        _ => aws_keys(&mut inner, reader),
     };
     inner.close_secret(reader);
     Some(Auth::Aws {
@@ -467,6 +485,26 @@ fn aws_profile(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> Option<AwsCr
         profile: fields.optional("profile", reader)?,
         file: fields.optional("credentials-file", reader),
     })
+}
+
+fn aws_web_identity(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> Option<AwsCredentials> {
+    let path = fields.path_of("web-identity");
+    let mut inner = Fields::open_entry(fields.entry("web-identity")?, &path, reader)?;
+    let credentials = AwsCredentials::WebIdentity {
+        role: inner.optional("role", reader),
+        token_file: inner.optional("token-file", reader),
+        url: inner.optional("url", reader),
+    };
+    inner.close(reader);
+    Some(credentials)
+}
+
+fn aws_instance_metadata(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> Option<AwsCredentials> {
+    let path = fields.path_of("instance-metadata");
+    let mut inner = Fields::open_entry(fields.entry("instance-metadata")?, &path, reader)?;
+    let url = inner.optional("url", reader);
+    inner.close(reader);
+    Some(AwsCredentials::InstanceMetadata { url })
 }
 
 fn discovered(fields: &mut Fields<'_>, destination: Option<&Destination>, reader: &mut Reader<'_>) -> Vec<String> {

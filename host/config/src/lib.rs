@@ -7,6 +7,7 @@
 //! Pure: no file is read, no environment, no network. A failure that comes later (a plugin that refuses its config, a missing file) can still be
 //! shown at its line: [`Config::explain`].
 
+mod bandwidth;
 mod blot;
 mod cron;
 mod diagnostic;
@@ -24,6 +25,7 @@ mod tree;
 
 use std::{path::Path, sync::Arc};
 
+pub use bandwidth::Bandwidth;
 pub use bulkhead_units::{ByteRate, ByteSize, Percent, Period};
 pub use cron::Cron;
 pub use diagnostic::{Diagnostic, DiagnosticLevel, Diagnostics, Source, Style};

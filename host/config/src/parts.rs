@@ -2,11 +2,12 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use bulkhead_units::{ByteRate, ByteSize, Period};
+use bulkhead_units::{ByteSize, Period};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
 use crate::{
+    bandwidth::Bandwidth,
     diagnostic::Diagnostic,
     grants::{self, Grants},
     hooks::Hooks,
@@ -80,8 +81,8 @@ pub struct Sink {
     pub grants: Grants,
     /// The plugin's own config.
     pub config: Map<String, Json>,
-    /// Bytes per second that may go into it.
-    pub bandwidth: Option<ByteRate>,
+    /// How fast it may be written to, by the time of day.
+    pub bandwidth: Option<Bandwidth>,
     /// Limits of its plugin, `[limits]` included.
     pub limits: Limits,
     /// Where it is written.
@@ -276,7 +277,7 @@ pub(crate) fn sink(entry: &Entry, limits: &Limits, reader: &mut Reader<'_>) -> O
     let region = fields.optional("region", reader);
     let grants = grants::read(&mut fields, reader);
     let config = config(&mut fields, reader);
-    let bandwidth = positive("bandwidth", &mut fields, reader);
+    let bandwidth = fields.optional("bandwidth", reader);
     let limits = Limits::read_for_writing(&mut fields, limits, reader);
     fields.close(reader);
     let origin = origin(entry.key_span.clone(), &entry.node);

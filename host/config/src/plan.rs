@@ -4,11 +4,11 @@
 
 use std::fmt;
 
-use bulkhead_units::ByteRate;
 use serde::Serialize;
 
 use crate::{
     Config, Pipeline,
+    bandwidth::Bandwidth,
     blot::is_of_a_secret,
     endpoint::{Auth, Destination, Endpoint},
     grants::{Access, Grants},
@@ -108,9 +108,9 @@ pub struct PlannedSink {
     /// Where it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
-    /// Bytes per second that may go into it.
+    /// How fast it may be written to, by the time of day.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub bandwidth: Option<ByteRate>,
+    pub bandwidth: Option<Bandwidth>,
     /// Its plugin and what it may touch.
     #[serde(flatten)]
     pub plugin: PlannedPlugin,
@@ -231,7 +231,7 @@ fn planned_vault(config: &Config, vault: &Vault, defaults: &DefaultLimits) -> Op
             name: sink.name.clone(),
             required: at == 0,
             region: sink.region.clone(),
-            bandwidth: sink.bandwidth,
+            bandwidth: sink.bandwidth.clone(),
             plugin: planned(config, &sink.plugin, &sink.config, &sink.grants, &sink.limits, &defaults.sink),
         })
     };
@@ -310,7 +310,11 @@ impl PlannedVault {
         for sink in &self.sinks {
             let role = if sink.required { "must succeed" } else { "catches up" };
             let region = sink.region.as_ref().map(|region| format!(", in {region}")).unwrap_or_default();
-            let bandwidth = sink.bandwidth.map(|rate| format!(", at most {rate}")).unwrap_or_default();
+            let bandwidth = sink
+                .bandwidth
+                .as_ref()
+                .map(|bandwidth| format!(", {bandwidth}"))
+                .unwrap_or_default();
             writeln!(formatter, "  sink      {} ({role}{region}{bandwidth})", sink.name)?;
             sink.plugin.write("    plugin", formatter)?;
         }

@@ -95,6 +95,9 @@ breaks! {
     a_size_without_unit: "vault = \"databases\"" => "vault = \"databases\"\nlimits = { memory = \"128\", bytes-written = \"1 GIB\" }";
     a_limit_of_nothing: "vault = \"databases\"" => "vault = \"databases\"\nlimits = { memory = \"0 MiB\", connections = 0 }";
     a_rate_is_per_second: "plugin = \"local\"" => "plugin = \"local\"\nbandwidth = \"10 MiB\"";
+    a_rate_of_nothing: "plugin = \"local\"" => "plugin = \"local\"\nbandwidth = \"0 MiB/s\"";
+    a_timetable_with_bad_times: "plugin = \"local\"" => "plugin = \"local\"\nbandwidth = { \"8:00\" = \"2 MiB/s\", \"18:00\" = \"off\", \"25:00\" = 3 }";
+    a_timetable_without_times: "plugin = \"local\"" => "plugin = \"local\"\nbandwidth = { }";
     a_bad_cron: "vault = \"databases\"" => "vault = \"databases\"\nschedule = { cron = \"0 25 * * *\", timezone = \"Europe/Berln\" }";
     a_cron_with_too_few_fields: "vault = \"databases\"" => "vault = \"databases\"\nschedule = { cron = \"0 4 * *\" }";
     a_retention_of_nothing: "vault = \"databases\"" => "vault = \"databases\"\nretention = { }";

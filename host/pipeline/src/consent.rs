@@ -13,7 +13,7 @@ use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use bulkhead_model::{Fault, FaultKind};
 use bulkhead_runtime::{
     TlsSettings,
-    capabilities::http::{Post, post},
+    capabilities::http::{self, Question},
 };
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
@@ -370,7 +370,8 @@ impl Consent {
         let servers = &self.application.servers;
         let url = format!("{}/drive/v3/files?fields=id", servers.drive.trim_end_matches('/'));
         let document = serde_json::json!({ "name": name, "mimeType": "application/vnd.google-apps.folder" });
-        let request = Post {
+        let request = Question {
+            method: "POST",
             url: &url,
             tls: &servers.tls(),
             headers: vec![
@@ -379,7 +380,7 @@ impl Consent {
             ],
             body: Zeroizing::new(document.to_string().into_bytes()),
         };
-        let answer = post(request).await.map_err(ConsentError::Server)?;
+        let answer = http::ask(request).await.map_err(ConsentError::Server)?;
         let made = serde_json::from_slice::<Made>(answer.body.expose()).ok();
         made.filter(|_| answer.status == 200).map(|made| made.id).ok_or_else(|| {
             let told = String::from_utf8_lossy(&answer.body.expose()[..answer.body.expose().len().min(500)]).into_owned();

@@ -211,7 +211,7 @@ impl Host {
             source: Box::new(error),
         })?;
         warn_about(pool.unused_grants());
-        Ok(SinkStore::new(sink.name.clone(), site, pool, sink.bandwidth))
+        Ok(SinkStore::new(sink.name.clone(), site, pool, sink.bandwidth.clone()))
     }
 
     fn setup(&self, site: &Site, table: Table<'_>, defaults: bulkhead_runtime::Limits) -> Result<PluginSetup, BuildError> {

@@ -15,7 +15,7 @@ use bulkhead_config::SecretSource;
 use bulkhead_model::{Fault, FaultKind};
 use bulkhead_runtime::{
     AccessTokenProvider, SecretBytes, TlsSettings,
-    capabilities::http::{Post, post},
+    capabilities::http::{self, Question},
 };
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use ring::{rand::SystemRandom, rsa::KeyPair, signature::RSA_PKCS1_SHA256};
@@ -298,13 +298,14 @@ pub(crate) async fn ask(url: &str, tls: &TlsSettings, form: Zeroizing<Vec<u8>>) 
 /// Sends a form, and returns the body of an answer that is a success.
 pub(crate) async fn send(url: &str, tls: &TlsSettings, form: Zeroizing<Vec<u8>>) -> Result<SecretBytes, Refused> {
     let headers = vec![("content-type".to_owned(), b"application/x-www-form-urlencoded".to_vec())];
-    let request = Post {
+    let request = Question {
+        method: "POST",
         url,
         tls,
         headers,
         body: form,
     };
-    let answer = post(request).await.map_err(Refused::Fault)?;
+    let answer = http::ask(request).await.map_err(Refused::Fault)?;
     if (200..300).contains(&answer.status) {
         return Ok(answer.body);
     }

@@ -148,7 +148,12 @@ fn auth(endpoint: &config::Endpoint, auth: &config::Auth, secrets: &Secrets) -> 
         },
         config::Auth::Aws { region, credentials } => runtime::Auth::Aws {
             region: region.clone(),
-            credentials: Arc::new(ConfiguredAwsCredentials::new(secrets, credentials)),
+            credentials: Arc::new(ConfiguredAwsCredentials::new(
+                secrets,
+                credentials,
+                region,
+                tls(&endpoint.tls, secrets),
+            )),
         },
     }
 }

@@ -1,11 +1,11 @@
 //! A sink plugin as the vault's store of objects: [`SinkStore`].
 //!
-//! Beside translating types it keeps to the operator's bandwidth: an upload waits until the bytes before it would have passed at that rate.
+//! Beside translating types it keeps to the operator's bandwidth: an upload waits until its bytes, and those before it, would have passed at that rate.
 
 use std::{ops::Range, time::Duration};
 
 use async_trait::async_trait;
-use bulkhead_config::ByteRate;
+use bulkhead_config::Bandwidth;
 use bulkhead_model::Fault;
 use bulkhead_runtime::{PluginError, PutOptions, SinkPool};
 use bulkhead_vault::{ObjectBody, ObjectInfo, ObjectStore, StoreTraits};
@@ -23,7 +23,7 @@ pub(crate) struct SinkStore {
 }
 
 impl SinkStore {
-    pub(crate) fn new(name: String, site: Site, pool: SinkPool, bandwidth: Option<ByteRate>) -> Self {
+    pub(crate) fn new(name: String, site: Site, pool: SinkPool, bandwidth: Option<Bandwidth>) -> Self {
         Self {
             name,
             site,
@@ -114,44 +114,64 @@ impl ObjectStore for SinkStore {
     }
 }
 
-/// Lets so many bytes a second pass, on average.
+/// The longest that a wait takes the rate of its beginning for granted.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// Lets bytes pass one body after the other, at the rate that the time of the day allows.
 struct Throttle {
-    bytes_per_second: u64,
-    free_at: Mutex<Instant>,
+    bandwidth: Bandwidth,
+    /// Held by the body that passes.
+    turn: Mutex<()>,
 }
 
 impl Throttle {
-    fn new(rate: ByteRate) -> Self {
+    fn new(bandwidth: Bandwidth) -> Self {
         Self {
-            bytes_per_second: rate.0.max(1),
-            free_at: Mutex::new(Instant::now()),
+            bandwidth,
+            turn: Mutex::new(()),
         }
     }
 
-    /// Waits for the turn of `bytes`.
+    /// Waits for the turn of `bytes`, and for as long as they take. A rate that changes meanwhile holds within half a minute.
     async fn pass(&self, bytes: u64) {
-        let turn = {
-            let mut free_at = self.free_at.lock().await;
-            let turn = (*free_at).max(Instant::now());
-            *free_at = turn + self.duration_of(bytes);
-            *free_at
-        };
-        tokio::time::sleep_until(turn).await;
+        let _turn = self.turn.lock().await;
+        let mut left = bytes;
+        while left > 0 {
+            let Some(rate) = self.bandwidth.at(minute_of_the_day()) else {
+                return;
+            };
+            let wait = duration_of(left, rate.0).min(LOOK_AGAIN);
+            let begin = Instant::now();
+            tokio::time::sleep(wait).await;
+            left = left.saturating_sub(passed(begin.elapsed().max(wait), rate.0));
+        }
     }
+}
 
-    fn duration_of(&self, bytes: u64) -> Duration {
-        let nanoseconds = u128::from(bytes) * 1_000_000_000 / u128::from(self.bytes_per_second);
-        Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
-    }
+fn duration_of(bytes: u64, rate: u64) -> Duration {
+    let nanoseconds = (u128::from(bytes) * 1_000_000_000).div_ceil(u128::from(rate.max(1)));
+    Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
+}
+
+fn passed(time: Duration, rate: u64) -> u64 {
+    u64::try_from(time.as_nanos() * u128::from(rate) / 1_000_000_000).unwrap_or(u64::MAX)
+}
+
+/// By the clock on the wall of this host.
+fn minute_of_the_day() -> u16 {
+    let now = jiff::Zoned::now();
+    u16::from(now.hour().unsigned_abs()) * 60 + u16::from(now.minute().unsigned_abs())
 }
 
 #[cfg(test)]
 mod tests {
+    use bulkhead_config::ByteRate;
+
     use super::*;
 
     #[tokio::test]
     async fn uploads_take_the_time_that_the_bandwidth_allows() {
-        let throttle = Throttle::new(ByteRate(10 << 20));
+        let throttle = Throttle::new(Bandwidth::always(ByteRate(10 << 20)));
         let start = Instant::now();
         for _ in 0..4 {
             throttle.pass(1 << 19).await;
@@ -161,5 +181,17 @@ mod tests {
             "2 MiB at 10 MiB/s took {:?}",
             start.elapsed()
         );
+    }
+
+    #[test]
+    fn what_a_wait_lets_pass_is_what_it_was_for() {
+        for (bytes, rate) in [(1, 3), (1 << 19, 10 << 20), (16 << 20, 999_999_937)] {
+            assert!(passed(duration_of(bytes, rate), rate) >= bytes, "{bytes} at {rate}");
+        }
+    }
+
+    #[test]
+    fn the_minute_is_one_of_the_day() {
+        assert!(minute_of_the_day() < 24 * 60);
     }
 }

@@ -41,6 +41,7 @@ mod replicas;
 mod restic;
 mod restoring;
 mod s3;
+mod s3_roles;
 mod server_desk;
 mod sinks;
 mod sqlite;

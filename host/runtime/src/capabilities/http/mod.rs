@@ -5,8 +5,8 @@
 mod aws;
 mod body;
 mod exchange;
+mod own;
 mod pool;
-mod post;
 mod request;
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bulkhead_model::Fault;
 
 pub use exchange::{Exchange, ResponseHead};
-pub use post::{Post, Posted, post};
+pub use own::{Answer, Question, ask};
 
 use super::Budget;
 use super::endpoint::Endpoints;

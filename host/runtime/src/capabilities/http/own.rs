@@ -1,6 +1,7 @@
-//! Requests of the host's own, beside those of plugins: [`post`], with which access tokens are asked for.
+//! Requests of the host's own, beside those of plugins: [`ask`], with which credentials are asked for.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,8 +25,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const SERVER: &str = "server";
 
 /// What is sent.
-pub struct Post<'a> {
-    /// `https://…`; without TLS over the loopback only.
+pub struct Question<'a> {
+    /// `GET`, `POST`, `PUT`.
+    pub method: &'static str,
+    /// `https://…`; without TLS only to where nobody else listens: the loopback, and link-local addresses (RFC 3927), at which clouds tell a machine who it is.
     pub url: &'a str,
     /// Whom to trust. Name and certificate of the client are not taken from it: they are for another server.
     pub tls: &'a TlsSettings,
@@ -36,27 +39,27 @@ pub struct Post<'a> {
 }
 
 /// Without headers and body: there are secrets in them.
-impl std::fmt::Debug for Post<'_> {
+impl std::fmt::Debug for Question<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "Post({})", self.url)
+        write!(formatter, "Question({} {})", self.method, self.url)
     }
 }
 
 /// A whole answer.
 #[derive(Debug)]
-pub struct Posted {
+pub struct Answer {
     /// 200 to 599.
     pub status: u16,
     /// Its body: there may be a token in it.
     pub body: SecretBytes,
 }
 
-/// Sends a `POST` request and reads the answer, of whatever status.
+/// Sends a request and reads the answer, of whatever status.
 ///
 /// # Errors
 /// `config` for a URL that is none, or that would send secrets in the clear; `unreachable`, `timed-out`, `connection-lost`; `limit` for an answer of more
 /// than 64 KiB.
-pub async fn post(request: Post<'_>) -> Result<Posted, Fault> {
+pub async fn ask(request: Question<'_>) -> Result<Answer, Fault> {
     let (origin, path) = split(request.url)?;
     let grant = EndpointGrant {
         tls: TlsSettings {
@@ -74,13 +77,15 @@ pub async fn post(request: Post<'_>) -> Result<Posted, Fault> {
     let client = HttpClient::new(Endpoints::new(&granted, budget.clone()), budget);
     let head = Request {
         endpoint: SERVER.to_owned(),
-        method: "POST".to_owned(),
+        method: request.method.to_owned(),
         path,
         headers: request.headers,
         content_length: Some(request.body.len() as u64),
     };
     let mut exchange = client.send(head).await?;
-    exchange.write(Bytes::from_owner(request.body)).await?;
+    if !request.body.is_empty() {
+        exchange.write(Bytes::from_owner(request.body)).await?;
+    }
     let status = exchange.respond().await?.status;
     let mut body = Zeroizing::new(Vec::with_capacity(MAX_ANSWER));
     while let Some(part) = exchange.read(u32::MAX).await? {
@@ -90,7 +95,7 @@ pub async fn post(request: Post<'_>) -> Result<Posted, Fault> {
         }
         body.extend_from_slice(&part);
     }
-    Ok(Posted {
+    Ok(Answer {
         status,
         body: SecretBytes::new(std::mem::take(&mut *body)),
     })
@@ -103,16 +108,17 @@ fn split(url: &str) -> Result<(String, String), Fault> {
     let (Some(scheme), Some(authority), Some(host)) = (uri.scheme_str(), uri.authority(), uri.host()) else {
         return Err(bad("is not of the form `https://host[:port]/path`"));
     };
-    let is_loopback = host == "localhost"
-        || host
-            .trim_matches(['[', ']'])
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|ip| ip.is_loopback());
-    if scheme != "https" && !(scheme == "http" && is_loopback) {
+    let ip = host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
+    let is_near = host == "localhost" || ip.is_some_and(|ip| ip.is_loopback() || is_link_local(ip));
+    if scheme != "https" && !(scheme == "http" && is_near) {
         return Err(bad("would have secrets sent in the clear").hint("use an `https://` URL"));
     }
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     Ok((format!("{scheme}://{authority}"), path.to_owned()))
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V4(ip) if ip.is_link_local())
 }
 
 #[cfg(test)]
@@ -125,7 +131,14 @@ mod tests {
         assert_eq!(path("https://oauth2.googleapis.com/token"), Ok("/token".to_owned()));
         assert_eq!(path("http://127.0.0.1:99/token?x=1"), Ok("/token?x=1".to_owned()));
         assert_eq!(path("http://[::1]:99"), Ok("/".to_owned()));
-        for bad in ["http://oauth2.googleapis.com/token", "/token", "ftp://localhost/x", ""] {
+        assert_eq!(path("http://169.254.169.254/latest"), Ok("/latest".to_owned()));
+        for bad in [
+            "http://oauth2.googleapis.com/token",
+            "http://10.0.0.1/",
+            "/token",
+            "ftp://localhost/x",
+            "",
+        ] {
             assert_eq!(path(bad), Err(FaultKind::Config), "{bad}");
         }
     }
