@@ -112,15 +112,10 @@ async fn list(arguments: &ListArguments, session: &Session) -> Result<Exit, Comm
         let Some(operation) = several.begin(&operation, vault) else {
             continue;
         };
-        let display = ProgressDisplay::start(&session.output, vault, &operation.progress);
-        let found = pipeline::keys(&operation, vault).await;
-        drop(display);
-        match found {
-            Ok(report) => {
-                report.keys.iter().for_each(|key| table.row(row(vault, key)));
-                several.done(&report, true);
-            }
-            Err(error) => several.explained(&error, vault),
+        let work = pipeline::keys(&operation, vault);
+        if let Some(report) = several.attempt(&operation, vault, work).await {
+            report.keys.iter().for_each(|key| table.row(row(vault, key)));
+            several.done(&report, true);
         }
     }
     if !session.output.is_json() {

@@ -39,7 +39,7 @@ use crate::{
     arguments::Command,
     error::{CommandError, render_failure},
     exit::Exit,
-    output::{Output, counted},
+    output::{Output, ProgressDisplay, counted},
     session::{Session, unknown},
 };
 
@@ -148,6 +148,14 @@ impl<'s> Several<'s> {
             return None;
         }
         Some(operation.child())
+    }
+
+    /// The result of `work` on `vault`, shown while it goes on. `None` where it fails; that is told.
+    async fn attempt<T, E: Explain>(&mut self, operation: &Operation, vault: &str, work: impl Future<Output = Result<T, E>>) -> Option<T> {
+        let display = ProgressDisplay::start(&self.session.output, vault, &operation.progress);
+        let ended = work.await;
+        drop(display);
+        ended.map_err(|error| self.explained(&error, vault)).ok()
     }
 
     /// Tells of a failure, and goes on.

@@ -11,7 +11,7 @@ use crate::{
     commands::{Several, agreed, print_sinks, vaults_named},
     error::CommandError,
     exit::Exit,
-    output::{Mark, Output, ProgressDisplay, bytes, counted},
+    output::{Mark, Output, bytes, counted},
     session::Session,
 };
 
@@ -88,16 +88,11 @@ pub(crate) async fn prune(arguments: &PruneArguments, session: &Session) -> Resu
         let planned = if arguments.yes {
             None
         } else {
-            let display = ProgressDisplay::start(&session.output, &vault, &operation.progress);
-            let planned = pipeline::plan_prune(&operation, &vault, options).await;
-            drop(display);
-            match planned {
-                Ok(planned) => Some(planned),
-                Err(error) => {
-                    several.explained(&error, &vault);
-                    continue;
-                }
-            }
+            let work = pipeline::plan_prune(&operation, &vault, options);
+            let Some(planned) = several.attempt(&operation, &vault, work).await else {
+                continue;
+            };
+            Some(planned)
         };
         if let Some(planned) = &planned {
             print(planned, &session.output);
@@ -133,18 +128,13 @@ async fn carry_out(operation: &Operation, vault: &str, options: PruneOptions, ag
             true
         }
     };
-    let display = ProgressDisplay::start(output, vault, &operation.progress);
-    let result = pipeline::prune(operation, vault, options, agrees).await;
-    drop(display);
-    match result {
-        Ok(report) => {
-            if !output.is_json() {
-                output.line(&format!("{} vault {}", output.mark(Mark::Good, "pruned"), report.vault));
-                print_sinks(&report.sinks, "pruned", "object removed", "objects removed", output);
-            }
-            several.done(&report, pipeline::is_everywhere(&report.sinks));
+    let work = pipeline::prune(operation, vault, options, agrees);
+    if let Some(report) = several.attempt(operation, vault, work).await {
+        if !output.is_json() {
+            output.line(&format!("{} vault {}", output.mark(Mark::Good, "pruned"), report.vault));
+            print_sinks(&report.sinks, "pruned", "object removed", "objects removed", output);
         }
-        Err(error) => several.explained(&error, vault),
+        several.done(&report, pipeline::is_everywhere(&report.sinks));
     }
 }
 

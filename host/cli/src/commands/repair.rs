@@ -8,7 +8,7 @@ use crate::{
     commands::{Several, agreed, print_sinks, short, vaults_named},
     error::CommandError,
     exit::Exit,
-    output::{Mark, Output, ProgressDisplay, bytes, counted, local_time},
+    output::{Mark, Output, bytes, counted, local_time},
     session::Session,
 };
 
@@ -126,15 +126,9 @@ async fn objects(arguments: &ObjectsArguments, session: &Session) -> Result<Exit
         let Some(operation) = several.begin(&operation, vault) else {
             continue;
         };
-        let display = ProgressDisplay::start(&session.output, vault, &operation.progress);
-        let planned = pipeline::plan_object_repair(&operation, vault, options).await;
-        drop(display);
-        let planned = match planned {
-            Ok(planned) => planned,
-            Err(error) => {
-                several.explained(&error, vault);
-                continue;
-            }
+        let planned = pipeline::plan_object_repair(&operation, vault, options);
+        let Some(planned) = several.attempt(&operation, vault, planned).await else {
+            continue;
         };
         print_objects(&planned, &session.output);
         let question = format!("Copy {} to the sink {}?", objects_of(planned.lost.len()), planned.sink);
@@ -143,18 +137,13 @@ async fn objects(arguments: &ObjectsArguments, session: &Session) -> Result<Exit
             several.done(&planned, planned.unusable.is_empty());
             continue;
         }
-        let display = ProgressDisplay::start(&session.output, vault, &operation.progress);
-        let done = pipeline::repair_objects(&operation, planned).await;
-        drop(display);
-        match done {
-            Ok(report) => {
-                print_copied(&report, &session.output);
-                several.done(&report, report.unusable.is_empty());
-                if report.is_incomplete() {
-                    several.exit = several.exit.and(Exit::Damaged);
-                }
+        let done = pipeline::repair_objects(&operation, planned);
+        if let Some(report) = several.attempt(&operation, vault, done).await {
+            print_copied(&report, &session.output);
+            several.done(&report, report.unusable.is_empty());
+            if report.is_incomplete() {
+                several.exit = several.exit.and(Exit::Damaged);
             }
-            Err(error) => several.explained(&error, vault),
         }
     }
     Ok(several.end("repair-objects"))
@@ -224,15 +213,9 @@ async fn index(arguments: &IndexArguments, session: &Session) -> Result<Exit, Co
         let Some(operation) = several.begin(&operation, vault) else {
             continue;
         };
-        let display = ProgressDisplay::start(&session.output, vault, &operation.progress);
-        let planned = pipeline::plan_index_repair(&operation, vault).await;
-        drop(display);
-        let planned = match planned {
-            Ok(planned) => planned,
-            Err(error) => {
-                several.explained(&error, vault);
-                continue;
-            }
+        let planned = pipeline::plan_index_repair(&operation, vault);
+        let Some(planned) = several.attempt(&operation, vault, planned).await else {
+            continue;
         };
         print(&planned, &session.output);
         let question = format!("Repair the index of the vault {vault}?");
@@ -241,21 +224,16 @@ async fn index(arguments: &IndexArguments, session: &Session) -> Result<Exit, Co
             several.done(&planned, true);
             continue;
         }
-        let display = ProgressDisplay::start(&session.output, vault, &operation.progress);
-        let done = pipeline::repair_index(&operation, vault, Some(&planned)).await;
-        drop(display);
-        match done {
-            Ok(report) => {
-                if !session.output.is_json() {
-                    let output = &session.output;
-                    output.line(&format!(
-                        "{} the index; `bulkhead verify` says what is still lost",
-                        output.mark(Mark::Good, "repaired")
-                    ));
-                }
-                several.done(&report, true);
+        let done = pipeline::repair_index(&operation, vault, Some(&planned));
+        if let Some(report) = several.attempt(&operation, vault, done).await {
+            if !session.output.is_json() {
+                let output = &session.output;
+                output.line(&format!(
+                    "{} the index; `bulkhead verify` says what is still lost",
+                    output.mark(Mark::Good, "repaired")
+                ));
             }
-            Err(error) => several.explained(&error, vault),
+            several.done(&report, true);
         }
     }
     Ok(several.end("repair-index"))
@@ -301,15 +279,9 @@ async fn snapshots(arguments: &SnapshotsArguments, session: &Session) -> Result<
         let Some(operation) = several.begin(&operation, &vault) else {
             continue;
         };
-        let display = ProgressDisplay::start(&session.output, &vault, &operation.progress);
-        let planned = pipeline::plan_snapshot_repair(&operation, &vault, arguments.forget).await;
-        drop(display);
-        let planned = match planned {
-            Ok(planned) => planned,
-            Err(error) => {
-                several.explained(&error, &vault);
-                continue;
-            }
+        let planned = pipeline::plan_snapshot_repair(&operation, &vault, arguments.forget);
+        let Some(planned) = several.attempt(&operation, &vault, planned).await else {
+            continue;
         };
         print_snapshots(&planned, &session.output);
         let damaged = planned.snapshots.len() + planned.unreadable.len();
@@ -319,15 +291,10 @@ async fn snapshots(arguments: &SnapshotsArguments, session: &Session) -> Result<
             several.done(&planned, true);
             continue;
         }
-        let display = ProgressDisplay::start(&session.output, &vault, &operation.progress);
-        let done = pipeline::repair_snapshots(&operation, &planned).await;
-        drop(display);
-        match done {
-            Ok(report) => {
-                print_repaired(&report, &session.output);
-                several.done(&report, pipeline::is_everywhere(&report.sinks));
-            }
-            Err(error) => several.explained(&error, &vault),
+        let done = pipeline::repair_snapshots(&operation, &planned);
+        if let Some(report) = several.attempt(&operation, &vault, done).await {
+            print_repaired(&report, &session.output);
+            several.done(&report, pipeline::is_everywhere(&report.sinks));
         }
     }
     Ok(several.end("repair-snapshots"))

@@ -7,7 +7,6 @@ use crate::{
     commands::{Several, agreed, print_sinks, vaults_named},
     error::CommandError,
     exit::Exit,
-    output::ProgressDisplay,
     session::Session,
 };
 
@@ -45,18 +44,13 @@ pub(crate) async fn unlock(arguments: &UnlockArguments, session: &Session) -> Re
         if arguments.force && !agreed(arguments.yes, &question, session).await? {
             continue;
         }
-        let display = ProgressDisplay::start(&session.output, &vault, &operation.progress);
-        let result = pipeline::unlock(&operation, &vault, arguments.force).await;
-        drop(display);
-        match result {
-            Ok(report) => {
-                if !session.output.is_json() {
-                    let done = format!("vault {} unlocked", report.vault);
-                    print_sinks(&report.sinks, &done, "lock removed", "locks removed", &session.output);
-                }
-                several.done(&report, pipeline::is_everywhere(&report.sinks));
+        let work = pipeline::unlock(&operation, &vault, arguments.force);
+        if let Some(report) = several.attempt(&operation, &vault, work).await {
+            if !session.output.is_json() {
+                let done = format!("vault {} unlocked", report.vault);
+                print_sinks(&report.sinks, &done, "lock removed", "locks removed", &session.output);
             }
-            Err(error) => several.explained(&error, &vault),
+            several.done(&report, pipeline::is_everywhere(&report.sinks));
         }
     }
     Ok(several.end("unlock"))
