@@ -249,6 +249,112 @@ fn no_commit_is_lost_whoever_is_killed() {
     assert_eq!(bank.recover(&["--to-latest"]), expected);
 }
 
+/// A MiB of log that neither compresses away nor deduplicates, so many times.
+fn write_log(cluster: &Cluster, mebibytes: u32) {
+    let statement = format!(
+        "SELECT count(pg_logical_emit_message(true, 'x', noise)) FROM (SELECT n / 32768 AS part, string_agg(md5(random()::text), '') AS noise \
+         FROM generate_series(0, {mebibytes} * 32768 - 1) n GROUP BY 1) AS parts"
+    );
+    cluster.execute("postgres", &statement).unwrap();
+}
+
+/// How far a log goes, as a number that can be compared.
+fn lsn(text: &str) -> u64 {
+    let (high, low) = text.split_once('/').unwrap();
+    u64::from_str_radix(high, 16).unwrap() << 32 | u64::from_str_radix(low, 16).unwrap()
+}
+
+/// Waits for a process, and says how much memory it had at most, in MiB.
+fn peak(mut child: Child) -> u64 {
+    let status = format!("/proc/{}/status", child.id());
+    let mut most = 0;
+    while child.try_wait().unwrap().is_none() {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        most = most.max(kibibytes.unwrap_or(0) / 1024);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(child.wait().unwrap().success());
+    most
+}
+
+#[test]
+fn a_sink_that_is_away_for_a_while_costs_no_commit() {
+    let mut bank = Bank::open();
+    bank.succeed(&["run", "bank-wal"]);
+    bank.back_up();
+    let small = peak(bank.command(&["run", "bank-wal"]).stdout(Stdio::null()).spawn().unwrap());
+    bank.desk
+        .configure(", interval = \"1 s\", until = \"300 s\", slot-warning = \"16 MiB\"", "");
+    let mut follower = bank.follow();
+    bank.commit(20);
+    let is_there = |is_there: bool| {
+        let mode = if is_there { 0o700 } else { 0 };
+        std::fs::set_permissions(bank.bulkhead.vault(), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    };
+    is_there(false);
+    bank.desk
+        .cluster
+        .execute("postgres", "INSERT INTO load (filler) VALUES ('while it is away')")
+        .unwrap();
+
+    // The run ends and says so; until somebody takes the log, the server keeps it, which `check` tells.
+    let begun = Instant::now();
+    let code = loop {
+        if let Some(status) = follower.try_wait().unwrap() {
+            break status.code();
+        }
+        assert!(begun.elapsed() < Duration::from_secs(120), "it goes on without a sink");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    // It may not be entered, which is what its plugin says.
+    assert_eq!(code, Some(4));
+    let kept = bank
+        .cluster
+        .execute("postgres", "SELECT restart_lsn FROM pg_replication_slots")
+        .unwrap();
+    write_log(&bank.cluster, 96);
+    let away = bank.run(&["run", "bank-wal"]);
+    assert_eq!(away.code, Some(4));
+    assert!(away.stderr.contains("sink `disk`"), "{}", away.stderr);
+    let checked = bank.run(&["check", "bank-wal", "--json"]);
+    assert!(checked.stdout.contains("slot-lag"), "{}", checked.stdout);
+
+    bank.desk.cluster.kill().unwrap();
+    bank.desk.cluster.start().unwrap();
+    is_there(true);
+    let stored = fact(bank.snapshots("bank-wal").last().unwrap(), "end-lsn");
+    assert!(
+        lsn(&kept) <= lsn(&stored),
+        "the server let go of {kept}, and the vault has {stored}"
+    );
+    bank.configure("60 s", "caught-up");
+    let large = peak(bank.command(&["run", "bank-wal"]).stdout(Stdio::null()).spawn().unwrap());
+    let caught_up = fact(bank.snapshots("bank-wal").last().unwrap(), "end-lsn");
+    assert!(
+        lsn(&caught_up) - lsn(&stored) > 90 << 20,
+        "{stored} to {caught_up} is more than memory holds"
+    );
+    assert!(large < small + 64, "{large} MiB of memory, where next to nothing took {small} MiB");
+
+    bank.configure("1 s", "300 s");
+    for _ in 0..2 {
+        let mut killed = bank.follow();
+        bank.commit(5);
+        killed.kill().unwrap();
+        killed.wait().unwrap();
+        bank.desk.cluster.kill().unwrap();
+        bank.desk.cluster.start().unwrap();
+        bank.commit(5);
+    }
+    bank.configure("60 s", "caught-up");
+    bank.succeed(&["run", "bank-wal"]);
+    bank.succeed(&["verify", "bank-wal"]);
+    let expected: Vec<u64> = bank.commits.iter().map(|commit| commit.id).collect();
+    assert_eq!(bank.recover(&["--to-latest"]), expected);
+}
+
 #[test]
 fn what_cannot_be_reached_is_said_before_anything_is_written() {
     let bank = Bank::open();
