@@ -9,6 +9,7 @@
 
 mod bandwidth;
 mod blot;
+mod copy;
 mod cron;
 mod diagnostic;
 mod endpoint;
@@ -27,6 +28,7 @@ use std::{path::Path, sync::Arc};
 
 pub use bandwidth::Bandwidth;
 pub use bulkhead_units::{ByteRate, ByteSize, Percent, Period};
+pub use copy::Copy;
 pub use cron::Cron;
 pub use diagnostic::{Diagnostic, DiagnosticLevel, Diagnostics, Source, Style};
 pub use endpoint::{Auth, AwsCredentials, Destination, Endpoint, Tls, TlsMode};
@@ -34,7 +36,7 @@ pub use grants::{Access, Directory, Grants, Secret};
 pub use hooks::Hooks;
 pub use limits::Limits;
 pub use parts::{Origin, Pipeline, Plugin, Sink, Target, Vault};
-pub use plan::{DefaultLimits, Plan, PlannedOperation, PlannedPlugin, PlannedSink, PlannedVault};
+pub use plan::{DefaultLimits, Plan, PlannedCopy, PlannedOperation, PlannedPlugin, PlannedSink, PlannedVault};
 pub use policy::{Expectations, Objectives, Retention, Schedule};
 pub use reader::nearest;
 pub use secret::SecretSource;
@@ -77,7 +79,8 @@ pub fn parse(file_name: &str, text: &str) -> Result<Config, Diagnostics> {
     };
     let config = read(&tree, &source, &mut reader);
     if let Some(config) = &config {
-        check_residency(config, &mut reader.report);
+        copy::check_origins(config, &mut reader.report);
+        copy::check_residency(config, &mut reader.report);
         check_sinks(config, &mut reader.report);
         check_wal(config, &mut reader.report);
     }
@@ -148,32 +151,6 @@ impl FromNode for Version {
             return None;
         }
         Some(Self)
-    }
-}
-
-/// A vault with a residency takes only sinks of its regions.
-fn check_residency(config: &Config, report: &mut diagnostic::Report) {
-    for vault in config.vaults.iter().filter(|vault| !vault.residency.is_empty()) {
-        for (at, name) in vault.sinks.iter().enumerate() {
-            let Some(sink) = config.sink(name) else { continue };
-            let span = vault.origin.find(&format!("sinks.{at}"));
-            let diagnostic = match &sink.region {
-                Some(region) if vault.residency.contains(region) => continue,
-                Some(region) => Diagnostic::error(format!("the data of vault `{}` must not be in region `{region}`", vault.name), span)
-                    .related(sink.origin.find("region"), format!("the sink `{name}` is here"))
-                    .help(format!("use a sink in one of {}", vault.residency.join(", "))),
-                None => Diagnostic::error(
-                    format!(
-                        "vault `{}` has a residency, but the sink `{name}` does not say where it is",
-                        vault.name
-                    ),
-                    span,
-                )
-                .related(sink.origin.place.clone(), "`region` is missing here")
-                .help(format!("add `region = \"…\"` to `[sink.{name}]`")),
-            };
-            report.push(diagnostic.related(vault.origin.find("residency"), "allowed regions"));
-        }
     }
 }
 

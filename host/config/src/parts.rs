@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::{
     bandwidth::Bandwidth,
+    copy::Copy,
     diagnostic::Diagnostic,
     grants::{self, Grants},
     hooks::Hooks,
@@ -61,6 +62,10 @@ pub struct Vault {
     pub residency: Vec<String>,
     /// How old a key may get before `check` says so.
     pub key_max_age: Period,
+    /// What it gets from another vault.
+    pub copy: Option<Copy>,
+    /// How long snapshots stay of pipelines that write to another vault: those that were copied here. For ever where `None`.
+    pub retention: Option<Retention>,
     /// Where it is written.
     pub origin: Origin,
 }
@@ -179,7 +184,8 @@ pub(crate) fn vault(entry: &Entry, reader: &mut Reader<'_>) -> Option<Vault> {
     let sinks = sinks(&mut fields, reader);
     let residency = fields.optional("residency", reader).unwrap_or_default();
     let key_max_age = fields.optional("key-max-age", reader).unwrap_or(KEY_MAX_AGE);
-    refuse_copy(&mut fields, reader);
+    let copy = Copy::read(&mut fields, reader);
+    let retention = Retention::read("retention", &mut fields, reader);
     fields.close(reader);
     Some(Vault {
         name: entry.key.clone(),
@@ -187,6 +193,8 @@ pub(crate) fn vault(entry: &Entry, reader: &mut Reader<'_>) -> Option<Vault> {
         sinks: sinks?,
         residency,
         key_max_age,
+        copy,
+        retention,
         origin: origin(entry.key_span.clone(), &entry.node),
     })
 }
@@ -231,20 +239,6 @@ fn sinks(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> Option<Vec<String>
         names.push(name);
     }
     Some(names)
-}
-
-/// A vault that is fed from another one is a design, and not there yet: to accept it would be to promise copies that nobody makes.
-fn refuse_copy(fields: &mut Fields<'_>, reader: &mut Reader<'_>) {
-    let path = fields.path_of("copy");
-    if let Some(entry) = fields.unlisted("copy") {
-        let diagnostic = Diagnostic::error(
-            format!("`{path}`: this version does not copy between vaults yet"),
-            entry.key_span.clone(),
-        );
-        reader.report.push(
-            diagnostic.help("leave it out; several `sinks` of one vault are kept alike, and a pipeline of its own fills another vault"),
-        );
-    }
 }
 
 /// A required reference to a table of `kind`.

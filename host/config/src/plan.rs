@@ -95,6 +95,20 @@ pub struct PlannedVault {
     pub residency: Vec<String>,
     /// Where its objects go, in order.
     pub sinks: Vec<PlannedSink>,
+    /// Vaults that are fed from it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<PlannedCopy>,
+}
+
+/// A vault that is fed from that of a plan.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PlannedCopy {
+    /// Its name.
+    pub vault: String,
+    /// Which snapshots it gets; all where `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub select: Option<Retention>,
 }
 
 /// A sink of a plan.
@@ -240,6 +254,16 @@ fn planned_vault(config: &Config, vault: &Vault, defaults: &DefaultLimits) -> Op
         key: vault.key.clone(),
         residency: vault.residency.clone(),
         sinks: vault.sinks.iter().enumerate().map(sink).collect::<Option<_>>()?,
+        copies: config.vaults.iter().filter_map(|other| planned_copy(vault, other)).collect(),
+    })
+}
+
+/// What `other` gets of `vault`.
+fn planned_copy(vault: &Vault, other: &Vault) -> Option<PlannedCopy> {
+    let copy = other.copy.as_ref().filter(|copy| copy.from == vault.name)?;
+    Some(PlannedCopy {
+        vault: other.name.clone(),
+        select: copy.select.clone(),
     })
 }
 
@@ -317,6 +341,10 @@ impl PlannedVault {
                 .unwrap_or_default();
             writeln!(formatter, "  sink      {} ({role}{region}{bandwidth})", sink.name)?;
             sink.plugin.write("    plugin", formatter)?;
+        }
+        for copy in &self.copies {
+            let select = copy.select.as_ref().map(|select| format!(" ({select})")).unwrap_or_default();
+            writeln!(formatter, "  copied    to {}{select}, when `bulkhead copy` is called", copy.vault)?;
         }
         Ok(())
     }

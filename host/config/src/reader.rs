@@ -41,8 +41,6 @@ pub(crate) struct Fields<'t> {
     path: String,
     place: Span,
     asked: Vec<&'static str>,
-    /// Asked for, but not to be advertised in a list of what is allowed.
-    unlisted: Vec<&'static str>,
 }
 
 impl<'t> Fields<'t> {
@@ -70,7 +68,6 @@ impl<'t> Fields<'t> {
             path: path.to_owned(),
             place,
             asked: Vec::new(),
-            unlisted: Vec::new(),
         }
     }
 
@@ -95,14 +92,8 @@ impl<'t> Fields<'t> {
         self.table.get(key)
     }
 
-    /// The entry of a `key` that is known, but can't be used.
-    pub(crate) fn unlisted(&mut self, key: &'static str) -> Option<&'t Entry> {
-        self.unlisted.push(key);
-        self.table.get(key)
-    }
-
     fn is_known(&self, key: &str) -> bool {
-        self.asked.contains(&key) || self.unlisted.contains(&key)
+        self.asked.contains(&key)
     }
 
     /// The value of `key`, if it is there and right.

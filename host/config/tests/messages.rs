@@ -109,7 +109,11 @@ breaks! {
     a_template_with_two_names: "vault = \"databases\"" => "vault = \"databases\"\neach.ca = [\"a\"]\neach.cb = [\"b\"]";
     a_template_with_a_key_twice: "vault = \"databases\"" => "vault = \"databases\"\neach.ca = [\"a\", \"a\", \"B\"]";
     an_error_in_a_template_is_said_once: "vault = \"databases\"" => "vault = \"nowhere\"\neach.ca = [\"a\", \"b\"]";
-    a_vault_fed_from_another_one: "sinks = [\"nearline\"]" => "sinks = [\"nearline\"]\ncopy = { from = \"cold\" }";
+    a_vault_fed_from_nowhere: "sinks = [\"nearline\"]" => "sinks = [\"nearline\"]\ncopy = { from = \"cold\", select = { weekly = 0 }, to = 1 }";
+    a_vault_fed_from_nothing: "sinks = [\"nearline\"]" => "sinks = [\"nearline\"]\ncopy = { select = { weekly = 52 } }";
+    a_vault_fed_from_itself: "sinks = [\"nearline\"]" => "sinks = [\"nearline\"]\ncopy = { from = \"databases\" }";
+    vaults_fed_from_each_other: "sinks = [\"nearline\"]" => "sinks = [\"nearline\"]\ncopy = { from = \"cold\" }\n[vault.cold]\nkey = { env = \"K\" }\nsinks = [\"archive\"]\ncopy = { from = \"databases\" }\n[sink.archive]\nplugin = \"local\"";
+    a_copy_in_the_wrong_region: "sinks = [\"nearline\"]" => "sinks = [\"nearline\"]\nresidency = [\"kul\"]\n[vault.cold]\nkey = { env = \"K\" }\nsinks = [\"archive\"]\ncopy = { from = \"databases\" }\n[sink.archive]\nplugin = \"local\"\nregion = \"eu\"";
     a_sink_of_two_vaults: "[sink.nearline]" => "[vault.second]\nkey = { env = \"K\" }\nsinks = [\"nearline\"]\n\n[sink.nearline]";
     a_folder_of_two_sinks: "[pipeline.shop]" => "[sink.other]\nplugin = \"local\"\ndirectory.root = { path = \"/srv/./bulkhead/\", access = \"read-write\" }\n\n[pipeline.shop]";
     a_run_that_outlives_maintenance: "vault = \"databases\"" => "vault = \"databases\"\nlimits = { wall-clock = \"23 h\" }";

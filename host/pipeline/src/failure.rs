@@ -199,7 +199,7 @@ pub(crate) fn fault_behind<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e F
 }
 
 fn store_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e vault::StoreError> {
-    use vault::{InitError, KeyError, MaintenanceError, OpenError, ReadError, ResolveError, VerifyError, WriteError};
+    use vault::{CopyError, InitError, KeyError, MaintenanceError, OpenError, ReadError, ResolveError, VerifyError, WriteError};
     as_a::<vault::StoreError>(error)
         .or_else(|| match as_a::<OpenError>(error)? {
             OpenError::Store(error) => Some(error),
@@ -212,6 +212,11 @@ fn store_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e vault::StoreE
         })
         .or_else(|| match as_a::<WriteError>(error)? {
             WriteError::Store(error) | WriteError::Read(ReadError::Store(error)) => Some(error),
+            _ => None,
+        })
+        .or_else(|| match as_a::<CopyError>(error)? {
+            CopyError::Source(error) => store_error(error),
+            CopyError::SourceLock(error) | CopyError::Target(error) => store_error(error),
             _ => None,
         })
         .or_else(|| match as_a::<ReadError>(error)? {

@@ -7,13 +7,14 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use bulkhead_config as config;
-use bulkhead_config::Pipeline;
+use bulkhead_config::{Pipeline, Retention};
 use bulkhead_model::Timestamp;
 use bulkhead_vault::{ObjectId, ResolveError, SnapshotInfo};
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use crate::{
+    access::vault_site,
     browse::{self, SnapshotError, UnreadableSnapshot},
     clock,
     failure::Explain as _,
@@ -38,6 +39,8 @@ pub enum ForgetBy<'a> {
     Retention {
         /// The pipelines.
         pipelines: &'a [&'a Pipeline],
+        /// Whether also those that the vault's own `retention` doesn't keep of pipelines that write to another vault: what was copied here.
+        copies: bool,
         /// Also while a pipeline's newest snapshot is older than its RPO.
         overdue: bool,
     },
@@ -115,6 +118,58 @@ impl Found {
     }
 }
 
+/// Which snapshots of one pipeline stay.
+struct Policy<'p> {
+    pipeline: &'p str,
+    rules: &'p Retention,
+    circumstances: Circumstances,
+}
+
+impl<'p> Policy<'p> {
+    /// The pipeline's own.
+    fn of(pipeline: &'p Pipeline, overdue: bool) -> Result<Self, MaintainError> {
+        let rules = pipeline.retention.as_ref().ok_or_else(|| MaintainError::NoRetention {
+            of: format!("pipeline `{}`", pipeline.name),
+            site: pipeline_site(pipeline),
+        })?;
+        let rpo = pipeline.objectives.as_ref().and_then(|objectives| objectives.rpo.as_ref());
+        Ok(Self {
+            pipeline: &pipeline.name,
+            rules,
+            circumstances: Circumstances {
+                zone: zone_of(pipeline)?,
+                now: clock::now(),
+                rpo: rpo.filter(|_| !overdue).map(|rpo| rpo.0),
+            },
+        })
+    }
+
+    /// The vault's, for each pipeline that writes to another one. Without an RPO, which is the pipeline's promise and not that of how often it is copied.
+    fn of_copies(operation: &'p Operation, vault: &'p config::Vault, found: &'p Found) -> Result<Vec<Self>, MaintainError> {
+        let rules = vault.retention.as_ref().ok_or_else(|| MaintainError::NoRetention {
+            of: format!("vault `{}`", vault.name),
+            site: vault_site(vault),
+        })?;
+        let names: BTreeSet<&str> = found.snapshots.iter().filter_map(|snapshot| snapshot.pipeline.as_deref()).collect();
+        let copied = names.into_iter().filter_map(|name| match operation.config.pipeline(name) {
+            Some(pipeline) if pipeline.vault == vault.name => None,
+            pipeline => Some((name, pipeline)),
+        });
+        let policy = |(name, pipeline): (&'p str, Option<&Pipeline>)| {
+            Ok(Self {
+                pipeline: name,
+                rules,
+                circumstances: Circumstances {
+                    zone: pipeline.map_or(Ok(TimeZone::UTC), zone_of)?,
+                    now: clock::now(),
+                    rpo: None,
+                },
+            })
+        };
+        copied.map(policy).collect()
+    }
+}
+
 /// What was done.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -160,9 +215,18 @@ async fn make_plan(operation: &Operation, name: &str, by: ForgetBy<'_>) -> Resul
     let found = all_snapshots(&replicas, &mut plan).await?;
     match by {
         ForgetBy::Ids { pipeline, ids } => plan.by_ids(&found, pipeline, ids)?,
-        ForgetBy::Retention { pipelines, overdue } => {
+        ForgetBy::Retention {
+            pipelines,
+            copies,
+            overdue,
+        } => {
             for pipeline in pipelines {
-                plan.by_retention(&found, pipeline, overdue)?;
+                plan.by_retention(&found, &Policy::of(pipeline, overdue)?);
+            }
+            if copies {
+                for policy in Policy::of_copies(operation, &vault, &found)? {
+                    plan.by_retention(&found, &policy);
+                }
             }
         }
     }
@@ -226,17 +290,7 @@ impl ForgetPlan {
         Ok(())
     }
 
-    fn by_retention(&mut self, found: &Found, pipeline: &Pipeline, overdue: bool) -> Result<(), MaintainError> {
-        let rules = pipeline.retention.as_ref().ok_or_else(|| MaintainError::NoRetention {
-            pipeline: pipeline.name.clone(),
-            site: pipeline_site(pipeline),
-        })?;
-        let rpo = pipeline.objectives.as_ref().and_then(|objectives| objectives.rpo.as_ref());
-        let circumstances = Circumstances {
-            zone: zone_of(pipeline)?,
-            now: clock::now(),
-            rpo: rpo.filter(|_| !overdue).map(|rpo| rpo.0),
-        };
+    fn by_retention(&mut self, found: &Found, policy: &Policy<'_>) {
         let times: HashMap<ObjectId, Timestamp> = found.snapshots.iter().map(|snapshot| (snapshot.id, snapshot.time)).collect();
         let taken = |snapshot: &SnapshotInfo| Taken {
             time: snapshot.time,
@@ -244,11 +298,11 @@ impl ForgetPlan {
         };
         let judge = |snapshots: &[&SnapshotInfo]| {
             let taken: Vec<Taken> = snapshots.iter().map(|snapshot| taken(snapshot)).collect();
-            retention::apply(rules, &taken, &circumstances)
+            retention::apply(policy.rules, &taken, &policy.circumstances)
         };
-        let fates = fates(found, &pipeline.name, judge);
+        let fates = fates(found, policy.pipeline, judge);
         if fates.iter().any(|(_, reasons)| reasons.contains(&retention::OVERDUE)) {
-            self.overdue.push(pipeline.name.clone());
+            self.overdue.push(policy.pipeline.to_owned());
         }
         for (snapshot, reasons) in fates {
             if reasons.is_empty() {
@@ -257,7 +311,6 @@ impl ForgetPlan {
                 self.kept.push(planned(snapshot, reasons));
             }
         }
-        Ok(())
     }
 
     fn add(&mut self, snapshot: &SnapshotInfo, reasons: Vec<&'static str>) {
@@ -319,7 +372,7 @@ fn named(found: &Found, pipeline: Option<&str>, prefix: &str) -> Result<ObjectId
 }
 
 /// The zone in which days begin: that of the schedule, where there is one.
-fn zone_of(pipeline: &Pipeline) -> Result<TimeZone, MaintainError> {
+pub(crate) fn zone_of(pipeline: &Pipeline) -> Result<TimeZone, MaintainError> {
     let name = pipeline.schedule.as_ref().map_or("UTC", |schedule| schedule.timezone.as_str());
     if name == "UTC" {
         return Ok(TimeZone::UTC);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Config ─▶ Host (plugins, secrets) ─▶ Operation ─▶ init · check · run · restore · fetch_log · mount · verify · snapshots · find · diff · stats
-//!                                         │             forget · prune · tag · repair · unlock · key
+//!                                         │             copy · forget · prune · tag · repair · unlock · key
 //!                                         │
 //!         SinkStore: a sink plugin as the vault's object store          (store)
 //!         VaultEntries, VaultSnapshot: a vault as the plugin's port     (entries, stored)
@@ -17,6 +17,7 @@ mod browse;
 mod check;
 mod clock;
 mod consent;
+mod copy;
 mod diff;
 mod entries;
 mod failure;
@@ -64,6 +65,7 @@ pub use browse::{
 };
 pub use check::{CheckReport, CheckedPart, check};
 pub use consent::{Application, Browser, Consent, ConsentError, ConsentServers, Device};
+pub use copy::{CopiedSnapshot, CopyReport, CopyVaultError, copy};
 pub use diff::{Compared, Diff, DiffData, DiffRequest, DiffTotals, DifferenceKind, EntryDifference, EntryTotals, StoredAmount, diff};
 pub use failure::{Explain, Failure, FailureClass, Site};
 pub use find::{

@@ -41,11 +41,11 @@ pub enum MaintainError {
         /// Why not.
         source: Box<MaintenanceError>,
     },
-    /// A pipeline without a `retention`.
-    #[error("the pipeline `{pipeline}` has no `retention`: nothing of it is forgotten by rule")]
+    /// A pipeline, or a vault, without a `retention`.
+    #[error("the {of} has no `retention`: nothing of it is forgotten by rule")]
     NoRetention {
-        /// The pipeline.
-        pipeline: String,
+        /// Which one, in words.
+        of: String,
         /// Its table.
         site: Site,
     },

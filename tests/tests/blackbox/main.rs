@@ -7,6 +7,7 @@
 mod archive;
 mod commits;
 mod configuration;
+mod copying;
 mod couchdb;
 mod crafted;
 mod credentials;

@@ -16,20 +16,20 @@ use crate::{
     session::{Session, selected, unknown},
 };
 
-/// Forget snapshots: those that a pipeline's `retention` does not keep, or those that are named
+/// Forget snapshots: those that the `retention` of a pipeline or a vault does not keep, or those that are named
 ///
 /// The plan is shown first: what is kept and by which rules, and what goes. A pipeline's newest snapshot goes only when it is named. On all sinks of the
 /// vault. What forgotten snapshots alone needed stays in the vault until `bulkhead prune`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  bulkhead forget shop --dry-run              what its retention keeps, and what goes\n  bulkhead forget --all --yes                 every pipeline that has a retention; for a timer\n  bulkhead forget shop --snapshot 3f2a91c4    one snapshot, whatever the retention says\n  bulkhead forget --vault databases --snapshot 3f2a91c4     also what other tools wrote"
+    after_help = "Examples:\n  bulkhead forget shop --dry-run              what its retention keeps, and what goes\n  bulkhead forget --all --yes                 every pipeline and vault that has a retention; for a timer\n  bulkhead forget --vault cold --dry-run      what was copied into it, by the vault's own retention\n  bulkhead forget shop --snapshot 3f2a91c4    one snapshot, whatever the retention says\n  bulkhead forget --vault databases --snapshot 3f2a91c4     also what other tools wrote"
 )]
 pub(crate) struct ForgetArguments {
     /// Pipelines whose retention to apply, or whose snapshots are named
     #[arg(value_name = "PIPELINE", required_unless_present_any = ["all", "vault"])]
     pipelines: Vec<String>,
 
-    /// Apply the retention of every pipeline that has one
+    /// Apply the retention of every pipeline and every vault that has one
     #[arg(long, conflicts_with_all = ["pipelines", "snapshots", "vault"])]
     all: bool,
 
@@ -37,8 +37,8 @@ pub(crate) struct ForgetArguments {
     #[arg(long = "snapshot", value_name = "ID")]
     snapshots: Vec<String>,
 
-    /// The vault of the named snapshots, whatever wrote them
-    #[arg(long, value_name = "VAULT", conflicts_with = "pipelines", requires = "snapshots")]
+    /// The vault of the named snapshots, whatever wrote them; without `--snapshot`, the one whose own retention to apply to what was copied into it
+    #[arg(long, value_name = "VAULT", conflicts_with = "pipelines")]
     vault: Option<String>,
 
     /// Also where a pipeline's newest snapshot is older than its `objectives.rpo`, while otherwise nothing of it goes
@@ -66,6 +66,7 @@ pub(crate) async fn forget(arguments: &ForgetArguments, session: &Session) -> Re
         let by = match &arguments.snapshots[..] {
             [] => ForgetBy::Retention {
                 pipelines: &pipelines,
+                copies: pipelines.is_empty() || arguments.all && config.vault(vault).is_some_and(|vault| vault.retention.is_some()),
                 overdue: arguments.overdue,
             },
             ids => ForgetBy::Ids {
@@ -90,11 +91,14 @@ fn chosen<'c>(arguments: &'c ForgetArguments, config: &'c Config) -> Result<BTre
         };
     }
     let mut pipelines = selected(config, &arguments.pipelines)?;
+    let mut chosen: BTreeMap<&str, Vec<&Pipeline>> = BTreeMap::new();
     if arguments.all {
         pipelines.retain(|pipeline| pipeline.retention.is_some());
-        if pipelines.is_empty() {
+        let vaults = config.vaults.iter().filter(|vault| vault.retention.is_some());
+        chosen.extend(vaults.map(|vault| (vault.name.as_str(), Vec::new())));
+        if pipelines.is_empty() && chosen.is_empty() {
             return Err(CommandError::usage(
-                "no pipeline of the configuration has a `retention`",
+                "no pipeline or vault of the configuration has a `retention`",
                 "say what to keep, `retention = { last = 7, weekly = 4 }`, or name snapshots with `--snapshot`",
             ));
         }
@@ -105,7 +109,6 @@ fn chosen<'c>(arguments: &'c ForgetArguments, config: &'c Config) -> Result<BTre
             "name that pipeline, or `--vault`",
         ));
     }
-    let mut chosen: BTreeMap<&str, Vec<&Pipeline>> = BTreeMap::new();
     for pipeline in pipelines {
         chosen.entry(pipeline.vault.as_str()).or_default().push(pipeline);
     }

@@ -4,6 +4,7 @@ pub(crate) mod auth;
 pub(crate) mod browse;
 pub(crate) mod check;
 pub(crate) mod completions;
+pub(crate) mod copy;
 pub(crate) mod diff;
 pub(crate) mod dump;
 pub(crate) mod find;
@@ -64,6 +65,7 @@ pub(crate) async fn dispatch(command: Command, session: &Session) -> Result<Exit
         Command::WalVerify(arguments) => wal_verify::wal_verify(&arguments, session).await,
         Command::Mount(arguments) => mount::mount(&arguments, session).await,
         Command::Verify(arguments) => verify::verify(&arguments, session).await,
+        Command::Copy(arguments) => copy::copy(&arguments, session).await,
         Command::Forget(arguments) => forget::forget(&arguments, session).await,
         Command::Prune(arguments) => prune::prune(&arguments, session).await,
         Command::Tag(arguments) => tag::tag(&arguments, session).await,
