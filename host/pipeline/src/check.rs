@@ -9,10 +9,10 @@ use serde::Serialize;
 
 use crate::{
     access::{AccessError, vault_site},
-    clock,
     failure::{Explain as _, Failure, FailureClass, Site},
     host::pipeline_site,
     operation::{Interrupted, Operation},
+    status,
 };
 
 /// What was found at one table of the TOML.
@@ -157,8 +157,7 @@ async fn old_keys(opened: &Vault, vault: &bulkhead_config::Vault) -> Vec<Finding
     };
     let old = |key: KeyInfo| {
         let id = &key.id.to_string()[..8];
-        let created: jiff::Timestamp = key.created.as_deref()?.parse().ok()?;
-        let seconds = u64::try_from(clock::now().seconds - created.as_second()).ok()?;
+        let seconds = status::age_of(&key)?;
         (seconds > vault.key_max_age.0.as_secs()).then(|| Finding {
             severity: Severity::Warning,
             code: "key-old".into(),

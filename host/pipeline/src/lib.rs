@@ -106,7 +106,7 @@ pub use run::{FailedRun, RunError, RunOptions, RunReport, UnbelievableSnapshot, 
 pub use secrets::{SecretError, Secrets, generate_password};
 pub use setup::default_limits;
 pub use stats::{PipelineStats, SnapshotGrowth, StoredObjects, VaultStats, stats};
-pub use status::{LastSnapshot, PipelineStatus, ReplicaStatus, Standing, VaultStatus, status};
+pub use status::{LastSnapshot, PipelineStatus, ReplicaStatus, Standing, VaultFigures, VaultStatus, figures, status};
 pub use subset::{ReadContent, SubsetError};
 pub use tag::{TagReport, TaggedSnapshot, tag};
 pub use unlock::{UnlockReport, unlock};

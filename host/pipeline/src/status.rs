@@ -3,12 +3,12 @@
 use std::{collections::HashSet, sync::Arc};
 
 use bulkhead_config::Pipeline;
-use bulkhead_model::Timestamp;
-use bulkhead_vault::{ObjectStore as _, SnapshotInfo};
+use bulkhead_model::{Finding, Timestamp};
+use bulkhead_vault::{KeyInfo, ObjectStore as _, ReadError, SnapshotInfo, Vault};
 use serde::Serialize;
 
 use crate::{
-    access::AccessError,
+    access::{AccessError, Sinks},
     browse::{self, SnapshotError, UnreadableSnapshot},
     clock,
     operation::Operation,
@@ -67,6 +67,9 @@ pub struct LastSnapshot {
     pub id: String,
     /// When it was taken, RFC 3339.
     pub time: String,
+    /// The same, in seconds since 1970.
+    #[serde(skip)]
+    pub seconds: i64,
     /// How long ago that was, in seconds; 0 for one of the future.
     pub age_seconds: u64,
 }
@@ -107,7 +110,79 @@ async fn look(operation: &Operation, name: &str, pipelines: &[&Pipeline]) -> Res
     let vault = operation.vault_named(name).map_err(AccessError::from)?;
     let sinks = operation.sinks(vault).await.map_err(AccessError::from)?;
     let opened = operation.open(vault, &sinks).await?;
-    let (snapshots, unreadable) = browse::snapshot_files(&opened, &sinks.first).await?;
+    standings(&opened, &sinks, name, pipelines).await
+}
+
+/// What is looked at for monitoring: beside how the pipelines stand, what their last snapshots remarked, and how old the vault's keys are.
+#[derive(Debug, Clone)]
+pub struct VaultFigures {
+    /// The vault.
+    pub vault: String,
+    /// How they stand.
+    pub status: VaultStatus,
+    /// For each pipeline that has a snapshot, what its last one remarked.
+    pub findings: Vec<(String, Vec<Finding>)>,
+    /// The age of the vault's oldest key, in seconds, where key files say when they were made.
+    pub oldest_key_seconds: Option<u64>,
+    /// How old a key may get, in seconds.
+    pub key_max_age_seconds: u64,
+    /// What could not be told of that, and why.
+    pub untold: Vec<String>,
+}
+
+/// The figures of `pipelines`, all of the vault called `name`. Reads the vault's index, its key files and the record of each last snapshot.
+///
+/// # Errors
+/// See [`SnapshotError`].
+pub async fn figures(operation: &Operation, name: &str, pipelines: &[&Pipeline]) -> Result<VaultFigures, SnapshotError> {
+    let measure = async {
+        let vault = operation.vault_named(name).map_err(AccessError::from)?;
+        let sinks = operation.sinks(vault).await.map_err(AccessError::from)?;
+        let opened = operation.open(vault, &sinks).await?;
+        let status = standings(&opened, &sinks, name, pipelines).await?;
+        let mut figures = VaultFigures {
+            vault: name.to_owned(),
+            status,
+            findings: Vec::new(),
+            oldest_key_seconds: None,
+            key_max_age_seconds: vault.key_max_age.0.as_secs(),
+            untold: Vec::new(),
+        };
+        for pipeline in &figures.status.pipelines {
+            let Some(last) = &pipeline.last else { continue };
+            match remarked(&opened, &last.id).await {
+                Ok(findings) => figures.findings.push((pipeline.pipeline.clone(), findings)),
+                Err(error) => figures
+                    .untold
+                    .push(format!("what the last snapshot of {} remarked: {error}", pipeline.pipeline)),
+            }
+        }
+        match opened.keys().await {
+            Ok(keys) => figures.oldest_key_seconds = keys.iter().filter_map(age_of).max(),
+            Err(error) => figures.untold.push(format!("how old the keys of the vault {name} are: {error}")),
+        }
+        Ok(figures)
+    };
+    operation.until_interrupted(None, measure).await?
+}
+
+/// What the snapshot's record remarks; nothing where restic wrote it.
+async fn remarked(vault: &Vault, id: &str) -> Result<Vec<Finding>, ReadError> {
+    let id = id
+        .parse()
+        .map_err(|_| ReadError::Internal(format!("{id} is no id of a snapshot")))?;
+    let record = vault.read(id).await?.record().await?;
+    Ok(record.map(|record| record.findings).unwrap_or_default())
+}
+
+/// In seconds; nothing where the key file does not say when it was made.
+pub(crate) fn age_of(key: &KeyInfo) -> Option<u64> {
+    let made: jiff::Timestamp = key.created.as_deref()?.parse().ok()?;
+    u64::try_from(clock::now().seconds - made.as_second()).ok()
+}
+
+async fn standings(opened: &Vault, sinks: &Sinks, name: &str, pipelines: &[&Pipeline]) -> Result<VaultStatus, SnapshotError> {
+    let (snapshots, unreadable) = browse::snapshot_files(opened, &sinks.first).await?;
     let replicas = replicas(&sinks.further).await;
     let now = clock::now();
     let unreadable = unreadable.into_iter().map(|(id, error)| UnreadableSnapshot::new(id, name, error));
@@ -171,6 +246,7 @@ fn last(snapshot: &SnapshotInfo, now: Timestamp) -> LastSnapshot {
     LastSnapshot {
         id: snapshot.id.to_string(),
         time: clock::rfc3339(snapshot.time),
+        seconds: snapshot.time.seconds,
         age_seconds: u64::try_from(now.seconds - snapshot.time.seconds).unwrap_or(0),
     }
 }

@@ -55,7 +55,7 @@ struct Requirement {
 const RUSTIC: &str = "0.11.4";
 
 /// What Debian packages provide.
-const REQUIREMENTS: [Requirement; 15] = [
+const REQUIREMENTS: [Requirement; 16] = [
     Requirement {
         what: "C compiler",
         purpose: "zstd, ring and mimalloc",
@@ -128,6 +128,13 @@ const REQUIREMENTS: [Requirement; 15] = [
         need: Need::Tests,
         packages: &["redis-tools"],
         present: || in_path("redis-check-rdb"),
+    },
+    Requirement {
+        what: "Prometheus' client for Python",
+        purpose: "an independent reader of metrics",
+        need: Need::Tests,
+        packages: &["python3-prometheus-client"],
+        present: || process::succeeds(Command::new("python3").args(["-c", "import prometheus_client"])),
     },
     Requirement {
         what: "pip",

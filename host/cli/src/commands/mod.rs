@@ -241,7 +241,7 @@ fn print_findings(findings: &[Finding], site: Option<&Site>, config: &Config, ou
     }
 }
 
-fn severity_word(severity: Severity) -> &'static str {
+pub(crate) fn severity_word(severity: Severity) -> &'static str {
     match severity {
         Severity::Info => "info",
         Severity::Warning => "warning",

@@ -1,17 +1,22 @@
 //! `bulkhead status`
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use bulkhead_config::Pipeline;
 use bulkhead_pipeline as pipeline;
-use bulkhead_pipeline::{PipelineStatus, Standing};
+use bulkhead_pipeline::{Operation, PipelineStatus, SnapshotError, Standing, VaultFigures, VaultStatus};
 use clap::Args;
 
 use crate::{
     commands::short,
     error::CommandError,
     exit::Exit,
-    output::{Align, Mark, Output, ProgressDisplay, Table, counted, duration, local_time},
+    output::{Align, Mark, Output, ProgressDisplay, Table, counted, duration, local_time, metrics},
     session::{Session, selected_some},
 };
 
@@ -19,11 +24,17 @@ use crate::{
 ///
 /// Ends with 14 where a pipeline has no snapshot, or none as young as its `objectives.rpo` promises; with 15 where a further sink lacks snapshots or can't be asked; with 10 where a snapshot is damaged.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  bulkhead status\n  bulkhead status shop --json | jq '.pipelines[].last.\"age-seconds\"'")]
+#[command(
+    after_help = "Examples:\n  bulkhead status\n  bulkhead status --quiet --metrics /var/lib/prometheus/node-exporter/bulkhead.prom\n  bulkhead status shop --json | jq '.pipelines[].last.\"age-seconds\"'"
+)]
 pub(crate) struct StatusArguments {
     /// Pipelines to look at; all of them by default
     #[arg(value_name = "PIPELINE")]
     pipelines: Vec<String>,
+
+    /// Write figures for Prometheus to this file, too, whole and at once: beside all this what the last snapshots remarked and how old keys are, which takes reading the vault's index
+    #[arg(long, value_name = "FILE")]
+    metrics: Option<PathBuf>,
 }
 
 pub(crate) async fn status(arguments: &StatusArguments, session: &Session) -> Result<Exit, CommandError> {
@@ -31,13 +42,15 @@ pub(crate) async fn status(arguments: &StatusArguments, session: &Session) -> Re
     let pipelines = selected_some(&config, &arguments.pipelines)?;
     let vaults: BTreeSet<&str> = pipelines.iter().map(|pipeline| pipeline.vault.as_str()).collect();
     let operation = session.operation(&config)?;
-    let (mut found, mut unreadable, mut errors, mut exit) = (Vec::new(), Vec::new(), Vec::new(), Exit::Ok);
+    let (mut found, mut unreadable, mut figures, mut errors, mut exit) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Exit::Ok);
+    let mut readable = Vec::new();
     for vault in vaults {
         let own: Vec<&Pipeline> = pipelines.iter().copied().filter(|pipeline| pipeline.vault == vault).collect();
         let operation = operation.child();
         let display = ProgressDisplay::start(&session.output, vault, &operation.progress);
-        let status = pipeline::status(&operation, vault, &own).await;
+        let status = look(&operation, vault, &own, arguments.metrics.is_some(), &mut figures).await;
         drop(display);
+        readable.push((vault, status.is_ok()));
         match status {
             Ok(status) => {
                 found.extend(status.pipelines);
@@ -49,6 +62,13 @@ pub(crate) async fn status(arguments: &StatusArguments, session: &Session) -> Re
                 errors.push((vault, error));
             }
         }
+    }
+    if let Some(file) = &arguments.metrics {
+        write_metrics(file, &figures, &readable)?;
+    }
+    for untold in figures.iter().flat_map(|figures| &figures.untold) {
+        exit = exit.and(Exit::Damaged);
+        session.output.warn(&format!("error: cannot tell {untold}"));
     }
     let place = |status: &PipelineStatus| pipelines.iter().position(|pipeline| pipeline.name == status.pipeline);
     found.sort_by_key(place);
@@ -79,6 +99,32 @@ pub(crate) async fn status(arguments: &StatusArguments, session: &Session) -> Re
         session.output.complain(error);
     }
     Ok(exit)
+}
+
+/// How pipelines stand; with figures, where they are wanted.
+async fn look(
+    operation: &Operation,
+    vault: &str,
+    pipelines: &[&Pipeline],
+    with_figures: bool,
+    figures: &mut Vec<VaultFigures>,
+) -> Result<VaultStatus, SnapshotError> {
+    if !with_figures {
+        return pipeline::status(operation, vault, pipelines).await;
+    }
+    let found = pipeline::figures(operation, vault, pipelines).await?;
+    let status = found.status.clone();
+    figures.push(found);
+    Ok(status)
+}
+
+/// Writes metrics beside the file and moves them into its place, so that nobody reads half of them. Others may read them: whoever collects them is somebody else.
+fn write_metrics(file: &Path, figures: &[VaultFigures], readable: &[(&str, bool)]) -> Result<(), CommandError> {
+    let failed = |error: std::io::Error| CommandError::system(&format!("write metrics to {}", file.display()), &error);
+    let text = metrics(figures, readable).map_err(|error| failed(std::io::Error::other(error)))?;
+    let mut beside = file.as_os_str().to_owned();
+    beside.push(".new");
+    fs::write(&beside, text).and_then(|()| fs::rename(&beside, file)).map_err(failed)
 }
 
 fn exit_of(status: &PipelineStatus) -> Exit {

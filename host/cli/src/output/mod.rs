@@ -2,6 +2,7 @@
 
 mod ask;
 mod human;
+mod metrics;
 mod progress;
 mod stream;
 mod table;
@@ -17,6 +18,7 @@ use indicatif::{MultiProgress, ProgressDrawTarget};
 use serde::Serialize;
 
 pub(crate) use human::{bytes, count, counted, duration, local_time, rate};
+pub(crate) use metrics::metrics;
 pub(crate) use progress::ProgressDisplay;
 pub(crate) use stream::DocumentStream;
 pub(crate) use table::{Align, Table};
