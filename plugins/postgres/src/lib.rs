@@ -38,8 +38,9 @@ impl Source for Postgres {
         )
         .endpoint(
             connection::ENDPOINT,
-            "the server, over TCP or its Unix socket; in a restore target of mode `logical`, the live server to restore into",
-            reading,
+            "the server, over TCP or its Unix socket, unless all that is stored is handed over by `bulkhead wal-push`; in a restore target of mode `logical`, the \
+             live server to restore into",
+            Operations::none(),
         )
         .secret(
             connection::PASSWORD,
@@ -48,7 +49,7 @@ impl Source for Postgres {
         )
         .directory(
             "data",
-            "mode `physical`: where a restored cluster goes (PGDATA); must be empty",
+            "mode `physical`: where a restored cluster goes (PGDATA); empty, or the cluster that `--delta` writes over",
             Access::ReadWrite,
             Operations::none(),
         )
@@ -60,7 +61,7 @@ impl Source for Postgres {
         )
         .directory(
             "tablespace-*",
-            "where the restored tablespace with this OID goes, one for each that the cluster has; must be empty",
+            "where the restored tablespace with this OID goes, one for each that the cluster has; empty, or that tablespace, where `--delta` writes over it",
             Access::ReadWrite,
             Operations::none(),
         )

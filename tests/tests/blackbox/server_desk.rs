@@ -28,19 +28,24 @@ impl ServerDesk {
         Self { cluster, bulkhead, cache }
     }
 
-    /// Writes the configuration: a vault, the pipeline `bank` for base backups with its target `elsewhere`, and `bank-wal` with these settings and lines.
-    pub(crate) fn configure(&self, settings: &str, lines: &str) {
-        let server = format!(
+    /// Lines of a pipeline that grant the server.
+    pub(crate) fn server(&self) -> String {
+        format!(
             "endpoint.server = {{ address = \"{}\", tls = {{ mode = \"disable\" }} }}\nsecret.password = {{ file = {:?}, reveal = true }}\n",
             self.cluster.address(),
             self.bulkhead.scratch().join("postgres-password").display().to_string(),
-        );
+        )
+    }
+
+    /// Writes the configuration: a vault, the pipeline `bank` for base backups with its target `elsewhere`, and `bank-wal` with these settings and grants.
+    pub(crate) fn configure(&self, settings: &str, grants: &str) {
+        let server = self.server();
         let pipelines = format!(
             "[pipeline.bank]\nplugin = \"postgres\"\nvault = \"main\"\nwal = \"bank-wal\"\n\
              config = {{ mode = \"physical\", user = \"postgres\" }}\n{server}\
              [pipeline.bank.target.elsewhere]\ndirectory.data = {{ path = {:?}, access = \"read-write\" }}\n\
              [pipeline.bank-wal]\nplugin = \"postgres\"\nvault = \"main\"\n\
-             config = {{ mode = \"wal\", user = \"postgres\"{settings} }}\n{server}{lines}",
+             config = {{ mode = \"wal\", user = \"postgres\"{settings} }}\n{grants}",
             self.data().display().to_string(),
         );
         self.bulkhead.configure(&pipelines).unwrap();

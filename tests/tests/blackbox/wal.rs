@@ -62,7 +62,7 @@ impl Bank {
 
     fn configure(&self, interval: &str, until: &str) {
         self.desk
-            .configure(&format!(", interval = \"{interval}\", until = \"{until}\""), "");
+            .configure(&format!(", interval = \"{interval}\", until = \"{until}\""), &self.server());
     }
 
     /// The pipeline's snapshots, oldest first.
@@ -286,7 +286,7 @@ fn a_sink_that_is_away_for_a_while_costs_no_commit() {
     bank.back_up();
     let small = peak(bank.command(&["run", "bank-wal"]).stdout(Stdio::null()).spawn().unwrap());
     bank.desk
-        .configure(", interval = \"1 s\", until = \"300 s\", slot-warning = \"16 MiB\"", "");
+        .configure(", interval = \"1 s\", until = \"300 s\", slot-warning = \"16 MiB\"", &bank.server());
     let mut follower = bank.follow();
     bank.commit(20);
     let is_there = |is_there: bool| {

@@ -140,6 +140,9 @@ fn what_is_handed_over_is_stored_once_and_never_overwritten() {
     let path = archive.log().join(&name);
     let first = archive.push(&path);
     assert_eq!(first.code, Some(0), "{}", first.stderr);
+    // No server is asked for that, so none is granted.
+    let checked = archive.succeed(&["check", "bank-wal", "--json"]);
+    assert!(checked.contains("log-handed-over"), "{checked}");
     let again = archive.push(&path);
     assert_eq!(again.code, Some(0), "{}", again.stderr);
     assert!(again.stdout.contains("was stored before"), "{}", again.stdout);

@@ -1,9 +1,12 @@
 //! Preflight: [`check`] looks at the server and at the slot, and at what would let the one run full because of the other.
 
 use bulkhead_postgres_client::ResultSet;
-use bulkhead_sdk::{Error, Result, types::Finding};
+use bulkhead_sdk::{Error, ErrorKind, Result, directory, types::Finding};
 
-use super::archive::MAX_SEGMENT;
+use super::{
+    archive::MAX_SEGMENT,
+    push::{GRANT, newest_segment},
+};
 use crate::{
     config::Config,
     connection::{self, Connection, Purpose},
@@ -13,7 +16,10 @@ use crate::{
 
 /// Connects, logs in, and looks around. Changes nothing: a slot that is missing is made by the first run.
 pub(crate) fn check(config: &Config) -> Result<Vec<Finding>> {
-    let mut session = connection::open(config, Purpose::PhysicalReplication)?;
+    let mut session = match connection::open(config, Purpose::PhysicalReplication) {
+        Err(error) if error.kind == ErrorKind::NotGranted && is_handed_over() => return look_at_log(),
+        session => session?,
+    };
     let server = Server::inspect(&mut session)?;
     let mut findings = vec![reached(&session, &server)];
     findings.extend(protection(&session));
@@ -27,6 +33,18 @@ pub(crate) fn check(config: &Config) -> Result<Vec<Finding>> {
     }
     findings.extend(look_at_slot(config));
     Ok(findings)
+}
+
+/// Whether the log comes file by file, from a server that need not be asked anything.
+fn is_handed_over() -> bool {
+    directory::grants().iter().any(|grant| grant.name == GRANT)
+}
+
+fn look_at_log() -> Result<Vec<Finding>> {
+    let name = newest_segment(&directory::open(GRANT)?)?;
+    let message =
+        format!("no server is granted, so the log has to be handed over by `bulkhead wal-push`; `directory.log` has segments up to {name}");
+    Ok(vec![Finding::info("log-handed-over", message)])
 }
 
 /// What only SQL tells. The role needs none of this for a run, so where SQL is closed to it, that is said and no more.

@@ -83,7 +83,8 @@ fn begin(config: &Config, folder: &Folder) -> Result<Archive> {
     Archive::begin(cluster, config.slot(), segment.start(size), segment.timeline)
 }
 
-fn newest_segment(folder: &Folder) -> Result<String> {
+/// The name of the last segment that the server has.
+pub(crate) fn newest_segment(folder: &Folder) -> Result<String> {
     let mut newest = None;
     for entry in folder.list("")? {
         let name = String::from_utf8_lossy(&entry?.name).into_owned();
