@@ -88,8 +88,8 @@ pub use proof::{ProofError, Stored};
 pub use prune::{PruneReport, plan_prune, prune};
 pub use push::{PushError, PushReport, push_log};
 pub use recovery::{
-    BaseReach, LogPart, LogVerification, PlannedRecovery, RecoveryError, RecoveryOptions, RecoveryRange, RecoveryTarget, TargetAction,
-    TargetTimeError, fetch_log, is_log_file, plan_recovery, verify_log,
+    BaseReach, LogPart, LogVerification, PlannedRecovery, RecoveryError, RecoveryOptions, RecoveryRange, RecoverySpan, RecoveryTarget,
+    TargetAction, TargetTimeError, fetch_log, is_log_file, open_log, plan_recovery, verify_log,
 };
 pub use render::{RenderError, RenderOptions, Rendering, render};
 pub use repair::{

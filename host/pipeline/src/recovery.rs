@@ -27,7 +27,7 @@ use crate::{
     verify::SnapshotVerifier,
 };
 pub use error::RecoveryError;
-pub use fetch::{LogPart, fetch_log, is_log_file};
+pub use fetch::{LogPart, RecoverySpan, fetch_log, is_log_file, open_log};
 pub use options::{RecoveryOptions, RecoveryTarget, TargetAction, TargetTimeError};
 pub use ranges::{BaseReach, LogVerification, verify_log};
 use reach::Reach;
@@ -89,7 +89,7 @@ pub async fn plan_recovery(
     for base in chosen {
         match Stated::of_base(&base.id, base.proof.as_ref()).and_then(|base| Reach::find(&log, base, options)) {
             Ok(reach) => {
-                let command = restore_command(options, wal, &log.stated.id, operation.read_from.as_deref());
+                let command = restore_command(options, wal, &log.stated, &reach.base, operation.read_from.as_deref());
                 return Ok(planned(&log, &reach, options, &command));
             }
             // The newest one's reason is the one that is told.

@@ -556,6 +556,56 @@ fn a_base_backup_keeps_its_log_and_no_more() {
 }
 
 #[test]
+fn a_log_that_was_begun_anew_does_not_end_a_recovery_early() {
+    let mut bank = Bank::open();
+    bank.succeed(&["run", "bank-wal"]);
+    bank.back_up();
+    bank.commit(5);
+    bank.succeed(&["run", "bank-wal"]);
+    let data = bank.empty_data();
+    bank.succeed(&["restore", "bank", "--target", "elsewhere", "--to-latest"]);
+    let settings = std::fs::read_to_string(data.join("postgresql.auto.conf")).unwrap();
+    let flags = settings.split_once("wal-fetch ").unwrap().1.split_once(" bank-wal").unwrap().0;
+    let flags: Vec<&str> = flags.split(' ').collect();
+    let target = bank.bulkhead.scratch().join("restored/segment");
+    // Segments have a MiB.
+    let begin = lsn(flags[3]);
+    let first = format!("00000001{:08X}{:08X}", begin >> 32, (begin % (1 << 32)) >> 20);
+    let fetch = |bank: &Bank| {
+        let wanted = ["bank-wal", &first, target.to_str().unwrap(), "--ahead", "0"];
+        bank.run(&[&["wal-fetch"], &flags[..], &wanted].concat())
+    };
+    assert_eq!(fetch(&bank).code, Some(0));
+
+    // Forgotten: what went on from it has all of it.
+    let pinned = flags[1];
+    write_log(&bank.cluster, 3);
+    bank.succeed(&["run", "bank-wal"]);
+    bank.succeed(&["forget", "bank-wal", "--snapshot", pinned, "--yes"]);
+    let found = fetch(&bank);
+    assert_eq!(found.code, Some(0), "{}", found.stderr);
+    // Begun anew, it lacks the beginning, and would look as if it had ended.
+    write_log(&bank.cluster, 3);
+    bank.succeed(&["run", "bank-wal", "--full", "--accept-small"]);
+    let refused = fetch(&bank);
+    assert_eq!(refused.code, Some(126), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("of the log was forgotten, and the newest"),
+        "{}",
+        refused.stderr
+    );
+    let unplanned = [
+        "wal-fetch",
+        "--snapshot",
+        pinned,
+        "bank-wal",
+        "000000010000000000000002",
+        target.to_str().unwrap(),
+    ];
+    assert_eq!(bank.run(&unplanned).code, Some(126), "nobody said what is needed");
+}
+
+#[test]
 fn a_failure_does_not_look_like_the_end_of_the_log() {
     let bank = Bank::open();
     bank.succeed(&["run", "bank-wal"]);

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bulkhead_pipeline as pipeline;
-use bulkhead_pipeline::{Content, Explain as _, FailureClass, LogPart, OpenSnapshot, SnapshotError};
+use bulkhead_pipeline::{Content, LogPart, OpenSnapshot, RecoverySpan, SnapshotError};
 use clap::Args;
 
 use crate::{
@@ -45,6 +45,14 @@ pub(crate) struct WalFetchArguments {
     #[arg(long, value_name = "ID", default_value = "latest")]
     snapshot: String,
 
+    /// Where the recovery begins: should the snapshot be forgotten, the newest one is read if it has all from here to --to
+    #[arg(long, value_name = "LSN", requires = "to")]
+    from: Option<String>,
+
+    /// Where the recovery's log ended when it was planned
+    #[arg(long, value_name = "LSN", requires = "from")]
+    to: Option<String>,
+
     /// Read from this sink, one of the vault's; the first one by default
     #[arg(long, value_name = "NAME")]
     sink: Option<String>,
@@ -52,6 +60,14 @@ pub(crate) struct WalFetchArguments {
     /// How many segments that follow are fetched along
     #[arg(long, value_name = "NUMBER", default_value_t = 8, value_parser = clap::value_parser!(u64).range(0..=256))]
     ahead: u64,
+}
+
+impl WalFetchArguments {
+    /// What the recovery needs of the log.
+    fn span(&self) -> Option<RecoverySpan> {
+        let (from, to) = (self.from.clone()?, self.to.clone()?);
+        Some(RecoverySpan { from, to })
+    }
 }
 
 /// One read.
@@ -86,17 +102,8 @@ async fn fetch(arguments: &WalFetchArguments, session: &Session) -> Result<Exit,
     let pipeline = one_pipeline(&config, &arguments.pipeline)?;
     let operation = session.reading(&config, arguments.sink.as_deref(), [pipeline.vault.as_str()])?;
     let failed = |error: SnapshotError| CommandError::operation(&error, &config);
-    let snapshot = match pipeline::open_snapshot(&operation, pipeline, &arguments.snapshot).await {
-        // It was forgotten since the restore was planned. Newer ones have all that it had and a base backup needs.
-        Err(error) if error.explain().class == FailureClass::NotFound => {
-            session
-                .output
-                .warn(&format!("warning: {error}; the log is read from its newest one"));
-            pipeline::open_snapshot(&operation, pipeline, "latest").await
-        }
-        opened => opened,
-    };
-    let snapshot = snapshot.map_err(failed)?;
+    let snapshot = pipeline::open_log(&operation, pipeline, &arguments.snapshot, arguments.span().as_ref()).await;
+    let snapshot = snapshot.map_err(|error| CommandError::operation(&error, &config))?;
     let fetcher = Fetcher {
         snapshot: &snapshot,
         failed: &failed,

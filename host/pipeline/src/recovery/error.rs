@@ -85,6 +85,20 @@ pub enum RecoveryError {
         /// Its last timeline.
         last: u32,
     },
+    /// The snapshot that a recovery reads was forgotten, and the newest one does not stand in for it.
+    #[error(
+        "the snapshot {snapshot} of the log was forgotten, and the newest, {newest}, does not have all from {from} to {to} that the recovery needs"
+    )]
+    Forgotten {
+        /// The snapshot.
+        snapshot: String,
+        /// The newest, with what it has.
+        newest: String,
+        /// Where the recovery begins.
+        from: String,
+        /// Where its log ended.
+        to: String,
+    },
     /// What was given cannot be written into the server's configuration.
     #[error("{what} has a control character")]
     ControlCharacter {
@@ -124,6 +138,9 @@ impl Explain for RecoveryError {
                 "choose another base backup with `--snapshot`, or another `--target-timeline`; see that `wal` names the pipeline that follows this server's \
                  timelines",
             ),
+            Self::Forgotten { .. } => {
+                failure(FailureClass::NotFound).hint("restore again with `--delta`: what can be reached now is said before anything is written")
+            }
             Self::ControlCharacter { .. } => failure(FailureClass::Config).hint("a setting of PostgreSQL is one line: leave it out"),
             Self::OutOfReach { .. } => {
                 failure(FailureClass::NotFound).hint("choose a target within it, or `--to-latest`; an earlier base backup reaches earlier targets")

@@ -1,8 +1,61 @@
 //! What a recovering server's `restore_command` reads: [`fetch_log`].
 
+use bulkhead_config::Pipeline;
 use bulkhead_model::EntryPath;
 
-use crate::browse::{Content, OpenSnapshot, SnapshotError};
+use super::{
+    RecoveryError,
+    stated::{Stated, lsn, short},
+};
+use crate::{
+    browse::{Content, OpenSnapshot, SnapshotError, open_snapshot},
+    operation::Operation,
+    push::is_none_yet,
+};
+
+/// What a recovery needs of a log, as [`RecoverySpan::from`] and `to` positions such as `16/B374D848`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecoverySpan {
+    /// Where the base backup begins.
+    pub from: String,
+    /// Where the log ended when the recovery was planned.
+    pub to: String,
+}
+
+/// Opens a snapshot of the log `wal`. Where it was forgotten since the recovery was planned that needs `span`, the newest is opened, if it has all of that; the
+/// caller sees by its id that it is another one.
+///
+/// # Errors
+/// See [`RecoveryError`]. A log that was begun anew lacks what the recovery needs, and would look as if it ended early.
+pub async fn open_log(
+    operation: &Operation,
+    wal: &Pipeline,
+    selector: &str,
+    span: Option<&RecoverySpan>,
+) -> Result<OpenSnapshot, RecoveryError> {
+    match (open_snapshot(operation, wal, selector).await, span) {
+        (Err(error), Some(span)) if is_none_yet(&error) => {
+            let newest = open_snapshot(operation, wal, "latest").await?;
+            let record = newest.reader().record().await.map_err(SnapshotError::from)?;
+            let stated = Stated::of_log(&newest.id(), record.as_ref().map(|record| &record.proof))?;
+            covers(&stated, selector, span).map(|()| newest)
+        }
+        (opened, _) => Ok(opened?),
+    }
+}
+
+/// Whether a log has what a recovery needs that was planned with the snapshot `forgotten`.
+fn covers(newest: &Stated, forgotten: &str, span: &RecoverySpan) -> Result<(), RecoveryError> {
+    if newest.start <= lsn(&span.from)? && lsn(&span.to)? <= newest.end {
+        return Ok(());
+    }
+    Err(RecoveryError::Forgotten {
+        snapshot: short(forgotten),
+        newest: newest.told(),
+        from: span.from.clone(),
+        to: span.to.clone(),
+    })
+}
 
 /// Whether a segment of which only the beginning is stored will do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +110,23 @@ fn places(file: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_that_was_begun_anew_does_not_stand_in_for_another() {
+        let span = RecoverySpan {
+            from: "0/200".to_owned(),
+            to: "0/900".to_owned(),
+        };
+        for (start, end, covered) in [
+            (0x200, 0x900, true),
+            (0x100, 0xA00, true),
+            (0x201, 0xA00, false),
+            (0x100, 0x8FF, false),
+        ] {
+            let newest = Stated::example("newest", start, end, 900);
+            assert_eq!(covers(&newest, "forgotten", &span).is_ok(), covered, "{start:X} to {end:X}");
+        }
+    }
 
     #[test]
     fn files_of_a_log_have_their_places() {

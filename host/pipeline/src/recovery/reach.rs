@@ -88,23 +88,12 @@ mod tests {
     use super::*;
     use crate::recovery::{TargetAction, timelines::Lineage};
 
-    fn stated(id: &str, start: u64, end: u64, time: i64) -> Stated {
-        Stated {
-            id: id.to_owned(),
-            start,
-            end,
-            timeline: 1,
-            system: "7".to_owned(),
-            time,
-        }
-    }
-
     /// A log from 0/100 to 0/900 that ends on `timeline`.
     fn log(timeline: u32, history: &str) -> Log {
         Log {
             stated: Stated {
                 timeline,
-                ..stated("log", 0x100, 0x900, 900)
+                ..Stated::example("log", 0x100, 0x900, 900)
             },
             lineage: Lineage::parse(timeline, history).expect("a history"),
         }
@@ -127,7 +116,7 @@ mod tests {
     #[test]
     fn a_target_must_lie_between_base_and_end() {
         let log = log(1, "");
-        let base = |start, end| stated("base", start, end, 300);
+        let base = |start, end| Stated::example("base", start, end, 300);
         for (target, reached) in [
             (RecoveryTarget::Latest, true),
             (RecoveryTarget::Lsn("0/300".into()), true),
@@ -152,7 +141,7 @@ mod tests {
     fn a_base_backup_needs_a_log_that_goes_on_from_its_timeline() {
         let of = |timeline, end| Stated {
             timeline,
-            ..stated("base", 0x200, end, 300)
+            ..Stated::example("base", 0x200, end, 300)
         };
         let latest = options(RecoveryTarget::Latest);
         let found = Reach::find(&log(1, ""), of(2, 0x300), &latest);

@@ -3,15 +3,18 @@
 use bulkhead_config::Pipeline;
 use bulkhead_model::Timestamp;
 
-use super::{RecoveryOptions, RecoveryTarget, TargetAction};
+use super::{
+    RecoveryOptions, RecoveryTarget, TargetAction,
+    stated::{Stated, position},
+};
 use crate::clock;
 
 /// What the server runs for each segment. A standby goes on with what comes; a recovery ends with the snapshot that it was planned with.
-pub(super) fn restore_command(options: &RecoveryOptions, wal: &Pipeline, snapshot: &str, sink: Option<&str>) -> String {
+pub(super) fn restore_command(options: &RecoveryOptions, wal: &Pipeline, log: &Stated, base: &Stated, sink: Option<&str>) -> String {
     let program = options.program.replace('%', "%%");
     let pinned = match options.standby {
         Some(_) => String::new(),
-        None => format!(" --snapshot {snapshot}"),
+        None => format!(" --snapshot {} --from {} --to {}", log.id, position(base.start), position(log.end)),
     };
     // Names of sinks and pipelines need no quotation marks.
     let sink = sink.map(|sink| format!(" --sink {sink}")).unwrap_or_default();

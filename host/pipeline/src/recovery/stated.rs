@@ -51,6 +51,24 @@ impl Stated {
         })
     }
 
+    /// From where to where it goes, for people.
+    pub(super) fn told(&self) -> String {
+        format!("{} from {} to {}", short(&self.id), position(self.start), position(self.end))
+    }
+
+    /// One of timeline 1.
+    #[cfg(test)]
+    pub(super) fn example(id: &str, start: u64, end: u64, time: i64) -> Self {
+        Self {
+            id: id.to_owned(),
+            start,
+            end,
+            timeline: 1,
+            system: "7".to_owned(),
+            time,
+        }
+    }
+
     /// Its time, RFC 3339.
     pub(super) fn time(&self) -> String {
         clock::rfc3339(Timestamp {
