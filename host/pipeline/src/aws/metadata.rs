@@ -86,7 +86,7 @@ impl Service<'_> {
                 .hint("attach an instance profile to it, or write keys into the endpoint's `auth.aws`")),
             status => {
                 let mut fault = Fault::new(FaultKind::Server, format!("{url} answers with status {status}"));
-                fault.retryable = status >= 500;
+                fault.retryable = status >= 500 || status == 429;
                 Err(fault)
             }
         }

@@ -28,23 +28,65 @@ const KEPT: Duration = Duration::from_secs(300);
 /// How long before their end temporary ones are renewed: AWS has new ones five minutes before at the latest.
 const MARGIN: Duration = Duration::from_secs(240);
 
-/// Credentials, and how long they may be kept.
+/// The shortest time between two looks, so that credentials which are always about to end don't cost a look for each request.
+const SHORTEST: Duration = Duration::from_secs(5);
+
+/// Credentials, and when they end.
 struct Found {
     credentials: AwsCredentials,
-    keep: Duration,
+    /// `None` where that is not known.
+    ends: Option<Timestamp>,
 }
 
 impl Found {
     fn lasting(credentials: AwsCredentials) -> Self {
-        Self { credentials, keep: KEPT }
+        Self { credentials, ends: None }
     }
 
     /// Of credentials that end, in the text of RFC 3339; where that says nothing, they are kept as others are.
     fn until(credentials: AwsCredentials, end: &str) -> Self {
-        let left = end.parse::<Timestamp>().ok().map(|end| end.duration_since(Timestamp::now()));
-        let left = left.and_then(|left| Duration::try_from(left).ok());
-        let keep = left.map_or(KEPT, |left| left.saturating_sub(MARGIN));
-        Self { credentials, keep }
+        Self {
+            credentials,
+            ends: end.parse().ok(),
+        }
+    }
+
+    /// How long they may be used before others are looked for.
+    fn keep(&self, now: Timestamp) -> Duration {
+        let Some(ends) = self.ends else { return KEPT };
+        let left = Duration::try_from(ends.duration_since(now)).unwrap_or_default();
+        left.saturating_sub(MARGIN).max(SHORTEST)
+    }
+
+    fn have_ended(&self, now: Timestamp) -> bool {
+        self.ends.is_none_or(|ends| ends <= now)
+    }
+}
+
+/// Credentials in use.
+struct Kept {
+    found: Found,
+    /// By both clocks: the one stands still while a machine sleeps, the other may be set back.
+    renew: (Instant, Timestamp),
+}
+
+impl Kept {
+    fn new(found: Found) -> Self {
+        let now = Timestamp::now();
+        let keep = found.keep(now);
+        Self {
+            found,
+            renew: (Instant::now() + keep, now + keep),
+        }
+    }
+
+    fn is_fresh(&self) -> bool {
+        Instant::now() < self.renew.0 && Timestamp::now() < self.renew.1
+    }
+
+    /// Looks again in a while.
+    fn put_off(&mut self) {
+        self.renew = (Instant::now() + SHORTEST, Timestamp::now() + SHORTEST);
     }
 }
 
@@ -54,7 +96,7 @@ pub(crate) struct ConfiguredAwsCredentials {
     place: Place,
     region: String,
     tls: TlsSettings,
-    kept: Mutex<Option<(Instant, AwsCredentials)>>,
+    kept: Mutex<Option<Kept>>,
 }
 
 impl fmt::Debug for ConfiguredAwsCredentials {
@@ -114,12 +156,23 @@ impl AwsCredentialsProvider for ConfiguredAwsCredentials {
     async fn read(&self) -> Result<AwsCredentials, Fault> {
         // Held while they are looked up: instances that need them at the same time wait for the same ones.
         let mut kept = self.kept.lock().await;
-        if let Some((_, credentials)) = kept.as_ref().filter(|(until, _)| Instant::now() < *until) {
-            return Ok(credentials.clone());
+        if let Some(good) = kept.as_ref().filter(|kept| kept.is_fresh()) {
+            return Ok(good.found.credentials.clone());
         }
-        let found = self.look_up().await?;
-        *kept = Some((Instant::now() + found.keep, found.credentials.clone()));
-        Ok(found.credentials)
+        match (self.look_up().await, kept.as_mut()) {
+            (Ok(found), _) => {
+                let credentials = found.credentials.clone();
+                *kept = Some(Kept::new(found));
+                Ok(credentials)
+            }
+            // A service that is away for a while costs nothing as long as the old ones are good.
+            (Err(fault), Some(old)) if !old.found.have_ended(Timestamp::now()) => {
+                tracing::warn!(error = %fault, "AWS credentials could not be renewed yet");
+                old.put_off();
+                Ok(old.found.credentials.clone())
+            }
+            (Err(fault), _) => Err(fault),
+        }
     }
 }
 
@@ -152,19 +205,22 @@ mod tests {
 
     #[test]
     fn temporary_ones_are_renewed_before_their_end() {
-        let kept = |end: &str| {
+        let now = Timestamp::now();
+        let found = |end: &str| {
             let secret = || SecretBytes::new(b"x".to_vec());
             let credentials = AwsCredentials {
                 access_key_id: secret(),
                 secret_access_key: secret(),
                 session_token: None,
             };
-            Found::until(credentials, end).keep
+            Found::until(credentials, end)
         };
-        let in_an_hour = Timestamp::now() + Duration::from_secs(3600);
-        let rest = kept(&in_an_hour.to_string());
-        assert!(rest > Duration::from_secs(3300) && rest <= Duration::from_secs(3360), "{rest:?}");
-        assert_eq!(kept("2020-01-01T00:00:00Z"), KEPT);
-        assert_eq!(kept("soon"), KEPT);
+        let after = |seconds| found(&(now + Duration::from_secs(seconds)).to_string());
+        assert_eq!(after(3600).keep(now), Duration::from_secs(3360));
+        assert_eq!(after(100).keep(now), SHORTEST);
+        assert!(!after(100).have_ended(now));
+        let ended = found("2020-01-01T00:00:00Z");
+        assert!(ended.have_ended(now) && ended.keep(now) == SHORTEST);
+        assert_eq!(found("soon").keep(now), KEPT);
     }
 }

@@ -99,7 +99,7 @@ fn found(text: &str) -> Option<Found> {
 
 fn refused(url: &str, status: u16, arn: &str, text: &str) -> Fault {
     let code = field(text, "Code").unwrap_or_default();
-    let passes = status >= 500 || code == "IDPCommunicationError" || code == "Throttling";
+    let passes = status >= 500 || status == 429 || code == "IDPCommunicationError" || code == "Throttling";
     let kind = if passes { FaultKind::Server } else { FaultKind::Unauthenticated };
     let hint = match code {
         "ExpiredTokenException" => {
