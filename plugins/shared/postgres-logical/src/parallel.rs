@@ -62,7 +62,7 @@ pub(crate) fn split<T>(mut things: Vec<(u64, T)>, shares: usize) -> Vec<Vec<T>> 
             .filter(|(place, (_, share))| *place == last || share.len() < MOST);
         let lightest = open.min_by_key(|(_, (load, _))| *load).map_or(last, |(place, _)| place);
         let (load, share) = &mut split[lightest];
-        *load += weight + OVERHEAD;
+        *load = load.saturating_add(weight).saturating_add(OVERHEAD);
         share.push(thing);
     }
     split.into_iter().map(|(_, share)| share).collect()

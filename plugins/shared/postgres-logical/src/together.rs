@@ -13,6 +13,11 @@ use super::{
 /// Records that are collected at most: the work of a part has at most 1 MiB.
 const AT_ONCE: usize = 1_000;
 
+/// What a row costs beside its bytes, in bytes, where it is taken, and where it goes into an index: PostgreSQL 15 takes 1.7 million rows of 100 bytes in 4.4 s and 87,000 of 1,000
+/// in 1.6 s, and makes an index of the former in 0.96 s and of the latter in 0.13 s.
+const ROW_TAKEN: u64 = 48;
+const ROW_INDEXED: u64 = 480;
+
 /// Kinds of statements that need only their own table, with its rows.
 const KINDS: [&str; 2] = ["CONSTRAINT", "INDEX"];
 
@@ -25,8 +30,8 @@ pub(crate) struct Together {
     rows: Vec<(u64, Rows)>,
     statements: BTreeMap<Relation, Vec<Statement>>,
     statements_collected: usize,
-    /// Bytes of rows, by which the work on indexes is estimated.
-    sizes: HashMap<Relation, u64>,
+    /// What an index of a table costs.
+    indexing: HashMap<Relation, u64>,
 }
 
 impl Together {
@@ -47,8 +52,9 @@ impl Together {
 
     /// Collects rows, with the bytes of their entry.
     pub(crate) fn add_rows(&mut self, of: Relation, size: u64, rows: Rows) {
-        self.sizes.insert(of, size);
-        self.rows.push((size, rows));
+        let cost = |row: u64| size.saturating_add(rows.rows.saturating_mul(row));
+        self.indexing.insert(of, cost(ROW_INDEXED));
+        self.rows.push((cost(ROW_TAKEN), rows));
     }
 
     /// Collects a statement.
@@ -59,9 +65,14 @@ impl Together {
 
     /// Everything that was collected, in at most so many tasks; each like `task`.
     pub(crate) fn share(&mut self, jobs: u32, task: impl Fn() -> Task) -> Vec<Task> {
-        let sizes = &self.sizes;
+        let indexing = &self.indexing;
         let statements = std::mem::take(&mut self.statements).into_iter();
-        let weighed = statements.map(|(of, statements)| (sizes.get(&of).copied().unwrap_or(0) * statements.len() as u64, statements));
+        let weighed = statements.map(|(of, statements)| {
+            (
+                indexing.get(&of).copied().unwrap_or(0).saturating_mul(statements.len() as u64),
+                statements,
+            )
+        });
         let statements = parallel::split(weighed.collect(), jobs as usize);
         let rows = parallel::split(std::mem::take(&mut self.rows), jobs as usize);
         self.statements_collected = 0;
@@ -75,7 +86,7 @@ impl Together {
 
     /// Begins with another database.
     pub(crate) fn forget(&mut self) {
-        self.sizes.clear();
+        self.indexing.clear();
     }
 }
 
@@ -106,5 +117,27 @@ mod tests {
             .map(|task| task.statements.iter().map(|statement| statement.offset).collect());
         assert_eq!(offsets.collect::<Vec<Vec<u64>>>(), [vec![1, 2], vec![3, 0]]);
         assert!(together.is_ready_for_rows());
+    }
+
+    /// As `cargo xtask bench logical` has them: of the large table the rows are small, and there are many.
+    #[test]
+    fn many_small_rows_count_for_more_than_a_few_large_ones() {
+        let mut together = Together::default();
+        for (name, size, rows) in [
+            ("many", 166 << 20, 1_700_000),
+            ("a", 89 << 20, 87_000),
+            ("b", 89 << 20, 87_000),
+            ("c", 89 << 20, 87_000),
+        ] {
+            let rows = Rows { rows, ..Rows::default() };
+            together.add_rows(("public".to_owned(), name.to_owned()), size, rows);
+        }
+        let tasks = together.share(2, Task::default);
+        assert_eq!(tasks.iter().map(|task| task.rows.len()).collect::<Vec<_>>(), [1, 3]);
+        for name in ["many", "a", "a", "b", "b", "c", "c"] {
+            together.add_statement(("public".to_owned(), name.to_owned()), Statement::default());
+        }
+        let tasks = together.share(2, Task::default);
+        assert_eq!(tasks.iter().map(|task| task.statements.len()).collect::<Vec<_>>(), [1, 6]);
     }
 }
