@@ -5,7 +5,7 @@ use bulkhead_test_support::{postgres::Cluster, run};
 
 use crate::{
     oracle::{assert_same, database},
-    setup::{assert_says, backup, empty, restore, shop},
+    setup::{assert_says, backup, empty, restore, shop, while_others},
 };
 
 /// Of the database, without the subscription, which is not dropped.
@@ -133,4 +133,24 @@ fn what_would_go_along_is_told_before_anything_is_dropped() {
     assert_says(&error, "subscription far", "publisher");
     let error = restore(&original, &snapshot, r#"{"content": "data", "clean": true}"#).unwrap_err();
     assert_eq!(error.setting.as_deref(), Some("clean"));
+}
+
+#[test]
+fn what_others_make_until_the_drop_is_told_too() {
+    let original = two_schemas();
+    let (_, snapshot) = backup(&original, ONLY).unwrap();
+    let before = schema(&original);
+    // Not to be seen when the restore first looks, and there when it may drop.
+    let view = "CREATE VIEW public.later AS SELECT id FROM sales.customer";
+    let clean = || restore(&original, &snapshot, r#"{"globals": false, "clean": true}"#);
+    let error = while_others(&original, "app", view, clean).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Conflict, "{error}");
+    assert_says(
+        &error,
+        "view public.later needs table sales.customer",
+        "drop or change what needs it",
+    );
+    assert_says(&error, "nothing was dropped", "");
+    assert_eq!(before, schema(&original));
+    assert_eq!(original.execute("app", "SELECT count(*) FROM later").unwrap(), "50");
 }

@@ -8,7 +8,7 @@ use bulkhead_test_support::postgres::Cluster;
 
 use crate::{
     oracle::assert_same_database,
-    setup::{assert_says, backup, config, empty, over_tcp, restore},
+    setup::{assert_says, backup, config, empty, over_tcp, restore, while_others},
 };
 
 /// A cluster with one small database.
@@ -67,29 +67,10 @@ fn a_table_that_hides_rows_is_named() {
     assert_says(&error, "table public.u of database `small` may not be read", "BYPASSRLS");
 }
 
-/// Does `change` in a transaction that ends when a backup waits for the table `u`; returns what the backup did.
+/// What a backup does that waits for the table `u`, which somebody changes.
 fn backup_while(cluster: &Cluster, change: &str) -> bulkhead_sdk::Result<(bulkhead_sdk::source::BackupResult, Snapshot)> {
-    let waiting =
-        "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE NOT l.granted AND a.application_name = 'bulkhead'";
-    let held = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted AND relation >= 16384";
-    let pause = || std::thread::sleep(std::time::Duration::from_millis(20));
-    std::thread::scope(|scope| {
-        let mut holder = cluster.client("psql", ["--quiet", "--dbname", "small"]).unwrap();
-        let mut holder = holder.stdin(std::process::Stdio::piped()).spawn().unwrap();
-        let mut input = holder.stdin.take().unwrap();
-        std::io::Write::write_all(&mut input, format!("BEGIN; LOCK TABLE u; {change};\n").as_bytes()).unwrap();
-        while cluster.execute("small", held).unwrap() == "0" {
-            pause();
-        }
-        let backup = scope.spawn(|| backup(cluster, r#", "databases": ["small"], "lock-timeout": "10 min""#));
-        while !backup.is_finished() && cluster.execute("small", waiting).unwrap() == "0" {
-            pause();
-        }
-        std::io::Write::write_all(&mut input, b"COMMIT;\n").unwrap();
-        drop(input);
-        holder.wait().unwrap();
-        backup.join().unwrap()
-    })
+    let work = || backup(cluster, r#", "databases": ["small"], "lock-timeout": "10 min""#);
+    while_others(cluster, "small", &format!("LOCK TABLE u; {change}"), work)
 }
 
 #[test]

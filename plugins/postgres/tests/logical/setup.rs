@@ -1,5 +1,7 @@
 //! What the tests share: clusters with something in them, and harnesses with grants.
 
+use std::{io::Write as _, process::Stdio};
+
 use bulkhead_plugin_postgres::Postgres;
 use bulkhead_sdk::{
     Error, Result,
@@ -74,4 +76,30 @@ pub(crate) fn assert_says(error: &Error, message: &str, hint: &str) {
     assert!(error.to_string().contains(message), "`{message}` is not in: {error}");
     let found = error.hint.as_deref().unwrap_or("no hint");
     assert!(found.contains(hint), "`{hint}` is not in: {found}");
+}
+
+/// What `work` returns, which waits for somebody's transaction that does `change`, and ends then.
+pub(crate) fn while_others<T: Send>(cluster: &Cluster, database: &str, change: &str, work: impl FnOnce() -> T + Send) -> T {
+    let count = |what: &str| cluster.execute(database, &format!("SELECT count(*) FROM {what}")).unwrap();
+    let changed = "pg_stat_activity WHERE state = 'idle in transaction' AND query LIKE 'SELECT ''changed''%'";
+    let waiting = "pg_locks l JOIN pg_stat_activity a USING (pid) WHERE NOT l.granted AND a.application_name = 'bulkhead'";
+    let pause = || std::thread::sleep(std::time::Duration::from_millis(20));
+    std::thread::scope(|scope| {
+        let mut holder = cluster.client("psql", ["--quiet", "--dbname", database]).unwrap();
+        let mut holder = holder.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let mut input = holder.stdin.take().unwrap();
+        writeln!(input, "BEGIN; {change}; SELECT 'changed';").unwrap();
+        while count(changed) == "0" {
+            assert!(holder.try_wait().unwrap().is_none(), "psql has ended");
+            pause();
+        }
+        let work = scope.spawn(work);
+        while !work.is_finished() && count(waiting) == "0" {
+            pause();
+        }
+        writeln!(input, "COMMIT;").unwrap();
+        drop(input);
+        holder.wait().unwrap();
+        work.join().unwrap()
+    })
 }

@@ -3,12 +3,12 @@
 //! Objects are found by what `pg_identify_object` calls them, in the snapshot and in the target. The target's own dependencies then tell what would go along with them. Something that is
 //! not chosen, and needs what is, ends the restore before anything is written; so `CASCADE` can drop the chosen ones in any order, and circles too, without ever reaching further.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bulkhead_sdk::{Error, ErrorKind, Result, ResultExt};
 
 use super::{
-    catalog::{Edge, Links, ObjectId, each_identity},
+    catalog::{Edge, Links, ObjectId, each_identity, with_all_along},
     session::{Sql, literal, number},
 };
 
@@ -131,7 +131,11 @@ impl Occupied {
         }
         let parts: HashSet<ObjectId> = self.along().filter(|edge| goes.contains(&edge.to)).map(|edge| edge.from).collect();
         let whole = self.found.iter().filter(|(object, _)| !parts.contains(object));
+        let tables = self.found.iter().filter(|(object, _)| self.tables.contains(object));
         Ok(Dropping {
+            tables: tables
+                .filter_map(|(_, identity)| identity.strip_prefix("table ").map(str::to_owned))
+                .collect(),
             statements: whole.filter_map(|(_, identity)| drop_statement(identity)).collect(),
             kept: self.kept,
             large_objects: self.large_objects,
@@ -146,21 +150,7 @@ impl Occupied {
 
     /// What was found, with all that goes along.
     fn goes(&self) -> HashSet<ObjectId> {
-        let mut parts: HashMap<ObjectId, Vec<ObjectId>> = HashMap::new();
-        for edge in self.along() {
-            parts.entry(edge.to).or_default().push(edge.from);
-        }
-        let mut all: HashSet<ObjectId> = self.found.keys().copied().collect();
-        let mut open: Vec<ObjectId> = all.iter().copied().collect();
-        while let Some(object) = open.pop() {
-            let new = parts
-                .remove(&object)
-                .unwrap_or_default()
-                .into_iter()
-                .filter(|part| all.insert(*part));
-            open.extend(new.collect::<Vec<_>>());
-        }
-        all
+        with_all_along(self.found.keys().copied().collect(), self.along())
     }
 
     /// What stays and needs something that goes: both.
@@ -199,6 +189,8 @@ impl Occupied {
 /// What is dropped in a database, known before anything is.
 #[derive(Debug, Default)]
 pub(crate) struct Dropping {
+    /// Tables, as SQL has them.
+    tables: Vec<String>,
     statements: Vec<String>,
     /// Schemas (`schema sales`) that have something else.
     kept: Vec<String>,
@@ -206,19 +198,28 @@ pub(crate) struct Dropping {
 }
 
 impl Dropping {
-    /// Drops all of it or nothing. Schemas that stay lose the privileges that others than their owners have: the snapshot says which they had.
-    pub(crate) fn carry_out(&self, sql: &mut Sql, database: &str) -> Result<u64> {
+    /// Drops all of it or nothing. `look` looks once more when nobody else can get at the tables: what others have made of them by then is seen, and from then on they make nothing.
+    pub(crate) fn carry_out(&self, sql: &mut Sql, database: &str, look: impl FnOnce(&mut Sql) -> Result<Self>) -> Result<u64> {
         let failed = || format!("dropping what is to be restored in database `{database}` failed; nothing was dropped");
         sql.run("BEGIN; SET LOCAL client_min_messages = error").context(failed)?;
-        for some in self.statements.chunks(AT_ONCE) {
-            sql.run(&some.join(";")).context(failed)?;
-        }
-        for some in self.large_objects.chunks(AT_ONCE) {
-            sql.run(&format!("SELECT pg_catalog.lo_unlink(number) FROM unnest({}) number", array(some)))
+        for some in self.tables.chunks(AT_ONCE) {
+            sql.run(&format!("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE", some.join(", ONLY ")))
                 .context(failed)?;
         }
-        self.revoke(sql).context(failed)?;
+        let dropped = look(sql).context(failed)?.drop_all(sql).context(failed)?;
         sql.run("COMMIT").context(failed)?;
+        Ok(dropped)
+    }
+
+    /// Schemas that stay lose the privileges that others than their owners have: the snapshot says which they had.
+    fn drop_all(&self, sql: &mut Sql) -> Result<u64> {
+        for some in self.statements.chunks(AT_ONCE) {
+            sql.run(&some.join(";"))?;
+        }
+        for some in self.large_objects.chunks(AT_ONCE) {
+            sql.run(&format!("SELECT pg_catalog.lo_unlink(number) FROM unnest({}) number", array(some)))?;
+        }
+        self.revoke(sql)?;
         Ok((self.statements.len() + self.large_objects.len()) as u64)
     }
 

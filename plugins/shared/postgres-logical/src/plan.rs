@@ -290,7 +290,7 @@ impl Plan {
     }
 
     /// What is dropped in a database before it is restored. Ends the restore where that isn't possible.
-    fn dropping(&self, sql: &mut Sql, name: &str, target: &str) -> Result<Dropping> {
+    pub(crate) fn dropping(&self, sql: &mut Sql, name: &str, target: &str) -> Result<Dropping> {
         let Some(wanted) = self.wanted.get(name) else {
             return Ok(Dropping::default());
         };

@@ -315,7 +315,8 @@ impl Writer<'_> {
         // Where only rows come, foreign keys and triggers are there before them.
         let mut sql = session(self.settings, target, self.plan.selection.content == Content::Data)?;
         if let Some(dropping) = self.existing.dropping.get(target) {
-            self.dropped += dropping.carry_out(&mut sql, target)?;
+            let plan = self.plan;
+            self.dropped += dropping.carry_out(&mut sql, target, |sql| plan.dropping(sql, name, target))?;
         }
         let schemas = sql
             .rows("SELECT nspname FROM pg_namespace")?

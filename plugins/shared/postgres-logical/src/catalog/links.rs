@@ -173,21 +173,8 @@ impl Links {
     }
 
     /// These objects, and whatever goes with them.
-    fn with_parts(&self, mut all: HashSet<ObjectId>) -> HashSet<ObjectId> {
-        let mut parts: HashMap<ObjectId, Vec<ObjectId>> = HashMap::new();
-        for edge in self.edges.iter().filter(|edge| edge.part() || edge.added) {
-            parts.entry(edge.to).or_default().push(edge.from);
-        }
-        let mut open: Vec<ObjectId> = all.iter().copied().collect();
-        while let Some(object) = open.pop() {
-            let new = parts
-                .remove(&object)
-                .unwrap_or_default()
-                .into_iter()
-                .filter(|part| all.insert(*part));
-            open.extend(new.collect::<Vec<_>>());
-        }
-        all
+    fn with_parts(&self, all: HashSet<ObjectId>) -> HashSet<ObjectId> {
+        with_all_along(all, self.edges.iter().filter(|edge| edge.part() || edge.added))
     }
 
     /// Whether it comes with an extension, or belongs to one session.
@@ -273,6 +260,24 @@ impl Links {
     fn is_part_of_ignored(&self, object: ObjectId) -> bool {
         self.parents.get(&object).is_some_and(|parent| self.ignored(*parent))
     }
+}
+
+/// These objects, and what leads to them, step by step, along `edges`.
+pub(crate) fn with_all_along<'e>(mut all: HashSet<ObjectId>, edges: impl Iterator<Item = &'e Edge>) -> HashSet<ObjectId> {
+    let mut parts: HashMap<ObjectId, Vec<ObjectId>> = HashMap::new();
+    for edge in edges {
+        parts.entry(edge.to).or_default().push(edge.from);
+    }
+    let mut open: Vec<ObjectId> = all.iter().copied().collect();
+    while let Some(object) = open.pop() {
+        let new = parts
+            .remove(&object)
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|part| all.insert(*part));
+        open.extend(new.collect::<Vec<_>>());
+    }
+    all
 }
 
 /// Names objects as the server does.

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use bulkhead_sdk::{Error, Result, ResultExt};
 
 pub(crate) use chosen::Left;
-pub(crate) use links::{Edge, Links, ObjectId};
+pub(crate) use links::{Edge, Links, ObjectId, with_all_along};
 
 use super::{
     selection::Selection,
