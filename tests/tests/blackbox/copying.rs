@@ -77,7 +77,7 @@ impl Estate {
     }
 
     fn restored(&self, vault: &str, snapshot: &str) -> Tree {
-        let target: PathBuf = self.world.bulkhead().scratch().folder(&format!("of-{vault}")).unwrap();
+        let target: PathBuf = self.world.bulkhead().scratch().folder(format!("of-{vault}")).unwrap();
         self.restic(vault).restore(snapshot, &target).unwrap();
         Tree::of(&target).unwrap()
     }
