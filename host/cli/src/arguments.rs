@@ -87,6 +87,8 @@ pub(crate) enum Command {
     Prune(commands::prune::PruneArguments),
     Tag(commands::tag::TagArguments),
     #[command(subcommand)]
+    Hold(commands::hold::HoldCommand),
+    #[command(subcommand)]
     Repair(commands::repair::RepairCommand),
     Unlock(commands::unlock::UnlockArguments),
     #[command(subcommand)]
@@ -136,6 +138,7 @@ mod tests {
             "forget",
             "prune",
             "tag",
+            "hold",
             "repair",
             "unlock",
             "key",

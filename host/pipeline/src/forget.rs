@@ -18,6 +18,7 @@ use crate::{
     browse::{self, SnapshotError, UnreadableSnapshot},
     clock,
     failure::Explain as _,
+    hold::{self, NamedHold},
     host::pipeline_site,
     log_needs::{self, PlannedLog},
     maintenance::{MaintainError, Replica, Replicas, SinkOutcome, failed, forget_on, is_one_of, replace_snapshots},
@@ -61,9 +62,12 @@ pub struct PlannedSnapshot {
     pub pipeline: Option<String>,
     /// The host that it was taken on.
     pub host: String,
-    /// The rules that keep it: `last`, `hourly`, …, `within`, `newest`, `future`, `clock`, `overdue`; none of one that is forgotten.
+    /// The rules that keep it: `last`, `hourly`, …, `within`, `newest`, `future`, `clock`, `overdue`, `held`; none of one that is forgotten.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<&'static str>,
+    /// Who holds it, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<NamedHold>,
 }
 
 /// What is forgotten, and what is kept.
@@ -275,12 +279,20 @@ async fn all_snapshots(replicas: &Replicas, plan: &mut ForgetPlan) -> Result<Fou
 }
 
 impl ForgetPlan {
-    fn by_ids(&mut self, found: &Found, pipeline: Option<&str>, ids: &[String]) -> Result<(), SnapshotError> {
+    fn by_ids(&mut self, found: &Found, pipeline: Option<&str>, ids: &[String]) -> Result<(), MaintainError> {
         let mut chosen = BTreeSet::new();
         for id in ids {
             chosen.insert(named(found, pipeline, id).map_err(|error| SnapshotError::Resolve(Box::new(error)))?);
         }
         for snapshot in found.snapshots.iter().filter(|snapshot| chosen.contains(&snapshot.id)) {
+            // What is on the first sink under another name has its holds there.
+            if snapshot.is_held() && !(found.is_stray(snapshot) && found.is_replaced(snapshot)) {
+                return Err(MaintainError::Held {
+                    vault: self.vault.clone(),
+                    snapshot: snapshot.id.to_string(),
+                    holds: hold::of(snapshot),
+                });
+            }
             self.add(snapshot, Vec::new());
         }
         for (id, snapshot) in found.damaged.iter().filter(|(id, _)| chosen.contains(id)) {
@@ -298,7 +310,12 @@ impl ForgetPlan {
         };
         let judge = |snapshots: &[&SnapshotInfo]| {
             let taken: Vec<Taken> = snapshots.iter().map(|snapshot| taken(snapshot)).collect();
-            retention::apply(policy.rules, &taken, &policy.circumstances)
+            let reasons = retention::apply(policy.rules, &taken, &policy.circumstances);
+            reasons
+                .into_iter()
+                .zip(snapshots)
+                .map(|(reasons, snapshot)| with_hold(reasons, snapshot))
+                .collect()
         };
         let fates = fates(found, policy.pipeline, judge);
         if fates.iter().any(|(_, reasons)| reasons.contains(&retention::OVERDUE)) {
@@ -338,6 +355,14 @@ fn fates<'f>(found: &'f Found, pipeline: &str, judge: impl Fn(&[&SnapshotInfo]) 
     fates
 }
 
+/// A held snapshot stays, whatever the rules say.
+fn with_hold(mut reasons: Reasons, snapshot: &SnapshotInfo) -> Reasons {
+    if snapshot.is_held() {
+        reasons.push("held");
+    }
+    reasons
+}
+
 fn planned(snapshot: &SnapshotInfo, reasons: Vec<&'static str>) -> PlannedSnapshot {
     PlannedSnapshot {
         id: snapshot.id.to_string(),
@@ -346,6 +371,7 @@ fn planned(snapshot: &SnapshotInfo, reasons: Vec<&'static str>) -> PlannedSnapsh
         pipeline: snapshot.pipeline.clone(),
         host: snapshot.host.clone(),
         reasons,
+        holds: hold::of(snapshot),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Config ─▶ Host (plugins, secrets) ─▶ Operation ─▶ init · check · run · restore · fetch_log · mount · verify · snapshots · find · diff · stats
-//!                                         │             copy · forget · prune · tag · repair · unlock · key
+//!                                         │             copy · forget · prune · tag · hold · repair · unlock · key
 //!                                         │
 //!         SinkStore: a sink plugin as the vault's object store          (store)
 //!         VaultEntries, VaultSnapshot: a vault as the plugin's port     (entries, stored)
@@ -25,6 +25,7 @@ mod fallback;
 mod find;
 mod folder;
 mod forget;
+mod hold;
 mod hooks;
 mod host;
 mod init;
@@ -74,6 +75,7 @@ pub use find::{
 };
 pub use folder::{Changes, FolderError, IdMapping, IdMappingError, Owners, Surplus, SurplusItem};
 pub use forget::{ForgetBy, ForgetPlan, ForgetReport, Forgetting, PlannedSnapshot, plan_forget};
+pub use hold::{HeldSnapshot, HoldList, NamedHold, hold, holds, release};
 pub use hooks::HookError;
 pub use host::{BuildError, BuiltinPlugin, Host, pipeline_site, sink_site, target_site};
 pub use init::{InitReport, InitVaultError, init};

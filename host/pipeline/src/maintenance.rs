@@ -12,6 +12,7 @@ use crate::{
     access::{AccessError, vault_site},
     browse::SnapshotError,
     failure::{Explain, Failure, FailureClass, Site},
+    hold::NamedHold,
     host::BuildError,
     operation::{Interrupted, Operation},
     replicate::replicate,
@@ -87,9 +88,27 @@ pub enum MaintainError {
         /// The base backup's pipeline.
         pipeline: String,
     },
+    /// A snapshot that somebody holds was to be forgotten.
+    #[error("the snapshot {snapshot} is held{}", by(.holds))]
+    Held {
+        /// The vault.
+        vault: String,
+        /// The snapshot.
+        snapshot: String,
+        /// Who holds it.
+        holds: Vec<NamedHold>,
+    },
     /// Cut short.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
+}
+
+/// By whom, and why.
+fn by(holds: &[NamedHold]) -> String {
+    let each = holds
+        .iter()
+        .map(|hold| format!(" by {} ({}), hold {}", hold.name, hold.reason, hold.id));
+    each.collect::<Vec<_>>().join(",")
 }
 
 impl Explain for MaintainError {
@@ -115,6 +134,10 @@ impl Explain for MaintainError {
                 "forget the base backup first, `bulkhead forget {pipeline} --snapshot {}`; or leave a snapshot of `{log}` that has as much",
                 base.chars().take(8).collect::<String>()
             )),
+            Self::Held { vault, snapshot, .. } => Failure::new(FailureClass::Conflict, self).hint(format!(
+                "nobody can forget it until it is released: `bulkhead hold release --vault {vault} --snapshot {}`",
+                snapshot.chars().take(8).collect::<String>()
+            )),
             Self::Interrupted(error) => crate::run::explain_interrupted(*error, None),
         }
     }
@@ -126,7 +149,11 @@ fn class_of(error: &MaintenanceError) -> FailureClass {
         MaintenanceError::Read(error) => class_of_read(error),
         MaintenanceError::Repository(_) => FailureClass::Damaged,
         MaintenanceError::Changed | MaintenanceError::Behind(_) | MaintenanceError::Strays(_) => FailureClass::Conflict,
-        MaintenanceError::ReservedTag(_) | MaintenanceError::MalformedTag(_) => FailureClass::Config,
+        MaintenanceError::NotHeld => FailureClass::NotFound,
+        MaintenanceError::ReservedTag(_)
+        | MaintenanceError::MalformedTag(_)
+        | MaintenanceError::MalformedHold(_)
+        | MaintenanceError::SeveralHolds(_) => FailureClass::Config,
         MaintenanceError::Stopped => FailureClass::Cancelled,
         _ => FailureClass::Internal,
     }

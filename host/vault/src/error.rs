@@ -462,6 +462,15 @@ pub enum MaintenanceError {
     /// A tag that restic could not name.
     #[error("{0:?} is no tag: it is empty or has a comma in it")]
     MalformedTag(String),
+    /// A name or a reason of a hold that cannot be stored.
+    #[error("{0:?} is no name or reason: it is empty, longer than 1,024 bytes, or has control characters")]
+    MalformedHold(String),
+    /// A snapshot that nobody holds, or not by that hold, was to be released.
+    #[error("there is no such hold of the snapshot")]
+    NotHeld,
+    /// A snapshot that several hold was to be released, without saying from which.
+    #[error("there are several such holds of the snapshot: {}", .0.join(", "))]
+    SeveralHolds(Vec<String>),
     /// A replica lacks objects that the first store has.
     #[error("it lacks {0} objects that the first sink has")]
     Behind(u64),

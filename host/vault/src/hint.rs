@@ -183,6 +183,9 @@ impl Hint for MaintenanceError {
             Self::Changed => some("run it again and look at the new plan"),
             Self::ReservedTag(_) => some("choose another tag"),
             Self::MalformedTag(_) => some("give one tag at a time"),
+            Self::MalformedHold(_) => some("say in one line who wants it, and why"),
+            Self::NotHeld => some("`bulkhead hold list` shows what is held, and by which holds"),
+            Self::SeveralHolds(_) => some("name one of them with `--hold`"),
             Self::Behind(_) => some("it catches up with the next run or prune"),
             Self::Strays(_) => some(
                 "if they were forgotten, tagged or repaired while this sink could not be reached, forget them once more; if the first sink has lost them, \

@@ -23,6 +23,7 @@ mod crypto;
 mod error;
 mod format;
 mod hint;
+mod hold;
 #[cfg(test)]
 #[expect(dead_code, reason = "made for all tests of the vault; its own need a part of it")]
 #[path = "../tests/vault/hooked.rs"]
@@ -53,6 +54,7 @@ pub use error::{
     StoreError, VerifyError, WriteError,
 };
 pub use hint::Hint;
+pub use hold::Hold;
 pub use id::{ObjectId, ObjectIdError};
 pub use index::BlobKind;
 pub use keys::KeyInfo;

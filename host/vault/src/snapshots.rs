@@ -11,6 +11,7 @@ use crate::{
     access,
     error::{Corruption, ReadError, ResolveError, StoreError, WriteError},
     format::{document, snapshot_file::SnapshotFile, time},
+    hold::{self, Hold},
     id::ObjectId,
     lock::Held,
     store::ObjectBody,
@@ -52,6 +53,18 @@ impl SnapshotInfo {
     #[must_use]
     pub fn is_repaired(&self) -> bool {
         self.tags.iter().any(|tag| tag == REPAIRED_TAG)
+    }
+
+    /// Whether somebody holds it: then it is not to be forgotten.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        hold::is_held(&self.tags)
+    }
+
+    /// Who holds it, and why. May be empty where it was held by other means than this program's.
+    #[must_use]
+    pub fn holds(&self) -> Vec<Hold> {
+        hold::holds(&self.tags)
     }
 
     /// What stays the same when its tags change, and when it is copied to another vault.

@@ -25,6 +25,7 @@ mod full;
 mod gdrive;
 mod help;
 mod history;
+mod holding;
 mod hostile;
 mod interruption;
 mod json;

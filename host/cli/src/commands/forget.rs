@@ -192,6 +192,12 @@ fn snapshots(number: usize) -> String {
     counted(number as u64, "snapshot", "snapshots")
 }
 
+/// Who holds a snapshot, and why, where somebody does.
+fn held_by(snapshot: &pipeline::PlannedSnapshot) -> String {
+    let holds = snapshot.holds.iter().map(|hold| format!(" ({}: {})", hold.name, hold.reason));
+    holds.collect()
+}
+
 fn print_plan(plan: &ForgetPlan, output: &Output) {
     let mut table = Table::new(&[
         ("SNAPSHOT", Align::Left),
@@ -204,7 +210,7 @@ fn print_plan(plan: &ForgetPlan, output: &Output) {
     rows.extend(
         plan.kept
             .iter()
-            .map(|snapshot| (snapshot, format!("kept: {}", snapshot.reasons.join(", ")))),
+            .map(|snapshot| (snapshot, format!("kept: {}{}", snapshot.reasons.join(", "), held_by(snapshot)))),
     );
     rows.extend(
         plan.forgotten

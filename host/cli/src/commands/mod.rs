@@ -9,6 +9,7 @@ pub(crate) mod diff;
 pub(crate) mod dump;
 pub(crate) mod find;
 pub(crate) mod forget;
+pub(crate) mod hold;
 pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod ls;
@@ -69,6 +70,7 @@ pub(crate) async fn dispatch(command: Command, session: &Session) -> Result<Exit
         Command::Forget(arguments) => forget::forget(&arguments, session).await,
         Command::Prune(arguments) => prune::prune(&arguments, session).await,
         Command::Tag(arguments) => tag::tag(&arguments, session).await,
+        Command::Hold(command) => hold::hold(&command, session).await,
         Command::Repair(command) => repair::repair(&command, session).await,
         Command::Unlock(arguments) => unlock::unlock(&arguments, session).await,
         Command::Key(command) => key::key(&command, session).await,

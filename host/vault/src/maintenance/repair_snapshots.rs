@@ -147,7 +147,8 @@ impl Vault {
             }
         }
         if forget {
-            let damaged: Vec<ObjectId> = repairs.iter().map(|repair| repair.snapshot.id).collect();
+            let free = repairs.iter().filter(|repair| !repair.snapshot.is_held());
+            let damaged: Vec<ObjectId> = free.map(|repair| repair.snapshot.id).collect();
             self.forget_locked(&damaged, held, stop, &mut Vec::new()).await?;
         }
         Ok(repairs)

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     error::MaintenanceError,
+    hold::{self, Hold},
     id::ObjectId,
     lock::{Held, Lock, Share},
     maintenance::Stop,
@@ -12,7 +13,8 @@ use crate::{
     vault::Vault,
 };
 
-/// What to change in a snapshot's tags. Those that say whose snapshot it is (`bulkhead`, `pipeline:…`) can be neither added nor removed.
+/// What to change in a snapshot's tags. Those that say whose snapshot it is (`bulkhead`, `pipeline:…`) can be neither added nor removed, and those of holds
+/// only by holding and releasing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TagChange {
     /// Add some and remove others.
@@ -24,6 +26,15 @@ pub enum TagChange {
     },
     /// These instead of all that are not reserved.
     Set(Vec<String>),
+    /// Somebody wants them to stay.
+    Hold(Hold),
+    /// Somebody wants that no more.
+    Release {
+        /// The beginning of the hold's id; the only one where `None`.
+        hold: Option<String>,
+        /// Who releases it, and why.
+        by: Hold,
+    },
 }
 
 /// A snapshot whose tags have changed.
@@ -38,14 +49,15 @@ pub struct Tagged {
 }
 
 impl TagChange {
-    /// Fails where a reserved tag is to be added or removed, or one is empty.
+    /// Fails where a reserved tag is to be added or removed, one is empty, or a hold says too little or too much.
     ///
     /// # Errors
-    /// [`MaintenanceError::ReservedTag`], [`MaintenanceError::MalformedTag`].
+    /// [`MaintenanceError::ReservedTag`], [`MaintenanceError::MalformedTag`], [`MaintenanceError::MalformedHold`].
     pub fn check(&self) -> Result<(), MaintenanceError> {
         let tags: Vec<&String> = match self {
             Self::Change { add, remove } => add.iter().chain(remove).collect(),
             Self::Set(tags) => tags.iter().collect(),
+            Self::Hold(hold) | Self::Release { by: hold, .. } => return hold.check(),
         };
         for tag in tags {
             if is_reserved(tag) {
@@ -60,22 +72,24 @@ impl TagChange {
     }
 
     /// The tags that `before` become.
-    fn apply(&self, before: &[String]) -> Vec<String> {
+    fn apply(&self, before: &[String]) -> Result<Vec<String>, MaintenanceError> {
         let (mut tags, add): (Vec<String>, &[String]) = match self {
             Self::Change { add, remove } => (before.iter().filter(|tag| !remove.contains(tag)).cloned().collect(), add),
             Self::Set(tags) => (before.iter().filter(|tag| is_reserved(tag)).cloned().collect(), tags),
+            Self::Hold(one) => return Ok(hold::hold(before, one)),
+            Self::Release { hold, by } => return hold::release(before, hold.as_deref(), by),
         };
         for tag in add {
             if !tags.contains(tag) {
                 tags.push(tag.clone());
             }
         }
-        tags
+        Ok(tags)
     }
 }
 
 fn is_reserved(tag: &str) -> bool {
-    tag == OUR_TAG || tag.starts_with(PIPELINE_TAG)
+    tag == OUR_TAG || tag.starts_with(PIPELINE_TAG) || hold::is_about_holds(tag)
 }
 
 impl Vault {
@@ -102,7 +116,7 @@ impl Vault {
     async fn tag_locked(&self, id: ObjectId, change: &TagChange, held: &Held) -> Result<Tagged, MaintenanceError> {
         let mut file = self.core.snapshot_fields(id).await?;
         let before = tags_of(&file);
-        let tags = change.apply(&before);
+        let tags = change.apply(&before)?;
         if tags == before {
             return Ok(Tagged { before: id, now: id, tags });
         }
@@ -120,6 +134,7 @@ fn tags_of(file: &Map<String, Value>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     fn tags(tags: &[&str]) -> Vec<String> {
@@ -130,13 +145,20 @@ mod tests {
     fn what_says_whose_a_snapshot_is_stays() {
         let before = tags(&["bulkhead", "pipeline:shop", "old"]);
         let set = TagChange::Set(tags(&["new", "new"]));
-        assert_eq!(set.apply(&before), tags(&["bulkhead", "pipeline:shop", "new"]));
+        assert_eq!(set.apply(&before).unwrap(), tags(&["bulkhead", "pipeline:shop", "new"]));
         let change = TagChange::Change {
             add: tags(&["kept"]),
             remove: tags(&["old"]),
         };
-        assert_eq!(change.apply(&before), tags(&["bulkhead", "pipeline:shop", "kept"]));
-        for reserved in ["bulkhead", "pipeline:other"] {
+        assert_eq!(change.apply(&before).unwrap(), tags(&["bulkhead", "pipeline:shop", "kept"]));
+        for reserved in [
+            "bulkhead",
+            "pipeline:other",
+            "held",
+            "hold:a:b:c",
+            "was-held:a:b:c",
+            "released:a:b:c",
+        ] {
             let forged = TagChange::Set(tags(&[reserved]));
             assert!(matches!(forged.check(), Err(MaintenanceError::ReservedTag(_))));
             let removed = TagChange::Change {
