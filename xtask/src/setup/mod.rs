@@ -134,7 +134,7 @@ const REQUIREMENTS: [Requirement; 16] = [
         purpose: "an independent reader of metrics",
         need: Need::Tests,
         packages: &["python3-prometheus-client"],
-        present: || process::succeeds(Command::new("python3").args(["-c", "import prometheus_client"])),
+        present: || process::succeeds(Command::new("/usr/bin/python3").args(["-c", "import prometheus_client"])),
     },
     Requirement {
         what: "pip",
