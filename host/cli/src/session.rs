@@ -1,6 +1,7 @@
 //! What a command works with: [`Session`] reads the configuration and brings the parts together.
 
 use std::{
+    borrow::Cow,
     env,
     path::{Path, PathBuf},
     sync::Arc,
@@ -221,6 +222,19 @@ pub(crate) fn one_pipeline<'c>(config: &'c Config, name: &str) -> Result<&'c Pip
             format!("name one of them, such as `{}`", first.name),
         )),
     }
+}
+
+/// The one pipeline called `name`; where `vault` is named, as if that were its own: copies are there by the same names.
+pub(crate) fn pipeline_in<'c>(config: &'c Config, name: &str, vault: Option<&str>) -> Result<Cow<'c, Pipeline>, CommandError> {
+    let pipeline = one_pipeline(config, name)?;
+    let Some(vault) = vault else { return Ok(Cow::Borrowed(pipeline)) };
+    if config.vault(vault).is_none() {
+        return Err(unknown("vault", vault, config.vaults.iter().map(|vault| vault.name.as_str())));
+    }
+    Ok(Cow::Owned(Pipeline {
+        vault: vault.to_owned(),
+        ..pipeline.clone()
+    }))
 }
 
 /// A name on the command line that the configuration does not have.

@@ -133,6 +133,21 @@ fn hourly_here_daily_in_another_region_weekly_off_site() {
     let [here, there] =
         [("vault", &last["id"]), ("offsite", &last["copy"])].map(|(vault, id)| estate.restored(vault, id.as_str().unwrap()));
     assert_eq!(here.contents(), there.contents());
+    // The copy is restored as the snapshot is that it is of.
+    let into = |folder: &str, more: &[&str]| {
+        world.succeed(&[&["restore", "good", "--into", folder, "--snapshot"], more].concat());
+        Tree::of(&world.folder().join(folder)).unwrap().contents()
+    };
+    assert_eq!(
+        into("from-main", &[last["id"].as_str().unwrap()]),
+        into("from-copy", &[last["copy"].as_str().unwrap(), "--vault", "offsite"])
+    );
+    let nowhere = world.run(&["ls", "good", "--vault", "offsit"]);
+    assert!(
+        nowhere.code == Some(2) && nowhere.stderr.contains("did you mean `offsite`?"),
+        "{}",
+        nowhere.stderr
+    );
     // What is there is not copied again; one more week, and another has to go.
     let again = world.json(&["copy", "offsite", "--json"]);
     assert_eq!(

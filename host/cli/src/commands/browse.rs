@@ -11,7 +11,7 @@ use crate::{
     error::CommandError,
     exit::Exit,
     output::{Mark, Output, ProgressDisplay, bytes},
-    session::{Session, one_pipeline},
+    session::{Session, pipeline_in},
 };
 
 /// List what is inside an entry
@@ -42,6 +42,10 @@ pub(crate) struct BrowseArguments {
     #[arg(long, value_name = "NAME")]
     sink: Option<String>,
 
+    /// Read the copy in this vault, which is fed from the pipeline's own
+    #[arg(long, value_name = "VAULT")]
+    vault: Option<String>,
+
     /// List only names after this one
     #[arg(long, value_name = "NAME")]
     after: Option<String>,
@@ -53,7 +57,7 @@ pub(crate) struct BrowseArguments {
 
 pub(crate) async fn browse(arguments: &BrowseArguments, session: &Session) -> Result<Exit, CommandError> {
     let config = session.config()?;
-    let pipeline = one_pipeline(&config, &arguments.pipeline)?;
+    let pipeline = &pipeline_in(&config, &arguments.pipeline, arguments.vault.as_deref())?;
     let options = BrowseOptions {
         snapshot: arguments.snapshot.clone(),
         entry: entry_path(&arguments.entry)?,

@@ -12,7 +12,7 @@ use crate::{
     commands::entry_path,
     error::CommandError,
     exit::Exit,
-    session::{Session, one_pipeline},
+    session::{Session, pipeline_in},
 };
 
 /// Write the content of one entry to standard output, or a snapshot in another format
@@ -43,6 +43,10 @@ pub(crate) struct DumpArguments {
     /// Read from this sink, one of the vault's; the first one by default
     #[arg(long, value_name = "NAME")]
     sink: Option<String>,
+
+    /// Read the copy in this vault, which is fed from the pipeline's own
+    #[arg(long, value_name = "VAULT")]
+    vault: Option<String>,
 }
 
 /// One read.
@@ -56,7 +60,7 @@ pub(crate) async fn dump(arguments: &DumpArguments, session: &Session) -> Result
         ));
     }
     let config = session.config()?;
-    let pipeline = one_pipeline(&config, &arguments.pipeline)?;
+    let pipeline = &pipeline_in(&config, &arguments.pipeline, arguments.vault.as_deref())?;
     let path = arguments.path.as_deref().map(entry_path).transpose()?;
     let operation = session.reading(&config, arguments.sink.as_deref(), [pipeline.vault.as_str()])?;
     let stream = Stream {

@@ -11,7 +11,7 @@ use crate::{
     error::CommandError,
     exit::Exit,
     output::{bytes, local_time},
-    session::{Session, one_pipeline},
+    session::{Session, pipeline_in},
 };
 
 /// List what is in a snapshot
@@ -34,6 +34,10 @@ pub(crate) struct LsArguments {
     #[arg(long, value_name = "NAME")]
     sink: Option<String>,
 
+    /// Read the copy in this vault, which is fed from the pipeline's own
+    #[arg(long, value_name = "VAULT")]
+    vault: Option<String>,
+
     /// Show permissions, owner, size and time
     #[arg(short, long)]
     long: bool,
@@ -41,7 +45,7 @@ pub(crate) struct LsArguments {
 
 pub(crate) async fn ls(arguments: &LsArguments, session: &Session) -> Result<Exit, CommandError> {
     let config = session.config()?;
-    let pipeline = one_pipeline(&config, &arguments.pipeline)?;
+    let pipeline = &pipeline_in(&config, &arguments.pipeline, arguments.vault.as_deref())?;
     let path = entry_path(&arguments.path)?;
     let operation = session.reading(&config, arguments.sink.as_deref(), [pipeline.vault.as_str()])?;
     let failed = |error: SnapshotError| CommandError::operation(&error, &config);

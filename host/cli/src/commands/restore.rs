@@ -18,7 +18,7 @@ use crate::{
     error::CommandError,
     exit::Exit,
     output::{Mark, Output, ProgressDisplay, bytes, count, counted, duration, rate},
-    session::{Session, one_pipeline, unknown},
+    session::{Session, pipeline_in, unknown},
 };
 
 /// Bring a snapshot back
@@ -39,7 +39,7 @@ use crate::{
 /// snapshot does not have is removed. --dry-run names it.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  bulkhead restore shop --into /tmp/shop\n  bulkhead restore shop --into /tmp/shop base/5 global      a part of it\n  bulkhead restore shop --target scratch --snapshot 3f2a91c4\n  bulkhead restore shop --target scratch --to-time '2026-11-21 08:00:00+01:00'\n  bulkhead restore shop --target live --delta --dry-run      what would be changed in the cluster that is there\n  bulkhead restore shop --into /tmp/shop --sink offsite      from the replica there\n  bulkhead restore web --into /tmp/etc --include 'etc/**/*.conf' --exclude etc/ssl\n  bulkhead restore web --into / --delta --dry-run            what would be changed\n  bulkhead restore web --into /srv/www --delta --delete      exactly as it was"
+    after_help = "Examples:\n  bulkhead restore shop --into /tmp/shop\n  bulkhead restore shop --into /tmp/shop base/5 global      a part of it\n  bulkhead restore shop --target scratch --snapshot 3f2a91c4\n  bulkhead restore shop --target scratch --to-time '2026-11-21 08:00:00+01:00'\n  bulkhead restore shop --target live --delta --dry-run      what would be changed in the cluster that is there\n  bulkhead restore shop --into /tmp/shop --sink offsite      from the replica there\n  bulkhead restore shop --into /tmp/shop --vault archive     from the copy in that vault\n  bulkhead restore web --into /tmp/etc --include 'etc/**/*.conf' --exclude etc/ssl\n  bulkhead restore web --into / --delta --dry-run            what would be changed\n  bulkhead restore web --into /srv/www --delta --delete      exactly as it was"
 )]
 pub(crate) struct RestoreArguments {
     /// The pipeline
@@ -65,6 +65,10 @@ pub(crate) struct RestoreArguments {
     /// Read from this sink, one of the vault's; the first one by default
     #[arg(long, value_name = "NAME")]
     sink: Option<String>,
+
+    /// Read the copy in this vault, which is fed from the pipeline's own
+    #[arg(long, value_name = "VAULT")]
+    vault: Option<String>,
 
     #[command(flatten)]
     recovery: RecoveryArguments,
@@ -209,7 +213,7 @@ struct FolderArguments {
 
 pub(crate) async fn restore(arguments: &RestoreArguments, session: &Session) -> Result<Exit, CommandError> {
     let config = session.config()?;
-    let pipeline = one_pipeline(&config, &arguments.pipeline)?;
+    let pipeline = &pipeline_in(&config, &arguments.pipeline, arguments.vault.as_deref())?;
     let paths = arguments.paths.iter().map(|path| entry_path(path)).collect::<Result<_, _>>()?;
     let options = RestoreOptions {
         snapshot: arguments.snapshot.clone(),
