@@ -170,6 +170,7 @@ impl Explain for CopyVaultError {
 
 fn class_of(error: &CopyError) -> FailureClass {
     match error {
+        CopyError::SameVault { .. } => FailureClass::Config,
         CopyError::Source(error) => class_of_read(error),
         CopyError::SourceLock(error) | CopyError::Target(error) => class_of_write(error),
         _ => FailureClass::Internal,
@@ -279,10 +280,7 @@ impl Pair<'_> {
                 rpo: None,
             };
             // What a snapshot continues matters where one is to go.
-            let taken = |snapshot: &&SnapshotInfo| Taken {
-                time: snapshot.time,
-                parent: None,
-            };
+            let taken = |snapshot: &&SnapshotInfo| Taken::of(snapshot, None);
             let reasons = retention::apply(select, &line.iter().map(taken).collect::<Vec<_>>(), &circumstances);
             chosen.extend(
                 reasons
@@ -356,7 +354,7 @@ impl Pair<'_> {
             from: self.from.name.clone(),
             copied: report.copied(),
             site: vault_site(match error {
-                CopyError::Target(_) => self.config,
+                CopyError::Target(_) | CopyError::SameVault { .. } => self.config,
                 _ => self.from,
             }),
             source: Box::new(error),

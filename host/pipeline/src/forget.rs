@@ -304,10 +304,7 @@ impl ForgetPlan {
 
     fn by_retention(&mut self, found: &Found, policy: &Policy<'_>) {
         let times: HashMap<ObjectId, Timestamp> = found.snapshots.iter().map(|snapshot| (snapshot.id, snapshot.time)).collect();
-        let taken = |snapshot: &SnapshotInfo| Taken {
-            time: snapshot.time,
-            parent: snapshot.parent.and_then(|parent| times.get(&parent).copied()),
-        };
+        let taken = |snapshot: &SnapshotInfo| Taken::of(snapshot, snapshot.parent.and_then(|parent| times.get(&parent).copied()));
         let judge = |snapshots: &[&SnapshotInfo]| {
             let taken: Vec<Taken> = snapshots.iter().map(|snapshot| taken(snapshot)).collect();
             let reasons = retention::apply(policy.rules, &taken, &policy.circumstances);

@@ -4,11 +4,14 @@
 //! now: when backups fail for a month, what there is stays. The newest snapshot always stays. So do those that a clock that was wrong has left, one of the
 //! future and one that is older than the snapshot it continues; they count for none of the rules, since they would take the place of others. And where the
 //! newest is older than the pipeline's RPO, everything stays: what there is may be all that there will be.
+//!
+//! Snapshots of one identity, as two copies at the same moment leave them, are one: the last of them counts, and the others go.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use bulkhead_config::Retention;
 use bulkhead_model::Timestamp;
+use bulkhead_vault::{SnapshotIdentity, SnapshotInfo};
 use jiff::{Zoned, tz::TimeZone};
 
 /// Whether a snapshot stays, and by which rules; no rule at all says that it goes.
@@ -54,12 +57,25 @@ fn day(time: &Zoned) -> i64 {
     i64::from(time.year()) * 10_000 + i64::from(time.month()) * 100 + i64::from(time.day())
 }
 
-/// When a snapshot was taken.
+/// A snapshot, as far as the rules go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Taken {
+    pub(crate) identity: SnapshotIdentity,
+    /// When it was taken.
     pub(crate) time: Timestamp,
     /// When the snapshot was taken that it continues, where that is still there.
     pub(crate) parent: Option<Timestamp>,
+}
+
+impl Taken {
+    /// What there is to know of `snapshot`, which continues one of the time `parent`.
+    pub(crate) fn of(snapshot: &SnapshotInfo, parent: Option<Timestamp>) -> Self {
+        Self {
+            identity: snapshot.identity(),
+            time: snapshot.time,
+            parent,
+        }
+    }
 }
 
 /// What the rules are applied with.
@@ -98,6 +114,8 @@ pub(crate) fn apply(retention: &Retention, snapshots: &[Taken], circumstances: &
     let (unsure, order): (Vec<usize>, Vec<usize>) = order
         .into_iter()
         .partition(|number| circumstances.wrong_clock(&snapshots[*number]).is_some());
+    let mut met = BTreeSet::new();
+    let order: Vec<usize> = order.into_iter().filter(|number| met.insert(snapshots[*number].identity)).collect();
     let newest = order.first().map(|number| snapshots[*number].time);
     let mut rules = rules(retention);
     let mut kept: Vec<Reasons> = vec![Vec::new(); snapshots.len()];

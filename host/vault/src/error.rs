@@ -342,6 +342,12 @@ pub enum ReadError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CopyError {
+    /// The vault is itself the one to copy from, or a replica of it.
+    #[error("both vaults are the same one, with the id {id}")]
+    SameVault {
+        /// Its id.
+        id: String,
+    },
     /// It can't be read, or not all of it.
     #[error(transparent)]
     Source(#[from] ReadError),

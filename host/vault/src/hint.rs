@@ -114,6 +114,9 @@ impl Hint for ReadError {
 impl Hint for CopyError {
     fn hint(&self) -> Option<String> {
         match self {
+            Self::SameVault { .. } => some(
+                "make the vault that is fed anew, at another place; for a further copy under the same keys, give the vault a further sink",
+            ),
             Self::Source(error) => error.hint(),
             Self::SourceLock(error) | Self::Target(error) => error.hint(),
         }

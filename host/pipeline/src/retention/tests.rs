@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::Path, process::Command, sync::Arc};
 
 use bulkhead_config::Period;
 use bulkhead_model::Proof;
-use bulkhead_vault::{BeginSnapshot, InitOptions, PluginIdentity, SnapshotRecord, Vault, stores::FolderStore};
+use bulkhead_vault::{BeginSnapshot, InitOptions, ObjectId, PluginIdentity, SnapshotRecord, Vault, stores::FolderStore};
 
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
@@ -19,8 +19,24 @@ fn time(text: &str) -> Timestamp {
     }
 }
 
+/// A snapshot of that time, and no other one's copy.
+fn snapshot(time: Timestamp) -> SnapshotInfo {
+    let tree = ObjectId::of(format!("{time:?}").as_bytes());
+    SnapshotInfo {
+        id: tree,
+        time,
+        host: "here".to_owned(),
+        pipeline: Some("shop".to_owned()),
+        paths: Vec::new(),
+        tags: Vec::new(),
+        parent: None,
+        tree,
+        original: None,
+    }
+}
+
 fn taken(time: Timestamp) -> Taken {
-    Taken { time, parent: None }
+    Taken::of(&snapshot(time), None)
 }
 
 fn at(now: Timestamp) -> Circumstances {
@@ -91,12 +107,30 @@ fn a_snapshot_of_a_clock_that_was_set_back_takes_nobodys_place() {
     };
     let days: Vec<Timestamp> = (1..=4).map(|day| time(&format!("2026-05-0{day}T00:00:00Z"))).collect();
     let back = Taken {
-        time: time("2025-01-01T00:00:00Z"),
         parent: Some(days[3]),
+        ..taken(time("2025-01-01T00:00:00Z"))
     };
     let all: Vec<Taken> = days.iter().copied().map(taken).chain([back]).collect();
     let kept = apply(&last, &all, &at(time("2026-12-01T00:00:00Z")));
     assert_eq!(kept, [vec![], vec![], vec!["last"], vec!["last"], vec!["clock"]]);
+}
+
+#[test]
+fn copies_of_one_snapshot_take_nobodys_place() {
+    let last = Retention {
+        last: Some(2),
+        ..Retention::default()
+    };
+    let days: Vec<SnapshotInfo> = (1..=3).map(|day| snapshot(time(&format!("2026-05-0{day}T00:00:00Z")))).collect();
+    let again = |name: &str| SnapshotInfo {
+        id: ObjectId::of(name.as_bytes()),
+        original: Some(days[2].id),
+        ..days[2].clone()
+    };
+    let all = [days[0].clone(), days[1].clone(), days[2].clone(), again("one"), again("two")];
+    let all: Vec<Taken> = all.iter().map(|snapshot| Taken::of(snapshot, None)).collect();
+    let kept = apply(&last, &all, &at(time("2026-12-01T00:00:00Z")));
+    assert_eq!(kept, [vec![], vec!["last"], vec![], vec![], vec!["last"]]);
 }
 
 #[test]
@@ -140,7 +174,7 @@ fn history(random: &mut StdRng) -> (Retention, Vec<Taken>, Timestamp) {
             nanoseconds: 0,
         };
         let parent = taken.last().map(|last| last.time);
-        taken.push(Taken { time, parent });
+        taken.push(Taken::of(&snapshot(time), parent));
     }
     (retention, taken, Timestamp { seconds, nanoseconds: 0 })
 }

@@ -1,11 +1,15 @@
 //! Copying snapshots into another vault, with keys of its own: the blobs that it lacks, encrypted anew, and last the snapshot, which names the one it is
 //! of (`original`), as restic does it.
 //!
+//! What the target has is looked up once more before a snapshot is stored: another copy may have stored it meanwhile. Two that store it at the same moment
+//! leave two of one identity, which retention takes for one.
+//!
 //! A blob is named by its content, so that what an earlier copy, cut off or not, has stored is found again. All folders of a snapshot are read from its
 //! source each time: that the target has a folder doesn't say that it has what is in it. Content is read in windows, some at once, so that memory is flat.
 
 mod content;
 mod folders;
+mod present;
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -22,6 +26,7 @@ use crate::{
     writer::{BeginSnapshot, Run, RunStats, flush_index},
 };
 use content::Workshops;
+use present::Present;
 
 /// Copies snapshots of one vault into another, one after the other. Holds a lock in both: nobody prunes either of them meanwhile.
 ///
@@ -36,6 +41,8 @@ pub struct Copier {
     locks: Locks,
     /// Folders that are in the target with all below them: those of snapshots that were committed.
     whole: HashSet<ObjectId>,
+    /// Snapshots that the target has.
+    present: Present,
 }
 
 struct Locks {
@@ -47,8 +54,11 @@ impl Vault {
     /// Begins to copy snapshots of `source` into this vault.
     ///
     /// # Errors
-    /// [`CopyError`]: one of the two is locked, can't be read, or is of the format's version 1, which is not written.
+    /// [`CopyError`]: one of the two is locked, can't be read, or is of the format's version 1, which is not written; or both are the same one.
     pub async fn copy_from(&self, source: &Self, host: &str) -> Result<Copier, CopyError> {
+        if self.id() == source.id() {
+            return Err(CopyError::SameVault { id: self.id().to_owned() });
+        }
         if self.core.config.version < 2 {
             return Err(WriteError::OldFormat { location: self.location() }.into());
         }
@@ -110,10 +120,12 @@ impl Copier {
             storing: Arc::default(),
             locks,
             whole: HashSet::new(),
+            present: Present::default(),
         }
     }
 
-    /// Copies a snapshot: everything that the target lacks of it, then itself. `progress` is told of bytes of content as they are stored.
+    /// Copies a snapshot: everything that the target lacks of it, then itself. `progress` is told of bytes of content as they are stored. Returns the
+    /// target's snapshot, which may be one that was there, or that somebody else has stored meanwhile.
     ///
     /// # Errors
     /// [`CopyError`]; nothing is committed then. After [`CopyError::Source`] other snapshots can still be copied.
@@ -129,7 +141,7 @@ impl Copier {
         let copied = tokio::select! {
             biased;
             error = run.poison.wait() => return Err(error.into()),
-            copied = self.commit(id, snapshot.tree) => copied?,
+            copied = self.commit(&snapshot) => copied?,
         };
         self.whole.extend(folders);
         Ok(copied)
@@ -156,14 +168,23 @@ impl Copier {
         }
     }
 
-    /// Proves that the target has the whole snapshot, then stores it.
-    async fn commit(&self, id: ObjectId, tree: ObjectId) -> Result<SnapshotInfo, CopyError> {
-        folders::check(&self.run.core, tree, &self.whole).await?;
-        let mut fields = self.source.snapshot_fields(id).await?;
+    /// Proves that the target has the whole snapshot, then stores it, unless it is there.
+    async fn commit(&mut self, snapshot: &SnapshotInfo) -> Result<SnapshotInfo, CopyError> {
+        folders::check(&self.run.core, snapshot.tree, &self.whole).await?;
+        let mut fields = self.source.snapshot_fields(snapshot.id).await?;
         // It is a snapshot of the other vault.
         fields.remove("parent");
         self.locks.source.held().check().await.map_err(CopyError::SourceLock)?;
-        let copied = self.run.core.store_successor(id, fields, self.locks.target.held()).await?;
+        if let Some(there) = self
+            .present
+            .find(&self.run.core, &snapshot.identity())
+            .await
+            .map_err(WriteError::from)?
+        {
+            return Ok(there);
+        }
+        let target = self.locks.target.held();
+        let copied = self.run.core.store_successor(snapshot.id, fields, target).await?;
         Ok(self.run.core.load_snapshot(copied).await.map_err(WriteError::from)?)
     }
 

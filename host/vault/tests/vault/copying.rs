@@ -279,6 +279,44 @@ async fn damage_in_the_source_costs_the_snapshots_that_it_reaches() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn two_copies_at_once_store_a_snapshot_once() {
+    let (from, to) = (Bench::new().await, Bench::new().await);
+    let snapshots = fill(&from.vault).await;
+    // Both have begun, and found the target empty, before either has stored anything.
+    let (other_from, other_to) = (from.reopen().await, to.reopen().await);
+    let mut slow = other_to.copy_from(&other_from, "there").await.unwrap();
+    let first = slow.copy(snapshots[0].id, &|_| ()).await.unwrap();
+    let (copied, _) = copy(&from.vault, &to.vault, &snapshots).await.unwrap();
+    assert_eq!(copied[0], first);
+    for (snapshot, there) in snapshots.iter().zip(&copied) {
+        assert_eq!(slow.copy(snapshot.id, &|_| ()).await.unwrap(), *there);
+    }
+    // What was forgotten meanwhile is copied again.
+    let forgotten = to.vault.forget(&[copied[1].id], "here", &Default::default()).await;
+    assert!(forgotten.error.is_none());
+    let again = slow.copy(snapshots[1].id, &|_| ()).await.unwrap();
+    assert_ne!(again.id, copied[1].id);
+    slow.close().await;
+    let there = to.reopen().await.snapshots().await.unwrap();
+    assert_eq!(
+        there.iter().map(|snapshot| snapshot.id).collect::<BTreeSet<_>>(),
+        BTreeSet::from([copied[0].id, again.id, copied[2].id])
+    );
+    to.restic.check();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vault_is_not_copied_into_itself() {
+    let bench = Bench::new().await;
+    let refused = bench.vault.copy_from(&bench.reopen().await, "here").await;
+    let Err(CopyError::SameVault { id }) = refused else {
+        panic!("it was copied into itself");
+    };
+    assert_eq!(id, bench.vault.id());
+    assert!(bench.restic.ok(&["list", "locks"]).trim().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_who_works_alone_is_disturbed() {
     let (from, to) = (Bench::new().await, Bench::new().await);
     let copier = to.vault.copy_from(&from.vault, "here").await.unwrap();
