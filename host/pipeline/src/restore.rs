@@ -138,7 +138,7 @@ pub enum RestoreError {
         /// How.
         source: Box<PluginError>,
     },
-    /// The plugin only writes where there is nothing.
+    /// The plugin, or its mode, only writes where there is nothing.
     #[error("the plugin `{plugin}` cannot write over what a target has")]
     NoDelta {
         /// The plugin.

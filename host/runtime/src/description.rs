@@ -37,11 +37,21 @@ pub enum Operation {
     Browse,
     /// Writing a snapshot in another format.
     Render,
+    /// Bringing what a target has up to a snapshot, or saying what that would change: a restore with the option `delta`.
+    RestoreDelta,
 }
 
 impl Operation {
     /// All of them, in the ABI's order.
-    pub const ALL: [Self; 6] = [Self::Check, Self::Backup, Self::Restore, Self::Verify, Self::Browse, Self::Render];
+    pub const ALL: [Self; 7] = [
+        Self::Check,
+        Self::Backup,
+        Self::Restore,
+        Self::Verify,
+        Self::Browse,
+        Self::Render,
+        Self::RestoreDelta,
+    ];
 }
 
 impl std::fmt::Display for Operation {
@@ -53,6 +63,7 @@ impl std::fmt::Display for Operation {
             Self::Verify => "verify",
             Self::Browse => "browse",
             Self::Render => "render",
+            Self::RestoreDelta => "restore-delta",
         })
     }
 }

@@ -299,7 +299,7 @@ fn function_name(operation: Operation) -> &'static str {
     match operation {
         Operation::Check => "check",
         Operation::Backup => "backup",
-        Operation::Restore => "restore",
+        Operation::Restore | Operation::RestoreDelta => "restore",
         Operation::Verify => "verify",
         Operation::Browse => "browse",
         Operation::Render => "render",

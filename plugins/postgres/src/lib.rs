@@ -34,7 +34,7 @@ impl Source for Postgres {
             "postgres",
             env!("CARGO_PKG_VERSION"),
             "Backs up PostgreSQL 13 to 17 over its own protocol, as files, as SQL or as a continuous log, and restores it",
-            reading | Operations::RESTORE | Operations::VERIFY,
+            reading | Operations::RESTORE | Operations::RESTORE_DELTA | Operations::VERIFY,
         )
         .endpoint(
             connection::ENDPOINT,

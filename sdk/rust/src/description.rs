@@ -20,6 +20,9 @@ impl Operations {
     pub const BROWSE: Self = Self(1 << 4);
     /// Writing a snapshot in another format. [`Description::format`] adds it.
     pub const RENDER: Self = Self(1 << 5);
+    /// Bringing what a target has up to a snapshot, and saying what that would change: a restore whose options have `delta`, an object with the boolean
+    /// `dry-run`. The host asks nobody else for it, as a plugin that does not read the option would write.
+    pub const RESTORE_DELTA: Self = Self(1 << 6);
 
     /// No operation.
     #[must_use]

@@ -125,3 +125,18 @@ fn a_component_with_another_digest_than_the_configuration_says_is_refused() {
     assert_ne!(outcome.code, Some(0));
     world.assert_nothing_was_lost();
 }
+
+#[test]
+fn a_plugin_that_knows_no_rehearsal_is_not_asked_for_one() {
+    let world = World::with_a_snapshot();
+    let target = world.bulkhead().scratch().folder("restored-by-plugin").unwrap();
+    for how in ["--dry-run", "--yes"] {
+        let refused = world.run(&["restore", "good", "--target", "folder", "--delta", how]);
+        assert_eq!(refused.code, Some(3), "{}", refused.stderr);
+        let message = "the plugin `misbehaving-source` cannot write over what a target has";
+        assert!(refused.stderr.contains(message), "{}", refused.stderr);
+        assert_eq!(target.read_dir().unwrap().count(), 0, "{how}: it wrote");
+    }
+    world.succeed(&["restore", "good", "--target", "folder"]);
+    assert_ne!(target.read_dir().unwrap().count(), 0, "what it would have written");
+}

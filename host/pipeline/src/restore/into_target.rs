@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bulkhead_config::{Pipeline, Target};
 use bulkhead_model::{FaultKind, Finding, Severity};
-use bulkhead_runtime::{PluginError, RestoreRequest};
+use bulkhead_runtime::{Plugin, PluginError, RestoreRequest};
 use serde_json::json;
 
 use crate::{
@@ -45,7 +45,8 @@ async fn to_target(
 ) -> Result<RestoreReport, RestoreError> {
     let clock = tokio::time::Instant::now();
     operation.progress.phase("opening", None);
-    let (source, _) = operation.host.target(&operation.config, pipeline, target).await?;
+    let (source, plugin) = operation.host.target(&operation.config, pipeline, target).await?;
+    require_ability(&plugin, pipeline, options, target)?;
     let planned = match &options.recovery {
         Some(recovery) => Some(plan_recovery(operation, pipeline, &options.snapshot, recovery).await?),
         None => None,
@@ -96,19 +97,31 @@ async fn to_target(
     })
 }
 
-/// A plugin that only writes where there is nothing doesn't know the option.
+/// A plugin that does not read the option would write, in a rehearsal too: only one that states the ability is asked.
+fn require_ability(plugin: &Plugin, pipeline: &Pipeline, options: &RestoreOptions, target: &Target) -> Result<(), RestoreError> {
+    let is_able = plugin.description().operations.contains(bulkhead_runtime::Operation::RestoreDelta);
+    if is_able || options.delta.is_none() {
+        return Ok(());
+    }
+    Err(no_delta(pipeline, target))
+}
+
+fn no_delta(pipeline: &Pipeline, target: &Target) -> RestoreError {
+    RestoreError::NoDelta {
+        plugin: pipeline.plugin.clone(),
+        site: target_site(pipeline, target),
+    }
+}
+
+/// A mode of a plugin that only writes where there is nothing doesn't know the option.
 fn failed(pipeline: &Pipeline, options: &RestoreOptions, target: &Target, error: PluginError) -> RestoreError {
-    let site = target_site(pipeline, target);
     let is_about_delta =
         matches!(&error, PluginError::Fault(fault) if fault.kind == FaultKind::Config && fault.setting.as_deref() == Some(DELTA));
     if is_about_delta && options.delta.is_some() && options.paths.is_empty() {
-        return RestoreError::NoDelta {
-            plugin: pipeline.plugin.clone(),
-            site,
-        };
+        return no_delta(pipeline, target);
     }
     RestoreError::Plugin {
-        site,
+        site: target_site(pipeline, target),
         source: Box::new(error),
     }
 }

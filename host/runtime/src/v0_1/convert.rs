@@ -253,6 +253,7 @@ impl From<types::Operations> for Operations {
             Operation::Verify => types::Operations::VERIFY,
             Operation::Browse => types::Operations::BROWSE,
             Operation::Render => types::Operations::RENDER,
+            Operation::RestoreDelta => types::Operations::RESTORE_DELTA,
         };
         Operation::ALL
             .into_iter()

@@ -80,6 +80,7 @@ fn operations(operations: description::Operations) -> abi::Operations {
         (Operations::VERIFY, abi::Operations::VERIFY),
         (Operations::BROWSE, abi::Operations::BROWSE),
         (Operations::RENDER, abi::Operations::RENDER),
+        (Operations::RESTORE_DELTA, abi::Operations::RESTORE_DELTA),
     ]
     .into_iter()
     .filter(|(ours, _)| operations.contains(*ours))
