@@ -55,7 +55,7 @@ pub(crate) struct RestoreArguments {
     into: Option<PathBuf>,
 
     /// Target to restore into, by the pipeline's plugin
-    #[arg(long, value_name = "TARGET", conflicts_with_all = ["into", "include", "exclude", "delete", "map_user", "map_group", "no_owner", "devices"])]
+    #[arg(long, value_name = "TARGET", conflicts_with_all = ["into", "include", "exclude", "delete", "checksum", "map_user", "map_group", "no_owner", "devices"])]
     target: Option<String>,
 
     /// The beginning of a snapshot's id
