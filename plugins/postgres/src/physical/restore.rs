@@ -9,6 +9,7 @@
 mod contents;
 mod delta;
 mod existing;
+mod patch;
 mod targets;
 mod writer;
 

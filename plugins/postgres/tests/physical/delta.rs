@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use bulkhead_sdk::{ErrorKind, source::RestoreResult, testing::Snapshot};
+use bulkhead_sdk::{
+    ErrorKind,
+    source::RestoreResult,
+    testing::{Call, Snapshot},
+};
 use bulkhead_test_support::postgres::Cluster;
 
 use crate::setup::{Operations, Target, assert_says, builder, exists, make_tablespace, over_tcp, superuser};
@@ -122,7 +126,7 @@ fn what_was_cut_off_does_not_start_and_is_finished_by_the_next() {
     let target = gone_on(&cluster, &snapshot, oid);
     // Later each time, up to the end.
     let mut cuts = 0;
-    for changes in [1, 5, 60, 400, 900, 1500, 2500, 4000] {
+    for changes in [1, 5, 20, 60, 100, 200, 400, 900, 1500, 2500, 4000] {
         target.folder("data").die_after(changes);
         if target.restore(&snapshot, DELTA, &[]).is_ok() {
             break;
@@ -144,6 +148,52 @@ fn what_was_cut_off_does_not_start_and_is_finished_by_the_next() {
     target.folder("data").die_after(u64::MAX);
     target.restore(&snapshot, DELTA, &[]).unwrap();
     assert_as_of_the_snapshot(&cluster, &target);
+}
+
+#[test]
+fn what_cannot_be_written_is_left_alone_where_it_is_the_same_and_else_replaced() {
+    let (cluster, snapshot, oid) = snapshot();
+    cluster.stop().unwrap();
+    let target = Target::new(&[oid]);
+    target.restore(&snapshot, "{}", &[]).unwrap();
+    target.folder("data").fail(Call::ModifyFile, ErrorKind::PermissionDenied);
+    let same = target.restore(&snapshot, DELTA, &[]).unwrap();
+    assert_eq!((fact(&same, "updated"), fact(&same, "bytes-written")), (0, 0), "{:?}", same.facts);
+
+    let target = gone_on(&cluster, &snapshot, oid);
+    target.folder("data").fail(Call::ModifyFile, ErrorKind::PermissionDenied);
+    let said = target.restore(&snapshot, REHEARSAL, &[]).unwrap();
+    let done = target.restore(&snapshot, DELTA, &[]).unwrap();
+    for name in ["updated", "replaced", "unchanged", "bytes-written"] {
+        assert_eq!(fact(&said, name), fact(&done, name), "{name}");
+    }
+    assert!(fact(&done, "replaced") > 3, "{:?}", done.facts);
+    assert_as_of_the_snapshot(&cluster, &target);
+}
+
+#[test]
+fn attributes_that_are_as_they_should_be_are_not_set() {
+    let (cluster, snapshot, oid) = snapshot();
+    cluster.stop().unwrap();
+    let target = Target::new(&[oid]);
+    target.restore(&snapshot, "{}", &[]).unwrap();
+    let changed = |name: &str| {
+        let metadata = std::fs::metadata(target.path(name)).unwrap();
+        (
+            std::os::unix::fs::MetadataExt::ctime(&metadata),
+            std::os::unix::fs::MetadataExt::ctime_nsec(&metadata),
+        )
+    };
+    let before = changed("data/PG_VERSION");
+    std::fs::set_permissions(
+        target.path("data/postgresql.conf"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o640),
+    )
+    .unwrap();
+    target.restore(&snapshot, DELTA, &[]).unwrap();
+    assert_eq!(changed("data/PG_VERSION"), before);
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(target.path("data/postgresql.conf")).unwrap());
+    assert_eq!(mode & 0o777, 0o600);
 }
 
 #[test]

@@ -74,6 +74,8 @@ struct Faults {
 pub enum Call {
     /// `Folder::open_file`
     OpenFile,
+    /// `Folder::open_file` of a file that is there, for writing
+    ModifyFile,
     /// `Folder::stat`
     Stat,
     /// `Folder::create_hard_link`
@@ -326,6 +328,9 @@ fn set_attributes(file: &fs::File, attributes: &Attributes) -> io::Result<()> {
 impl host::Folder for Directory {
     fn open_file(&self, path: &[u8], mode: OpenMode) -> Result<Box<dyn host::File>> {
         self.faults.call(Call::OpenFile)?;
+        if mode == OpenMode::Modify {
+            self.faults.call(Call::ModifyFile)?;
+        }
         let at_path = if mode == OpenMode::Read {
             self.resolve(path)?
         } else {

@@ -9,7 +9,7 @@ use bulkhead_sdk::{
     digest::{Algorithm, Hasher},
     directory::{File, FileType, Folder, OpenMode, Stat},
     host::BEST_TRANSFER,
-    snapshot::{self, Entry},
+    snapshot::Entry,
     types::Fact,
 };
 
@@ -17,13 +17,11 @@ use super::{
     Plan,
     contents::Contents,
     existing::{Surplus, Survey, require_a_cluster},
+    patch::{open, patch},
     targets::Targets,
-    writer::{copy, require_whole},
+    writer::copy,
 };
 use crate::physical::layout;
-
-/// A page of PostgreSQL's by default: of a file that differs, such parts are written that do.
-const BLOCK: usize = 8 << 10;
 
 /// Paths that a rehearsal names at most.
 const NAMED: usize = 1000;
@@ -33,9 +31,20 @@ const NAMED: usize = 1000;
 struct Tally {
     created: u64,
     updated: u64,
+    replaced: u64,
     unchanged: u64,
     compared: u64,
     written: u64,
+}
+
+/// What became of a file.
+pub(super) enum Brought {
+    /// It was made, and has no attributes yet.
+    Anew(File),
+    /// It was there, and has these attributes.
+    There(Stat),
+    /// It would have been made or written.
+    Rehearsed,
 }
 
 /// What differs between a snapshot and the cluster that is there, as it is being made good.
@@ -81,48 +90,60 @@ impl Delta {
         Ok(())
     }
 
-    /// Brings the file at `path` to what the entry has; `None` where nothing is to be written to it.
-    pub(super) fn file(&mut self, entry: &Entry, folder: &Folder, path: &[u8]) -> Result<Option<File>> {
+    /// Brings the file at `path` to what the entry has.
+    pub(super) fn file(&mut self, entry: &Entry, folder: &Folder, path: &[u8]) -> Result<Brought> {
         match find(folder, path, FileType::Regular)? {
             None => {
                 self.tally.created += 1;
                 self.anew(entry, folder, path)
             }
             // Another of its names may be outside of the cluster.
-            Some(stat) if stat.links > 1 => {
-                self.tally.updated += 1;
-                if !self.is_rehearsal {
-                    folder.remove_file(path)?;
-                }
-                self.anew(entry, folder, path)
-            }
-            Some(stat) => self.amend(entry, folder, path, stat.size),
+            Some(stat) if stat.links > 1 => self.replace(entry, folder, path),
+            Some(stat) => self.amend(entry, folder, path, stat),
         }
     }
 
-    fn anew(&mut self, entry: &Entry, folder: &Folder, path: &[u8]) -> Result<Option<File>> {
+    fn anew(&mut self, entry: &Entry, folder: &Folder, path: &[u8]) -> Result<Brought> {
         self.tally.written += entry.size;
         if self.is_rehearsal {
-            return Ok(None);
+            return Ok(Brought::Rehearsed);
         }
-        copy(entry, folder, path).map(Some)
+        copy(entry, folder, path).map(Brought::Anew)
     }
 
-    fn amend(&mut self, entry: &Entry, folder: &Folder, path: &[u8], size: u64) -> Result<Option<File>> {
-        let mode = if self.is_rehearsal { OpenMode::Read } else { OpenMode::Modify };
-        let file = folder.open_file(path, mode)?;
-        let is_same = size == entry.size && self.agrees(entry, &file)?;
-        let written = if is_same { 0 } else { self.patch(entry, &file)? };
-        if size > entry.size && !self.is_rehearsal {
-            file.set_size(entry.size)?;
+    fn replace(&mut self, entry: &Entry, folder: &Folder, path: &[u8]) -> Result<Brought> {
+        self.tally.updated += 1;
+        self.tally.replaced += 1;
+        if !self.is_rehearsal {
+            folder.remove_file(path)?;
         }
+        self.anew(entry, folder, path)
+    }
+
+    /// What is the same is not even opened for writing: not everybody who may read a file, such as a key, may write it.
+    fn amend(&mut self, entry: &Entry, folder: &Folder, path: &[u8], stat: Stat) -> Result<Brought> {
+        let Some(file) = open(folder, path, OpenMode::Read)? else {
+            return self.replace(entry, folder, path);
+        };
+        if stat.size == entry.size && self.agrees(entry, &file)? {
+            self.tally.unchanged += 1;
+            return Ok(Brought::There(stat));
+        }
+        let patched = patch(entry, &file, folder, path, self.is_rehearsal)?;
+        self.tally.compared += patched.compared;
+        let Some(written) = patched.written else {
+            return self.replace(entry, folder, path);
+        };
         self.tally.written += written;
-        if written == 0 && size == entry.size {
+        if written == 0 && stat.size == entry.size {
             self.tally.unchanged += 1;
         } else {
             self.tally.updated += 1;
         }
-        Ok((!self.is_rehearsal).then_some(file))
+        if self.is_rehearsal {
+            return Ok(Brought::Rehearsed);
+        }
+        file.stat().map(Brought::There)
     }
 
     /// Whether the file has the checksum that the server stated of the entry.
@@ -141,53 +162,31 @@ impl Delta {
         Ok(digest.is_ok_and(|digest| checksum.is(u32::from_be_bytes(digest))))
     }
 
-    /// Writes the parts of a file that differ from the entry's content; bytes that were written.
-    fn patch(&mut self, entry: &Entry, file: &File) -> Result<u64> {
-        let mut reader = snapshot::open(&entry.path)?;
-        let (mut offset, mut written) = (0, 0);
-        while let Some(part) = reader.read_bytes(BEST_TRANSFER)? {
-            let there = file.read_at(offset, part.len())?.unwrap_or_default();
-            self.tally.compared += there.len() as u64;
-            let mut at = offset;
-            for block in part.chunks(BLOCK) {
-                let begin = usize::try_from(at - offset).unwrap_or(usize::MAX);
-                if there.get(begin..begin + block.len()) != Some(block) {
-                    if !self.is_rehearsal {
-                        file.write_at(at, block)?;
-                    }
-                    written += block.len() as u64;
-                }
-                at += block.len() as u64;
-            }
-            offset = at;
-        }
-        require_whole(entry, offset).map(|()| written)
-    }
-
-    /// Whether the link at `path` leads to `target`; one that does not is out of the way then.
-    pub(super) fn has_link(&mut self, folder: &Folder, path: &[u8], target: &[u8]) -> Result<bool> {
-        if find(folder, path, FileType::Symlink)?.is_none() {
+    /// The link at `path`, if it leads to `target`; one that does not is out of the way then.
+    pub(super) fn link(&mut self, folder: &Folder, path: &[u8], target: &[u8]) -> Result<Option<Stat>> {
+        let Some(stat) = find(folder, path, FileType::Symlink)? else {
             self.tally.created += 1;
-            return Ok(false);
-        }
+            return Ok(None);
+        };
         if folder.read_link(path)? == target {
             self.tally.unchanged += 1;
-            return Ok(true);
+            return Ok(Some(stat));
         }
         self.tally.updated += 1;
         if !self.is_rehearsal {
             folder.remove_file(path)?;
         }
-        Ok(false)
+        Ok(None)
     }
 
-    /// Notes whether there is a folder at `path`.
-    pub(super) fn note_folder(&mut self, folder: &Folder, path: &[u8]) -> Result<()> {
-        match find(folder, path, FileType::Directory)? {
+    /// The folder at `path`, if there is one.
+    pub(super) fn folder(&mut self, folder: &Folder, path: &[u8]) -> Result<Option<Stat>> {
+        let found = find(folder, path, FileType::Directory)?;
+        match &found {
             Some(_) => self.tally.unchanged += 1,
             None => self.tally.created += 1,
         }
-        Ok(())
+        Ok(found)
     }
 
     /// What it came to; a rehearsal also names what would be removed.
@@ -196,6 +195,7 @@ impl Delta {
         let Tally {
             created,
             updated,
+            replaced,
             unchanged,
             compared,
             written,
@@ -203,6 +203,7 @@ impl Delta {
         let mut facts = vec![
             Fact::new("created", created),
             Fact::new("updated", updated),
+            Fact::new("replaced", replaced),
             Fact::new("unchanged", unchanged),
             Fact::new("removed", removed),
             Fact::new("bytes-compared", compared),

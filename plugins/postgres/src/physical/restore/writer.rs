@@ -2,7 +2,7 @@
 
 use bulkhead_sdk::{
     Error, ErrorKind, Result,
-    directory::{Attributes, File, Folder, OpenMode},
+    directory::{Attributes, File, Folder, OpenMode, Stat},
     host::BEST_TRANSFER,
     metadata::{Metadata, NodeType},
     progress,
@@ -11,7 +11,12 @@ use bulkhead_sdk::{
     types::{Fact, Finding},
 };
 
-use super::{Moment, delta::Delta, link, place, targets::Targets};
+use super::{
+    Moment,
+    delta::{Brought, Delta},
+    link, place,
+    targets::Targets,
+};
 use crate::{
     config::Owner,
     physical::{
@@ -65,14 +70,15 @@ impl Writer {
         };
         match &entry.metadata.node_type {
             NodeType::Directory => {
-                if let Some(delta) = &mut self.delta {
-                    delta.note_folder(folder, path)?;
-                }
+                let there = match &mut self.delta {
+                    Some(delta) => delta.folder(folder, path)?,
+                    None => None,
+                };
                 if !self.is_rehearsal() {
                     if !path.is_empty() {
                         make_parents(folder, path).and_then(|()| create_folder(folder, path))?;
                     }
-                    let refused = self.give(&entry.metadata, |change| folder.set_attributes(path, change))?;
+                    let refused = self.give(&entry.metadata, there.as_ref(), |change| folder.set_attributes(path, change))?;
                     self.note(refused)?;
                 }
             }
@@ -81,14 +87,17 @@ impl Writer {
                 if !self.is_rehearsal() {
                     make_parents(folder, path)?;
                 }
-                let file = match &mut self.delta {
+                let brought = match &mut self.delta {
                     Some(delta) => delta.file(entry, folder, path)?,
-                    None => Some(copy(entry, folder, path)?),
+                    None => Brought::Anew(copy(entry, folder, path)?),
                 };
-                if let Some(file) = file {
-                    let refused = self.give(&entry.metadata, |change| file.set_attributes(change))?;
-                    self.note(refused)?;
-                }
+                let refused = match brought {
+                    Brought::Anew(file) => self.give(&entry.metadata, None, |change| file.set_attributes(change))?,
+                    Brought::There(_) if self.is_rehearsal() => None,
+                    Brought::There(stat) => self.give(&entry.metadata, Some(&stat), |change| folder.set_attributes(path, change))?,
+                    Brought::Rehearsed => None,
+                };
+                self.note(refused)?;
             }
             NodeType::Symlink(target) => self.link(entry, place, target)?,
             other => {
@@ -104,18 +113,18 @@ impl Writer {
         let Some((folder, path)) = self.targets.locate(place) else {
             return Ok(());
         };
-        let is_there = match &mut self.delta {
-            Some(delta) => delta.has_link(folder, path, &target)?,
-            None => false,
+        let there = match &mut self.delta {
+            Some(delta) => delta.link(folder, path, &target)?,
+            None => None,
         };
         if self.is_rehearsal() {
             return Ok(());
         }
-        if !is_there {
+        if there.is_none() {
             make_parents(folder, path)?;
             folder.create_symlink(path, target)?;
         }
-        let refused = give(self.owner_for(&entry.metadata), Attributes::default(), |change| {
+        let refused = give(self.owner_for(&entry.metadata), Attributes::default(), there.as_ref(), |change| {
             folder.set_attributes(path, change)
         })?;
         self.note(refused)
@@ -130,9 +139,9 @@ impl Writer {
         }
     }
 
-    /// Sets an entry's mode, time and owner; says if the system refused the owner.
-    fn give(&self, metadata: &Metadata, set: impl Fn(&Attributes) -> Result<()>) -> Result<Option<Error>> {
-        give(self.owner_for(metadata), mode_and_time(metadata), set)
+    /// Sets an entry's mode, time and owner on what is new, or what differs of them from what is there; says if the system refused the owner.
+    fn give(&self, metadata: &Metadata, there: Option<&Stat>, set: impl Fn(&Attributes) -> Result<()>) -> Result<Option<Error>> {
+        give(self.owner_for(metadata), mode_and_time(metadata), there, set)
     }
 
     /// Writes the file without which no server starts, when all else is durable: what was cut off before does not start.
@@ -145,7 +154,7 @@ impl Writer {
         let beside = [layout::CONTROL, b".bulkhead"].concat();
         remove_if_there(&data.folder, &beside)?;
         let file = copy(entry, &data.folder, &beside)?;
-        let refused = self.give(&entry.metadata, |change| file.set_attributes(change))?;
+        let refused = self.give(&entry.metadata, None, |change| file.set_attributes(change))?;
         file.sync()?;
         data.folder.rename(&beside, layout::CONTROL)?;
         self.note(refused)?;
@@ -189,6 +198,9 @@ impl Writer {
         let Some((folder, path)) = self.targets.locate(place(entry)?) else {
             return Ok(());
         };
+        if folder.stat(path)?.modified == modified {
+            return Ok(());
+        }
         let change = Attributes {
             modified: Some(modified),
             ..Attributes::default()
@@ -266,8 +278,18 @@ fn mode_and_time(metadata: &Metadata) -> Attributes {
     }
 }
 
-/// Sets attributes, with the owner if there is one to set; says if the system refused that owner, and then has set the others.
-fn give(owner: Option<(u32, u32)>, attributes: Attributes, set: impl Fn(&Attributes) -> Result<()>) -> Result<Option<Error>> {
+/// Sets attributes, with the owner if there is one to set, where they differ from what is there; says if the system refused that owner, and then has set the
+/// others.
+fn give(
+    owner: Option<(u32, u32)>,
+    attributes: Attributes,
+    there: Option<&Stat>,
+    set: impl Fn(&Attributes) -> Result<()>,
+) -> Result<Option<Error>> {
+    let set = |wanted: &Attributes| match there.map_or_else(|| wanted.clone(), |stat| differing(wanted, stat)) {
+        nothing if nothing == Attributes::default() => Ok(()),
+        change => set(&change),
+    };
     let Some((uid, gid)) = owner else {
         return set(&attributes).map(|()| None);
     };
@@ -282,6 +304,16 @@ fn give(owner: Option<(u32, u32)>, attributes: Attributes, set: impl Fn(&Attribu
             Ok(Some(explain_owner(error, uid, gid)))
         }
         other => other.map(|()| None),
+    }
+}
+
+/// What of the attributes is not as it is there.
+fn differing(wanted: &Attributes, there: &Stat) -> Attributes {
+    Attributes {
+        mode: wanted.mode.filter(|mode| *mode != there.mode),
+        uid: wanted.uid.filter(|uid| *uid != there.uid),
+        gid: wanted.gid.filter(|gid| *gid != there.gid),
+        modified: wanted.modified.filter(|modified| *modified != there.modified),
     }
 }
 
