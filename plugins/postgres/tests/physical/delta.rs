@@ -197,6 +197,66 @@ fn attributes_that_are_as_they_should_be_are_not_set() {
 }
 
 #[test]
+fn a_link_in_the_place_of_a_folder_is_not_replaced() {
+    let (cluster, snapshot, oid) = snapshot();
+    cluster.stop().unwrap();
+    let target = gone_on(&cluster, &snapshot, oid);
+    let log = target.path("data/pg_wal");
+    std::fs::rename(&log, target.path("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(target.path("elsewhere"), &log).unwrap();
+    let before = contents(&target.path("data"));
+    for how in [REHEARSAL, DELTA] {
+        let error = target.restore(&snapshot, how, &[]).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Conflict, "{error}");
+        assert_says(&error, "`pg_wal` in directory `data`", "mount that folder");
+        assert_eq!(contents(&target.path("data")), before, "nothing was written");
+    }
+    assert!(log.is_symlink());
+    std::fs::remove_file(&log).unwrap();
+    target.restore(&snapshot, DELTA, &[]).unwrap();
+    assert_as_of_the_snapshot(&cluster, &target);
+}
+
+#[test]
+fn a_rehearsal_knows_that_what_is_in_the_way_would_be_gone() {
+    let (cluster, snapshot, oid) = snapshot();
+    cluster.stop().unwrap();
+    let target = gone_on(&cluster, &snapshot, oid);
+    std::fs::remove_dir_all(target.path("data/pg_wal")).unwrap();
+    std::fs::write(target.path("data/pg_wal"), "no folder").unwrap();
+    std::fs::create_dir(target.path("data/lost+found")).unwrap();
+    let said = target.restore(&snapshot, REHEARSAL, &[]).unwrap();
+    assert!(removed(&said).contains(&"data/pg_wal"), "{:?}", removed(&said));
+    assert!(!removed(&said).contains(&"data/lost+found"), "a file system's own");
+    let done = target.restore(&snapshot, DELTA, &[]).unwrap();
+    for name in ["created", "updated", "unchanged", "removed", "bytes-written"] {
+        assert_eq!(fact(&said, name), fact(&done, name), "{name}");
+    }
+    assert!(exists(&target.path("data/lost+found")));
+    std::fs::remove_dir(target.path("data/lost+found")).unwrap();
+    assert_as_of_the_snapshot(&cluster, &target);
+}
+
+#[test]
+fn what_is_in_the_place_of_another_file_system_is_synced_by_itself() {
+    let (cluster, snapshot, oid) = snapshot();
+    cluster.stop().unwrap();
+    let target = gone_on(&cluster, &snapshot, oid);
+    target.restore(&snapshot, DELTA, &[]).unwrap();
+    assert_eq!(
+        target.folder("data").synced_files(),
+        2,
+        "pg_control, both times; all else goes with its file system"
+    );
+    target.folder("data").mount_at("pg_wal");
+    target.restore(&snapshot, DELTA, &[]).unwrap();
+    let log = std::fs::read_dir(target.path("data/pg_wal")).unwrap();
+    let files = log.filter(|entry| entry.as_ref().unwrap().file_type().unwrap().is_file()).count();
+    assert!(files > 0 && target.folder("data").synced_files() >= 3 + files as u64);
+    assert_as_of_the_snapshot(&cluster, &target);
+}
+
+#[test]
 fn what_is_not_this_cluster_at_rest_is_left_alone() {
     let (_cluster, snapshot, oid) = snapshot();
     let refused = |target: &Target, message: &str, hint: &str| {

@@ -65,6 +65,10 @@ struct Faults {
     room: AtomicU64,
     /// Calls that fail, and with what.
     failing: Mutex<Vec<(Call, ErrorKind)>>,
+    /// Below this path there is another file system.
+    mounted: Mutex<Option<Vec<u8>>>,
+    /// Files that were synced by themselves.
+    synced: AtomicU64,
     /// How far the clock that stamps files is behind this host's, in seconds.
     behind: AtomicU64,
 }
@@ -91,6 +95,12 @@ impl Faults {
             .changes_left
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         counted.map(drop).map_err(|_| Error::new(ErrorKind::Io, "the host died here"))
+    }
+
+    fn is_mounted(&self, path: &[u8]) -> bool {
+        let mounted = lock(&self.mounted);
+        let rest = mounted.as_ref().and_then(|at| path.strip_prefix(&at[..]));
+        rest.is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
     }
 
     fn call(&self, call: Call) -> Result<()> {
@@ -135,6 +145,8 @@ impl Directory {
                 changes_left: AtomicU64::new(u64::MAX),
                 room: AtomicU64::new(ROOM),
                 failing: Mutex::default(),
+                mounted: Mutex::default(),
+                synced: AtomicU64::new(0),
                 behind: AtomicU64::new(0),
             }),
             attributes: Arc::default(),
@@ -171,6 +183,17 @@ impl Directory {
     /// All calls of this sort fail with `kind` from now on.
     pub fn fail(&self, call: Call, kind: ErrorKind) {
         lock(&self.faults.failing).push((call, kind));
+    }
+
+    /// From now on what is at `path` and below looks as if another file system were mounted there.
+    pub fn mount_at(&self, path: &str) {
+        *lock(&self.faults.mounted) = Some(path.as_bytes().to_vec());
+    }
+
+    /// How many times a file was synced by itself (`File::sync`).
+    #[must_use]
+    pub fn synced_files(&self) -> u64 {
+        self.faults.synced.load(Ordering::SeqCst)
     }
 
     /// The clock that stamps files that are written is so far behind this host's, as a file server's can be.
@@ -374,8 +397,10 @@ impl host::Folder for Directory {
 
     fn stat(&self, path: &[u8]) -> Result<Stat> {
         self.faults.call(Call::Stat)?;
-        let path = self.resolve(path)?;
-        Ok(stat(&fs::symlink_metadata(&path).map_err(at(&path))?))
+        let on_host = self.resolve(path)?;
+        let mut stat = stat(&fs::symlink_metadata(&on_host).map_err(at(&on_host))?);
+        stat.device += u64::from(self.faults.is_mounted(path));
+        Ok(stat)
     }
 
     fn stat_names(&self, path: &[u8], names: &[Vec<u8>]) -> Result<Vec<Result<Stat>>> {
@@ -585,6 +610,7 @@ impl host::File for File {
 
     fn sync(&self) -> Result<()> {
         self.faults.change()?;
+        self.faults.synced.fetch_add(1, Ordering::SeqCst);
         Ok(self.file.sync_all()?)
     }
 }

@@ -16,12 +16,12 @@ use bulkhead_sdk::{
 use super::{
     Plan,
     contents::Contents,
-    existing::{Surplus, Survey, require_a_cluster},
+    existing::{Surplus, Survey, require_a_cluster, sync_below},
     patch::{open, patch},
     targets::Targets,
     writer::copy,
 };
-use crate::physical::layout;
+use crate::physical::layout::{self, Archive};
 
 /// Paths that a rehearsal names at most.
 const NAMED: usize = 1000;
@@ -51,6 +51,10 @@ pub(super) enum Brought {
 pub(super) struct Delta {
     contents: Contents,
     surplus: Vec<Surplus>,
+    /// Of the surplus, what is where the snapshot has a folder.
+    in_the_way: Vec<Vec<u8>>,
+    /// Where other file systems are mounted.
+    mounted: Vec<(Archive, Vec<u8>)>,
     tally: Tally,
     /// Whether nothing is written.
     pub(super) is_rehearsal: bool,
@@ -61,15 +65,20 @@ impl Delta {
     pub(super) fn prepare(plan: &Plan, targets: &Targets, is_rehearsal: bool) -> Result<Self> {
         require_a_cluster(targets)?;
         let contents = Contents::read()?;
-        let mut surplus = Vec::new();
+        let (mut surplus, mut mounted) = (Vec::new(), Vec::new());
         for (archive, target) in targets.all() {
             let survey = Survey::of(archive, target, &contents)?;
             target.require_space(plan.bytes_in(archive), survey.bytes)?;
             surplus.extend(survey.surplus);
+            mounted.extend(survey.mounted.into_iter().map(|path| (archive, path)));
         }
+        let wants_a_folder = |path: &Vec<u8>| contents.file_type(path) == Some(FileType::Directory);
+        let in_the_way = surplus.iter().map(Surplus::in_snapshot).filter(wants_a_folder).collect();
         Ok(Self {
             contents,
             surplus,
+            in_the_way,
+            mounted,
             tally: Tally::default(),
             is_rehearsal,
         })
@@ -90,9 +99,35 @@ impl Delta {
         Ok(())
     }
 
+    /// Makes durable what is on other file systems than the targets' own.
+    pub(super) fn sync(&self, targets: &Targets) -> Result<()> {
+        for (archive, target) in targets.all() {
+            let mut of_target = self.mounted.iter().filter(|(of, _)| *of == archive);
+            of_target.try_for_each(|(_, path)| sync_below(&target.folder, path))?;
+        }
+        Ok(())
+    }
+
+    /// What is at `path`, if it is of that type: anything else is gone, or would be.
+    fn find(&self, entry: &Entry, folder: &Folder, path: &[u8], file_type: FileType) -> Result<Option<Stat>> {
+        if self.is_cleared(entry) {
+            return Ok(None);
+        }
+        match folder.stat(path) {
+            Ok(stat) => Ok(Some(stat).filter(|stat| stat.file_type == file_type)),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the entry is below what a rehearsal only says it would remove.
+    fn is_cleared(&self, entry: &Entry) -> bool {
+        self.is_rehearsal && self.in_the_way.iter().any(|path| layout::below(&entry.path, path).is_some())
+    }
+
     /// Brings the file at `path` to what the entry has.
     pub(super) fn file(&mut self, entry: &Entry, folder: &Folder, path: &[u8]) -> Result<Brought> {
-        match find(folder, path, FileType::Regular)? {
+        match self.find(entry, folder, path, FileType::Regular)? {
             None => {
                 self.tally.created += 1;
                 self.anew(entry, folder, path)
@@ -163,8 +198,8 @@ impl Delta {
     }
 
     /// The link at `path`, if it leads to `target`; one that does not is out of the way then.
-    pub(super) fn link(&mut self, folder: &Folder, path: &[u8], target: &[u8]) -> Result<Option<Stat>> {
-        let Some(stat) = find(folder, path, FileType::Symlink)? else {
+    pub(super) fn link(&mut self, entry: &Entry, folder: &Folder, path: &[u8], target: &[u8]) -> Result<Option<Stat>> {
+        let Some(stat) = self.find(entry, folder, path, FileType::Symlink)? else {
             self.tally.created += 1;
             return Ok(None);
         };
@@ -180,8 +215,8 @@ impl Delta {
     }
 
     /// The folder at `path`, if there is one.
-    pub(super) fn folder(&mut self, folder: &Folder, path: &[u8]) -> Result<Option<Stat>> {
-        let found = find(folder, path, FileType::Directory)?;
+    pub(super) fn folder(&mut self, entry: &Entry, folder: &Folder, path: &[u8]) -> Result<Option<Stat>> {
+        let found = self.find(entry, folder, path, FileType::Directory)?;
         match &found {
             Some(_) => self.tally.unchanged += 1,
             None => self.tally.created += 1,
@@ -218,18 +253,9 @@ impl Delta {
     }
 }
 
-/// What is at `path`, if it is of that type: anything else is gone, or would be.
-fn find(folder: &Folder, path: &[u8], file_type: FileType) -> Result<Option<Stat>> {
-    match folder.stat(path) {
-        Ok(stat) => Ok(Some(stat).filter(|stat| stat.file_type == file_type)),
-        Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
 /// As a snapshot would have it.
 fn told(surplus: &Surplus) -> String {
-    let path = layout::join(&surplus.archive.root(), &surplus.path);
+    let path = surplus.in_snapshot();
     let path = String::from_utf8_lossy(&path);
     match surplus.entries {
         1 => format!("{path} ({} bytes)", surplus.bytes),

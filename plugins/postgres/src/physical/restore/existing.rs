@@ -2,7 +2,7 @@
 
 use bulkhead_sdk::{
     Error, ErrorKind, Result, ResultExt,
-    directory::{FileType, Folder},
+    directory::{FileType, Folder, OpenMode, Stat},
     snapshot,
 };
 
@@ -17,6 +17,9 @@ const VERSION: &str = "PG_VERSION";
 
 /// A server's, while it runs.
 const LOCK: &str = "postmaster.pid";
+
+/// A file system's own, where one is mounted.
+const LOST_AND_FOUND: &[u8] = b"lost+found";
 
 /// Bytes of a small file of a cluster's.
 const SMALL: usize = 1 << 16;
@@ -155,6 +158,11 @@ pub(super) struct Surplus {
 }
 
 impl Surplus {
+    /// Its path, as a snapshot would have it.
+    pub(super) fn in_snapshot(&self) -> Vec<u8> {
+        layout::join(&self.archive.root(), &self.path)
+    }
+
     /// Removes it from its target's folder; what is gone already is no error.
     pub(super) fn remove(&self, folder: &Folder) -> Result<()> {
         let removed = if self.is_folder {
@@ -170,9 +178,9 @@ impl Surplus {
 }
 
 fn remove_folder(folder: &Folder, path: &[u8]) -> Result<()> {
-    for (name, file_type, _) in children(folder, path)? {
+    for (name, stat) in children(folder, path)? {
         let inside = layout::join(path, &name);
-        match file_type {
+        match stat.file_type {
             FileType::Directory => remove_folder(folder, &inside)?,
             _ => folder.remove_file(&inside)?,
         }
@@ -180,16 +188,29 @@ fn remove_folder(folder: &Folder, path: &[u8]) -> Result<()> {
     folder.remove_folder(path)
 }
 
-/// Names in a folder with type and size.
-fn children(folder: &Folder, path: &[u8]) -> Result<Vec<(Vec<u8>, FileType, u64)>> {
+/// Makes what is in a folder durable, file by file: the folder is on another file system than the one that was granted.
+pub(super) fn sync_below(folder: &Folder, path: &[u8]) -> Result<()> {
+    for (name, stat) in children(folder, path)? {
+        let inside = layout::join(path, &name);
+        match stat.file_type {
+            FileType::Directory if name == LOST_AND_FOUND => {}
+            FileType::Directory => sync_below(folder, &inside)?,
+            FileType::Regular => folder.open_file(&inside, OpenMode::Read)?.sync()?,
+            _ => {}
+        }
+    }
+    folder.sync(path)
+}
+
+/// Names in a folder, with what is there.
+fn children(folder: &Folder, path: &[u8]) -> Result<Vec<(Vec<u8>, Stat)>> {
     let names: Vec<Vec<u8>> = folder
         .list(path)?
         .map(|entry| entry.map(|entry| entry.name))
         .collect::<Result<_>>()?;
     let stats = folder.stat_names(path, &names)?;
     let told = names.into_iter().zip(stats);
-    told.map(|(name, stat)| stat.map(|stat| (name, stat.file_type, stat.size)))
-        .collect()
+    told.map(|(name, stat)| stat.map(|stat| (name, stat))).collect()
 }
 
 /// What a target's folder has, beside a snapshot.
@@ -198,6 +219,8 @@ pub(super) struct Survey<'s> {
     archive: Archive,
     contents: &'s Contents,
     pub(super) surplus: Vec<Surplus>,
+    /// Folders on which other file systems are mounted.
+    pub(super) mounted: Vec<Vec<u8>>,
     /// Bytes of all files, those that go among them.
     pub(super) bytes: u64,
 }
@@ -209,38 +232,63 @@ impl<'s> Survey<'s> {
             archive,
             contents,
             surplus: Vec::new(),
+            mounted: Vec::new(),
             bytes: 0,
         };
-        survey.folder(b"")?;
+        let device = target.folder.stat("")?.device;
+        survey.folder(b"", device)?;
         Ok(survey)
     }
 
-    fn folder(&mut self, path: &[u8]) -> Result<()> {
-        for (name, file_type, size) in children(&self.target.folder, path)? {
+    fn folder(&mut self, path: &[u8], device: u64) -> Result<()> {
+        for (name, stat) in children(&self.target.folder, path)? {
             let inside = if path.is_empty() { name } else { layout::join(path, &name) };
             let wanted = self.contents.file_type(&layout::join(&self.archive.root(), &inside));
-            match (wanted, file_type) {
-                _ if self.is_foreign(wanted.is_some(), &inside) => {}
-                (Some(FileType::Directory), FileType::Directory) => self.folder(&inside)?,
-                (Some(wanted), found) if wanted == found => self.bytes += size,
-                _ => self.goes(inside, file_type, size)?,
+            match (wanted, stat.file_type) {
+                (None, _) if self.is_foreign(&inside) => {}
+                (Some(FileType::Directory), FileType::Directory) => {
+                    if stat.device != device {
+                        self.mounted.push(inside.clone());
+                    }
+                    self.folder(&inside, stat.device)?;
+                }
+                (Some(FileType::Directory), FileType::Symlink) => return Err(self.leads_away(&inside)),
+                (Some(wanted), found) if wanted == found => self.bytes += stat.size,
+                _ => self.goes(inside, &stat)?,
             }
         }
         Ok(())
     }
 
-    /// Servers of other versions have folders of their own in a tablespace's, and a mounted file system has what is its own.
-    fn is_foreign(&self, is_known: bool, path: &[u8]) -> bool {
-        let is_on_top = matches!(self.archive, Archive::Tablespace(_)) && !path.contains(&b'/');
-        is_on_top && !is_known
+    /// A folder of its own in the link's place would be on another disk than what was planned for it.
+    fn leads_away(&self, path: &[u8]) -> Error {
+        let folder = &self.target.folder;
+        let to = folder.read_link(path).unwrap_or_default();
+        let path = String::from_utf8_lossy(path);
+        let message = format!(
+            "`{path}` in {} is a symbolic link to {}, and a restore does not leave the folder that is granted",
+            self.target.told(),
+            String::from_utf8_lossy(&to)
+        );
+        let hint = format!(
+            "mount that folder at `{path}`, or remove the link and let `{path}` be a folder in its place, which can be moved afterwards"
+        );
+        conflict(message, &hint)
     }
 
-    fn goes(&mut self, path: Vec<u8>, file_type: FileType, size: u64) -> Result<()> {
-        let is_folder = file_type == FileType::Directory;
+    /// What is not in the snapshot and stays all the same: a file system's own, and in a tablespace's folder what servers of other versions have.
+    fn is_foreign(&self, path: &[u8]) -> bool {
+        let name = path.rsplit(|&byte| byte == b'/').next();
+        let is_on_top = !path.contains(&b'/');
+        name == Some(LOST_AND_FOUND) || (is_on_top && matches!(self.archive, Archive::Tablespace(_)))
+    }
+
+    fn goes(&mut self, path: Vec<u8>, stat: &Stat) -> Result<()> {
+        let is_folder = stat.file_type == FileType::Directory;
         let (entries, bytes) = if is_folder {
             self.inside(&path)?
         } else {
-            (1, if file_type == FileType::Regular { size } else { 0 })
+            (1, if stat.file_type == FileType::Regular { stat.size } else { 0 })
         };
         self.bytes += bytes;
         self.surplus.push(Surplus {
@@ -256,10 +304,10 @@ impl<'s> Survey<'s> {
     /// Entries and bytes of a folder that goes, itself among them.
     fn inside(&self, path: &[u8]) -> Result<(u64, u64)> {
         let mut total = (1, 0);
-        for (name, file_type, size) in children(&self.target.folder, path)? {
-            let (entries, bytes) = match file_type {
+        for (name, stat) in children(&self.target.folder, path)? {
+            let (entries, bytes) = match stat.file_type {
                 FileType::Directory => self.inside(&layout::join(path, &name))?,
-                FileType::Regular => (1, size),
+                FileType::Regular => (1, stat.size),
                 _ => (1, 0),
             };
             total = (total.0 + entries, total.1 + bytes);

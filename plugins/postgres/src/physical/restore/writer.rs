@@ -71,7 +71,7 @@ impl Writer {
         match &entry.metadata.node_type {
             NodeType::Directory => {
                 let there = match &mut self.delta {
-                    Some(delta) => delta.folder(folder, path)?,
+                    Some(delta) => delta.folder(entry, folder, path)?,
                     None => None,
                 };
                 if !self.is_rehearsal() {
@@ -114,7 +114,7 @@ impl Writer {
             return Ok(());
         };
         let there = match &mut self.delta {
-            Some(delta) => delta.link(folder, path, &target)?,
+            Some(delta) => delta.link(entry, folder, path, &target)?,
             None => None,
         };
         if self.is_rehearsal() {
@@ -149,7 +149,7 @@ impl Writer {
         let Some(data) = self.targets.data.as_ref().filter(|_| !self.is_rehearsal()) else {
             return Ok(());
         };
-        self.targets.sync()?;
+        self.sync()?;
         make_parents(&data.folder, layout::CONTROL)?;
         let beside = [layout::CONTROL, b".bulkhead"].concat();
         remove_if_there(&data.folder, &beside)?;
@@ -160,6 +160,11 @@ impl Writer {
         self.note(refused)?;
         self.count(entry);
         Ok(())
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.targets.sync()?;
+        self.delta.as_ref().map_or(Ok(()), |delta| delta.sync(&self.targets))
     }
 
     /// An owner that the system refused is an error, unless the owner is only wanted where it may be.
@@ -242,7 +247,7 @@ impl Writer {
     pub(super) fn finish(mut self, request: &RestoreRequest) -> Result<RestoreResult> {
         progress::report("syncing to disk", self.result.bytes, Some(self.total));
         if !self.is_rehearsal() {
-            self.targets.sync()?;
+            self.sync()?;
         }
         let places = self.targets.all().map(|(_, target)| Fact::new("restored-to", &target.location));
         self.result.facts.extend(places);
