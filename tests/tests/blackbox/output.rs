@@ -1,7 +1,11 @@
 //! Where output goes: a result that could not be written is a failure, and what matters is said even to those who want to hear little.
 
 use std::fs::OpenOptions;
-use std::process::Stdio;
+use std::io::{PipeReader, Read as _};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use bulkhead_test_support::signal;
 
 use crate::world::{World, assert_told};
 
@@ -80,6 +84,62 @@ fn a_snapshot_in_another_format_is_whole_only_if_the_command_says_so() {
     assert_told!(unknown);
     let nothing = world.run(&["dump", "good"]);
     assert_eq!(nothing.code, Some(2), "{}", nothing.stderr);
+}
+
+/// A world whose snapshot has more than fits between a plugin and a reader that waits; and a call of the host may not take long.
+fn with_a_large_snapshot() -> World {
+    let world = World::empty();
+    world.configure(
+        "\n[pipeline.large]\nplugin = \"misbehaving-source\"\nvault = \"main\"\nconfig = { entries = 3, entry-size = 9000000 }\n\
+         limits = { call-timeout = \"2 s\" }\n",
+    );
+    world.succeed(&["run", "large"]);
+    world
+}
+
+/// A command that has filled the pipe which nobody reads.
+fn spawn_and_fill(world: &World, arguments: &[&str]) -> (Child, PipeReader) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut command = world.bulkhead().command(arguments);
+    let child = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+    let begun = Instant::now();
+    while rustix::io::ioctl_fionread(&reader).unwrap() < 60_000 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "nothing is written");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    (child, reader)
+}
+
+#[test]
+fn a_plugin_waits_for_a_reader_that_takes_its_time() {
+    let world = with_a_large_snapshot();
+    let (child, mut reader) = spawn_and_fill(&world, &["dump", "large", "--format", "joined"]);
+    // Longer than the limit `call-timeout`: what psql does here is make an index.
+    std::thread::sleep(Duration::from_secs(4));
+    let mut read = Vec::new();
+    reader.read_to_end(&mut read).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!((read.len(), read.ends_with(b"end\n")), (27_000_004, true));
+}
+
+#[test]
+fn an_interrupt_does_not_wait_for_a_reader() {
+    let world = with_a_large_snapshot();
+    for arguments in [&["dump", "large", "--format", "joined"][..], &["dump", "large", "data/00000000"]] {
+        let (mut child, reader) = spawn_and_fill(&world, arguments);
+        signal::interrupt(&child).unwrap();
+        let begun = Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            if begun.elapsed() > Duration::from_secs(20) {
+                child.kill().unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
+        drop(reader);
+    }
 }
 
 #[test]

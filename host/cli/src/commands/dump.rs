@@ -1,6 +1,11 @@
 //! `bulkhead dump`
 
-use std::{ffi::OsString, io};
+use std::{
+    ffi::OsString,
+    fs::File,
+    io::{self, Write as _},
+    sync::Arc,
+};
 
 use bulkhead_config::Pipeline;
 use bulkhead_model::EntryPath;
@@ -68,6 +73,7 @@ pub(crate) async fn dump(arguments: &DumpArguments, session: &Session) -> Result
         session,
         operation: &operation,
         pipeline,
+        output: Arc::new(session.output.unlocked().map_err(|error| CommandError::output(&error))?),
     };
     match (&arguments.format, path) {
         (Some(format), path) => stream.rendering(format, path).await,
@@ -83,6 +89,7 @@ struct Stream<'a> {
     session: &'a Session,
     operation: &'a Operation,
     pipeline: &'a Pipeline,
+    output: Arc<File>,
 }
 
 impl Stream<'_> {
@@ -92,7 +99,7 @@ impl Stream<'_> {
             .map_err(|error| self.failed(&error))?;
         let mut content = snapshot.content(path).await.map_err(|error| self.failed(&error))?;
         while let Some(data) = content.read(READ_SIZE).await.map_err(|error| self.failed(&error))? {
-            if !self.is_written(&data)? {
+            if !self.is_written(data).await? {
                 break;
             }
         }
@@ -109,7 +116,7 @@ impl Stream<'_> {
             .await
             .map_err(|error| self.failed(&error))?;
         while let Some(data) = rendering.next().await.map_err(|error| self.failed(&error))? {
-            if !self.is_written(&data)? {
+            if !self.is_written(data).await? {
                 break;
             }
         }
@@ -117,8 +124,15 @@ impl Stream<'_> {
     }
 
     /// Writes to standard output; `false` where nobody reads on: `| head` has seen enough.
-    fn is_written(&self, data: &[u8]) -> Result<bool, CommandError> {
-        match self.session.output.raw(data) {
+    async fn is_written(&self, data: impl AsRef<[u8]> + Send + 'static) -> Result<bool, CommandError> {
+        let output = self.output.clone();
+        // In a thread that is left behind: a reader may not read for hours, and an interruption does not wait for it.
+        let writing = tokio::task::spawn_blocking(move || (&*output).write_all(data.as_ref()));
+        let written = tokio::select! {
+            written = writing => written.map_err(io::Error::other).flatten(),
+            () = self.session.cancellation.cancelled() => return Err(CommandError::interrupted()),
+        };
+        match written {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
             Err(error) => Err(CommandError::output(&error)),

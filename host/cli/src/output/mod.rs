@@ -9,7 +9,9 @@ mod table;
 
 use std::{
     env,
+    fs::File,
     io::{self, IsTerminal as _, Write as _},
+    os::fd::AsFd as _,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -108,6 +110,11 @@ impl Output {
     /// Bytes of data, to stdout.
     pub(crate) fn raw(&self, data: &[u8]) -> io::Result<()> {
         io::stdout().lock().write_all(data)
+    }
+
+    /// Stdout for bytes that may have to wait for their reader: without the lock, on which the end of all output would wait too.
+    pub(crate) fn unlocked(&self) -> io::Result<File> {
+        Ok(io::stdout().as_fd().try_clone_to_owned()?.into())
     }
 
     /// A JSON document, to stdout: `kind` and `version` with the fields of `content`.

@@ -33,7 +33,26 @@ pub struct EntryWriter {
     broken: Option<Fault>,
     hasher: Option<Hasher>,
     budget: Arc<Budget>,
+    pace: Pace,
     _open: Arc<()>,
+}
+
+/// Who is waited for when the port is written to.
+#[derive(Debug, Clone, Copy)]
+enum Pace {
+    /// The host's own store, for as long as any call may take.
+    Store,
+    /// Whoever reads what is written, who may be at other work for hours. The operation's `wall-clock` and its cancellation end that too.
+    Reader,
+}
+
+impl Pace {
+    async fn within<T>(self, budget: &Budget, call: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        match self {
+            Self::Store => budget.within(call).await,
+            Self::Reader => call.await,
+        }
+    }
 }
 
 impl Entries {
@@ -62,6 +81,7 @@ impl Entries {
             broken: None,
             hasher: digest.map(Hasher::new),
             budget: self.budget.clone(),
+            pace: Pace::Store,
             _open: self.open.clone(),
         })
     }
@@ -100,7 +120,7 @@ impl Entries {
 }
 
 impl EntryWriter {
-    /// Over what is written to in `render`, within a budget.
+    /// Over what is written to in `render`, within a budget; but its reader may take any time.
     #[must_use]
     pub fn lent(writer: Box<dyn ports::EntryWriter>, budget: Arc<Budget>) -> Self {
         Self {
@@ -108,6 +128,7 @@ impl EntryWriter {
             broken: None,
             hasher: None,
             budget,
+            pace: Pace::Reader,
             _open: Arc::new(()),
         }
     }
@@ -124,7 +145,7 @@ impl EntryWriter {
         if let Some(hasher) = &mut self.hasher {
             hasher.update(&data);
         }
-        let written = self.budget.within(writer.write(data)).await;
+        let written = self.pace.within(&self.budget, writer.write(data)).await;
         written.inspect_err(|fault| self.broken = Some(fault.clone()))
     }
 
@@ -148,7 +169,7 @@ impl EntryWriter {
             if let Some(hasher) = &mut self.hasher {
                 hasher.update_zeros(part);
             }
-            let written = self.budget.within(writer.write_zeros(part)).await;
+            let written = self.pace.within(&self.budget, writer.write_zeros(part)).await;
             written.inspect_err(|fault| self.broken = Some(fault.clone()))?;
             left -= part;
             tokio::task::yield_now().await;
@@ -164,7 +185,7 @@ impl EntryWriter {
         self.whole()?;
         let writer = self.writer.take().ok_or_else(finished)?;
         let digest = self.hasher.as_mut().map(Hasher::finish);
-        let size = self.budget.within(writer.finish()).await?;
+        let size = self.pace.within(&self.budget, writer.finish()).await?;
         Ok(FinishedEntry { entries: 1, size, digest })
     }
 }
@@ -210,6 +231,7 @@ mod tests {
                 broken: None,
                 hasher,
                 budget: Arc::new(Budget::new(Limits::default_for(PluginKind::Source))),
+                pace: Pace::Store,
                 _open: Arc::new(()),
             };
             let begun = Instant::now();
@@ -217,6 +239,36 @@ mod tests {
             assert!(zeros.await.is_err(), "a tebibyte was written in {:?}", begun.elapsed());
             assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
         }
+    }
+
+    /// Takes a while for each write, as a reader does that has other work.
+    struct Slow;
+
+    #[async_trait]
+    impl ports::EntryWriter for Slow {
+        async fn write(&mut self, _: Bytes) -> Result<(), Fault> {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            Ok(())
+        }
+
+        async fn write_zeros(&mut self, _: u64) -> Result<(), Fault> {
+            self.write(Bytes::new()).await
+        }
+
+        async fn finish(self: Box<Self>) -> Result<u64, Fault> {
+            Ok(0)
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_reads_what_is_lent_may_take_longer_than_a_call() {
+        let mut limits = Limits::default_for(PluginKind::Source);
+        limits.call_timeout = Duration::from_millis(1);
+        let mut writer = EntryWriter::lent(Box::new(Slow), Arc::new(Budget::new(limits)));
+        writer.write(Bytes::from_static(b"piece")).await.unwrap();
+        writer.write_zeros(1).await.unwrap();
+        writer.pace = Pace::Store;
+        assert_eq!(writer.write_zeros(1).await.unwrap_err().kind, FaultKind::TimedOut);
     }
 
     #[tokio::test]
@@ -228,6 +280,7 @@ mod tests {
             broken: None,
             hasher: None,
             budget: Arc::new(Budget::new(limits)),
+            pace: Pace::Store,
             _open: Arc::new(()),
         };
         let begun = Instant::now();
