@@ -17,6 +17,8 @@ pub(crate) const LINKS: &[u8] = b"pg_tblspc";
 pub(crate) const GLOBAL: &[u8] = b"global";
 /// Without it no server starts, in PGDATA.
 pub(crate) const CONTROL: &[u8] = b"global/pg_control";
+/// Where it is put while a restore writes over its cluster: it says whose cluster that was.
+pub(crate) const CONTROL_ASIDE: &[u8] = b"global/pg_control.aside";
 
 /// An archive of a base backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -257,6 +257,49 @@ fn what_is_in_the_place_of_another_file_system_is_synced_by_itself() {
 }
 
 #[test]
+fn a_server_that_starts_in_between_is_left_alone() {
+    let (cluster, snapshot, oid) = snapshot();
+    cluster.stop().unwrap();
+    let target = gone_on(&cluster, &snapshot, oid);
+    let before = contents(&target.path("data"));
+    let lock = target.path("data/postmaster.pid");
+    // After the first look, and after the last one before the cluster is made one that does not start.
+    for call in [Call::Space, Call::Rename] {
+        let starts = lock.clone();
+        target
+            .folder("data")
+            .meanwhile(call, move || std::fs::write(starts, "4711\n").unwrap());
+        let error = target.restore(&snapshot, DELTA, &[]).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Conflict, "{error}");
+        assert_says(&error, "of the process 4711", "stop the server");
+        std::fs::remove_file(&lock).expect("it is not the restore's to remove");
+        assert_eq!(contents(&target.path("data")), before, "{call:?}");
+    }
+    target.restore(&snapshot, DELTA, &[]).unwrap();
+    assert_as_of_the_snapshot(&cluster, &target);
+}
+
+#[test]
+fn what_was_cut_off_is_still_known_by_its_cluster() {
+    let (cluster, first, oid) = snapshot();
+    cluster.stop().unwrap();
+    let target = gone_on(&cluster, &first, oid);
+    target.folder("data").die_after(60);
+    target.restore(&first, DELTA, &[]).unwrap_err();
+    target.folder("data").die_after(u64::MAX);
+    assert!(!exists(&target.path("data/global/pg_control")));
+
+    let other = builder().start().unwrap();
+    let harness = over_tcp(&other);
+    harness.backup_as(&superuser()).unwrap();
+    let error = target.restore(&harness.last().unwrap(), DELTA, &[]).unwrap_err();
+    assert_says(&error, "is another cluster than the snapshot's", "another folder");
+    target.restore(&first, DELTA, &[]).unwrap();
+    assert!(!exists(&target.path("data/global/pg_control.aside")));
+    assert_as_of_the_snapshot(&cluster, &target);
+}
+
+#[test]
 fn what_is_not_this_cluster_at_rest_is_left_alone() {
     let (_cluster, snapshot, oid) = snapshot();
     let refused = |target: &Target, message: &str, hint: &str| {

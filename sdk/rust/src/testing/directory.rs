@@ -57,6 +57,9 @@ pub struct Directory {
     _temporary: Option<Arc<tempfile::TempDir>>,
 }
 
+/// What somebody else does.
+type Meanwhile = Box<dyn FnOnce() + Send>;
+
 /// What goes wrong, and when.
 struct Faults {
     /// Changes that succeed before the host is as good as dead.
@@ -65,6 +68,8 @@ struct Faults {
     room: AtomicU64,
     /// Calls that fail, and with what.
     failing: Mutex<Vec<(Call, ErrorKind)>>,
+    /// What happens in the next call of this sort, before it.
+    meanwhile: Mutex<Option<(Call, Meanwhile)>>,
     /// Below this path there is another file system.
     mounted: Mutex<Option<Vec<u8>>>,
     /// Files that were synced by themselves.
@@ -86,6 +91,10 @@ pub enum Call {
     CreateHardLink,
     /// `Folder::remove_file`
     RemoveFile,
+    /// `Folder::rename`
+    Rename,
+    /// `Folder::space`
+    Space,
 }
 
 impl Faults {
@@ -104,6 +113,10 @@ impl Faults {
     }
 
     fn call(&self, call: Call) -> Result<()> {
+        let due = lock(&self.meanwhile).take_if(|(before, _)| *before == call);
+        if let Some((_, action)) = due {
+            action();
+        }
         match lock(&self.failing).iter().find(|(failing, _)| *failing == call) {
             Some((_, kind)) => Err(Error::new(*kind, format!("{call:?} fails, as the test wants"))),
             None => Ok(()),
@@ -145,6 +158,7 @@ impl Directory {
                 changes_left: AtomicU64::new(u64::MAX),
                 room: AtomicU64::new(ROOM),
                 failing: Mutex::default(),
+                meanwhile: Mutex::default(),
                 mounted: Mutex::default(),
                 synced: AtomicU64::new(0),
                 behind: AtomicU64::new(0),
@@ -183,6 +197,11 @@ impl Directory {
     /// All calls of this sort fail with `kind` from now on.
     pub fn fail(&self, call: Call, kind: ErrorKind) {
         lock(&self.faults.failing).push((call, kind));
+    }
+
+    /// Somebody else does this right before the next call of this sort.
+    pub fn meanwhile(&self, call: Call, action: impl FnOnce() + Send + 'static) {
+        *lock(&self.faults.meanwhile) = Some((call, Box::new(action)));
     }
 
     /// From now on what is at `path` and below looks as if another file system were mounted there.
@@ -445,6 +464,7 @@ impl host::Folder for Directory {
     }
 
     fn rename(&self, from: &[u8], to: &[u8]) -> Result<()> {
+        self.faults.call(Call::Rename)?;
         let (from, to) = (self.resolve(from)?, self.resolve_change(to)?);
         fs::rename(&from, &to).map_err(at(&from))
     }
@@ -520,6 +540,7 @@ impl host::Folder for Directory {
     }
 
     fn space(&self) -> Result<Space> {
+        self.faults.call(Call::Space)?;
         Ok(Space {
             available: self.faults.room.load(Ordering::SeqCst),
             total: ROOM,

@@ -16,9 +16,9 @@ use bulkhead_sdk::{
 use super::{
     Plan,
     contents::Contents,
-    existing::{Surplus, Survey, require_a_cluster, sync_below},
+    existing::{Surplus, Survey, require_a_cluster, require_no_server, sync_below},
     patch::{open, patch},
-    targets::Targets,
+    targets::{Target, Targets},
     writer::copy,
 };
 use crate::physical::layout::{self, Archive};
@@ -90,7 +90,7 @@ impl Delta {
             return Ok(());
         }
         if let Some(data) = &targets.data {
-            disable(&data.folder).context(|| format!("removing {} failed", String::from_utf8_lossy(layout::CONTROL)))?;
+            disable(data)?;
         }
         for (archive, target) in targets.all() {
             let mut of_target = self.surplus.iter().filter(|surplus| surplus.archive == archive);
@@ -263,10 +263,21 @@ fn told(surplus: &Surplus) -> String {
     }
 }
 
-/// Removes the file without which no server starts, for good, before anything else changes.
-fn disable(data: &Folder) -> Result<()> {
-    match data.remove_file(layout::CONTROL) {
+/// Puts the file aside without which no server starts, for good, before anything else changes. A server that starts has its lock before it reads that file: the
+/// lock of one that still found it is there afterwards, and it gets the file back.
+fn disable(data: &Target) -> Result<()> {
+    require_no_server(data)?;
+    move_control(&data.folder, layout::CONTROL, layout::CONTROL_ASIDE)?;
+    require_no_server(data).or_else(|running| {
+        move_control(&data.folder, layout::CONTROL_ASIDE, layout::CONTROL)?;
+        Err(running)
+    })
+}
+
+fn move_control(data: &Folder, from: &[u8], to: &[u8]) -> Result<()> {
+    let moved = match data.rename(from, to) {
         Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
-        removed => removed.and_then(|()| data.sync(layout::GLOBAL)),
-    }
+        moved => moved.and_then(|()| data.sync(layout::GLOBAL)),
+    };
+    moved.context(|| format!("renaming {} failed", String::from_utf8_lossy(from)))
 }

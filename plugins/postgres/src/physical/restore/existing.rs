@@ -65,7 +65,7 @@ fn require_data_directory(data: &Target) -> Result<()> {
 }
 
 /// A sandbox sees no processes, so the file alone counts; a server that was killed leaves it behind.
-fn require_no_server(data: &Target) -> Result<()> {
+pub(super) fn require_no_server(data: &Target) -> Result<()> {
     if !exists(&data.folder, LOCK.as_bytes())? {
         return Ok(());
     }
@@ -86,12 +86,16 @@ fn require_no_server(data: &Target) -> Result<()> {
     ))
 }
 
-/// The file that a server needs to start is missing where a restore was cut off: whose cluster it is cannot be told then.
+/// Where a restore over it was cut off, the file is aside. A first restore that was cut off left neither: whose cluster that is cannot be told.
 fn require_same_system(data: &Target) -> Result<()> {
-    if !exists(&data.folder, layout::CONTROL)? {
+    let path = if exists(&data.folder, layout::CONTROL)? {
+        layout::CONTROL
+    } else if exists(&data.folder, layout::CONTROL_ASIDE)? {
+        layout::CONTROL_ASIDE
+    } else {
         return Ok(());
-    }
-    let found = data.folder.read(layout::CONTROL, SMALL)?;
+    };
+    let found = data.folder.read(path, SMALL)?;
     let wanted = read_entry(&layout::join(layout::DATA, layout::CONTROL))?;
     if identifier(&found) == identifier(&wanted) {
         return Ok(());
@@ -276,11 +280,15 @@ impl<'s> Survey<'s> {
         conflict(message, &hint)
     }
 
-    /// What is not in the snapshot and stays all the same: a file system's own, and in a tablespace's folder what servers of other versions have.
+    /// What is not in the snapshot and stays all the same: a file system's own, a running server's, the restore's own, and in a tablespace's folder what servers
+    /// of other versions have.
     fn is_foreign(&self, path: &[u8]) -> bool {
         let name = path.rsplit(|&byte| byte == b'/').next();
-        let is_on_top = !path.contains(&b'/');
-        name == Some(LOST_AND_FOUND) || (is_on_top && matches!(self.archive, Archive::Tablespace(_)))
+        let is_of_archive = match self.archive {
+            Archive::Base => path == LOCK.as_bytes() || path == layout::CONTROL_ASIDE,
+            Archive::Tablespace(_) => !path.contains(&b'/'),
+        };
+        name == Some(LOST_AND_FOUND) || is_of_archive
     }
 
     fn goes(&mut self, path: Vec<u8>, stat: &Stat) -> Result<()> {

@@ -157,6 +157,7 @@ impl Writer {
         let refused = self.give(&entry.metadata, None, |change| file.set_attributes(change))?;
         file.sync()?;
         data.folder.rename(&beside, layout::CONTROL)?;
+        remove_if_there(&data.folder, layout::CONTROL_ASIDE)?;
         self.note(refused)?;
         self.count(entry);
         Ok(())
