@@ -140,7 +140,14 @@ fn what_was_cut_off_does_not_start_and_is_finished_by_the_next() {
     target.restore(&snapshot, DELTA, &[]).unwrap();
     assert_as_of_the_snapshot(&cluster, &target);
 
-    // The same holds where nothing was there.
+    // The same holds where nothing was there, whenever it ends.
+    for changes in 1..8 {
+        let target = Target::new(&[oid]);
+        target.folder("data").die_after(changes);
+        target.restore(&snapshot, "{}", &[]).unwrap_err();
+        target.folder("data").die_after(u64::MAX);
+        target.restore(&snapshot, REHEARSAL, &[]).unwrap();
+    }
     let target = Target::new(&[oid]);
     target.folder("data").die_after(700);
     target.restore(&snapshot, "{}", &[]).unwrap_err();

@@ -15,6 +15,9 @@ use crate::physical::layout::{self, Archive};
 /// Says which major version made a data directory.
 const VERSION: &str = "PG_VERSION";
 
+/// What a restore writes first, and a file system's own: where there is no more, there is nothing to lose.
+const BEGINNING: [&[u8]; 3] = [layout::MANIFEST, VERSION.as_bytes(), LOST_AND_FOUND];
+
 /// A server's, while it runs.
 const LOCK: &str = "postmaster.pid";
 
@@ -27,7 +30,7 @@ const SMALL: usize = 1 << 16;
 /// Sees that what is there, if anything, is this cluster, and that no server runs on it.
 pub(super) fn require_a_cluster(targets: &Targets) -> Result<()> {
     let Some(data) = &targets.data else { return Ok(()) };
-    if !data.is_empty()? {
+    if !has_only_a_beginning(data)? {
         require_data_directory(data)?;
         require_no_server(data)?;
         require_same_system(data)?;
@@ -36,6 +39,15 @@ pub(super) fn require_a_cluster(targets: &Targets) -> Result<()> {
         .tablespaces
         .iter()
         .try_for_each(|(oid, target)| require_tablespace(data, *oid, target))
+}
+
+fn has_only_a_beginning(data: &Target) -> Result<bool> {
+    for entry in data.folder.list("")? {
+        if !BEGINNING.contains(&&*entry?.name) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn conflict(message: String, hint: &str) -> Error {
