@@ -1,7 +1,8 @@
 //! Which snapshots a `retention` keeps, and why: restic's rules, on the snapshots of one pipeline.
 //!
 //! Each rule that counts keeps the newest snapshot of so many of its periods, in which there is one. `within` counts back from the newest snapshot, not from
-//! now: when backups fail for a month, what there is stays. The newest snapshot always stays. So do those that a clock that was wrong has left, one of the
+//! now: when backups fail for a month, what there is stays. The newest snapshot always stays, and the newest whole one where that is what remained of a
+//! damaged one (`repaired`): it takes nobody's place as the last that can be trusted. So do those that a clock that was wrong has left, one of the
 //! future and one that is older than the snapshot it continues; they count for none of the rules, since they would take the place of others. And where the
 //! newest is older than the pipeline's RPO, everything stays: what there is may be all that there will be.
 //!
@@ -65,6 +66,8 @@ pub(crate) struct Taken {
     pub(crate) time: Timestamp,
     /// When the snapshot was taken that it continues, where that is still there.
     pub(crate) parent: Option<Timestamp>,
+    /// Whether it is what remained of a damaged one.
+    pub(crate) is_repaired: bool,
 }
 
 impl Taken {
@@ -74,6 +77,7 @@ impl Taken {
             identity: snapshot.identity(),
             time: snapshot.time,
             parent,
+            is_repaired: snapshot.is_repaired(),
         }
     }
 }
@@ -117,6 +121,7 @@ pub(crate) fn apply(retention: &Retention, snapshots: &[Taken], circumstances: &
     let mut met = BTreeSet::new();
     let order: Vec<usize> = order.into_iter().filter(|number| met.insert(snapshots[*number].identity)).collect();
     let newest = order.first().map(|number| snapshots[*number].time);
+    let newest_whole = order.iter().copied().find(|number| !snapshots[*number].is_repaired);
     let mut rules = rules(retention);
     let mut kept: Vec<Reasons> = vec![Vec::new(); snapshots.len()];
     for number in unsure {
@@ -141,6 +146,11 @@ pub(crate) fn apply(retention: &Retention, snapshots: &[Taken], circumstances: &
         if position == 0 && reasons.is_empty() {
             reasons.push("newest");
         }
+    }
+    if let Some(reasons) = newest_whole.map(|number| &mut kept[number])
+        && reasons.is_empty()
+    {
+        reasons.push("whole");
     }
     if circumstances.is_overdue(newest) {
         let going = kept.iter_mut().filter(|reasons| reasons.is_empty());

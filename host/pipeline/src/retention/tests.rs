@@ -134,6 +134,23 @@ fn copies_of_one_snapshot_take_nobodys_place() {
 }
 
 #[test]
+fn what_remained_of_a_damaged_snapshot_is_not_all_that_stays() {
+    let last = Retention {
+        last: Some(1),
+        ..Retention::default()
+    };
+    let days: Vec<SnapshotInfo> = (1..=4).map(|day| snapshot(time(&format!("2026-05-0{day}T00:00:00Z")))).collect();
+    let repaired = |number: usize| SnapshotInfo {
+        tags: vec!["repaired".to_owned()],
+        ..days[number].clone()
+    };
+    let all = [days[0].clone(), days[1].clone(), repaired(2), repaired(3)];
+    let all: Vec<Taken> = all.iter().map(|snapshot| Taken::of(snapshot, None)).collect();
+    let kept = apply(&last, &all, &at(time("2026-12-01T00:00:00Z")));
+    assert_eq!(kept, [vec![], vec!["whole"], vec![], vec!["last"]]);
+}
+
+#[test]
 fn nothing_goes_while_the_newest_is_older_than_the_rpo() {
     let last = Retention {
         last: Some(1),
@@ -174,7 +191,11 @@ fn history(random: &mut StdRng) -> (Retention, Vec<Taken>, Timestamp) {
             nanoseconds: 0,
         };
         let parent = taken.last().map(|last| last.time);
-        taken.push(Taken::of(&snapshot(time), parent));
+        let is_repaired = random.random_bool(0.2);
+        taken.push(Taken {
+            is_repaired,
+            ..Taken::of(&snapshot(time), parent)
+        });
     }
     (retention, taken, Timestamp { seconds, nanoseconds: 0 })
 }
@@ -191,8 +212,11 @@ fn no_history_and_no_clock_lets_go_of_what_must_stay() {
         let today = kept(&snapshots, &at(now));
         let is_sure = |taken: &&Taken| at(now).wrong_clock(taken).is_none();
         let newest = snapshots.iter().filter(is_sure).map(|taken| taken.time).max();
+        let whole = |taken: &&Taken| is_sure(taken) && !taken.is_repaired;
+        let newest_whole = snapshots.iter().filter(whole).map(|taken| taken.time).max();
         for (taken, stays) in snapshots.iter().zip(&today) {
-            let must = !is_sure(&taken) || Some(taken.time) == newest;
+            let is_newest = Some(taken.time) == newest || !taken.is_repaired && Some(taken.time) == newest_whole;
+            let must = !is_sure(&taken) || is_newest;
             assert!(*stays || !must, "seed {seed}: {taken:?} goes");
         }
         let sure: Vec<bool> = snapshots
