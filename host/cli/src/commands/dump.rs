@@ -26,7 +26,7 @@ use crate::{
 /// It is whole only if the command ends with 0.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  bulkhead dump shop backup_manifest | jq .\n  bulkhead dump shop base/5/1259 --snapshot 3f2a91c4 > 1259\n  bulkhead dump books --format sql > books.sql                     for `psql --file`\n  bulkhead dump books --format sql databases/ledger | psql         one database of them"
+    after_help = "Examples:\n  bulkhead dump shop backup_manifest | jq .\n  bulkhead dump shop base/5/1259 --snapshot 3f2a91c4 > 1259\n  bulkhead dump books --format sql > books.sql                     for `psql --file`\n  bulkhead dump books --format sql databases/ledger | psql         one database of them (with `set -o pipefail`)"
 )]
 pub(crate) struct DumpArguments {
     /// The pipeline
@@ -117,7 +117,8 @@ impl Stream<'_> {
             .map_err(|error| self.failed(&error))?;
         while let Some(data) = rendering.next().await.map_err(|error| self.failed(&error))? {
             if !self.is_written(data).await? {
-                break;
+                // What is whole only at its end is no success without it.
+                return Err(CommandError::output(&io::ErrorKind::BrokenPipe.into()));
             }
         }
         Ok(Exit::Ok)

@@ -125,7 +125,7 @@ fn small_snapshot() -> (Cluster, Snapshot) {
 }
 
 #[test]
-fn a_script_that_is_cut_off_fails_wherever_that_is() {
+fn a_script_that_is_cut_off_fails() {
     let (original, snapshot) = small_snapshot();
     let whole = script(&snapshot, &["databases/small"]).unwrap();
     let text = String::from_utf8(whole.clone()).unwrap();

@@ -14,7 +14,7 @@ use super::{
 /// What a session sets before it replays anything.
 pub(crate) const PREAMBLE: &str = "SET client_encoding = 'UTF8';\nSET standard_conforming_strings = on;\nSET search_path = '';\nSET check_function_bodies = off;\n\
                                    SET xmloption = content;\nSET client_min_messages = warning;\nSET row_security = off;\nSET statement_timeout = 0;\n\
-                                   SET lock_timeout = 0;\nSET idle_in_transaction_session_timeout = 0;\nSET default_tablespace = '';\n\
+                                   SET lock_timeout = 0;\nSET idle_in_transaction_session_timeout = 0;\nSET default_transaction_read_only = off;\nSET default_tablespace = '';\n\
                                    SET default_table_access_method = heap;\n";
 
 /// Bytes that are collected before they go to the host.
