@@ -8,6 +8,7 @@ use bulkhead_vault::{self as vault, Hint as _, OpenError, Password, Vault};
 use crate::{
     failure::{Explain, Failure, FailureClass, Site},
     host::{BuildError, site},
+    kit,
     operation::Operation,
     secrets::SecretError,
     store::SinkStore,
@@ -143,6 +144,12 @@ impl Operation {
             site: vault_site(vault),
             source,
         })?;
+        if kit::password::is_mistyped(&password) {
+            tracing::warn!(
+                vault = vault.name,
+                "the password is written as a recovery kit's, but its last two characters don't fit: it is mistyped"
+            );
+        }
         Ok(Password::new(password.to_vec()))
     }
 

@@ -204,27 +204,49 @@ async fn add(operation: &Operation, name: &str, file: &Path) -> Result<KeyReport
     let vault = operation.vault_named(name)?;
     let secret = operation.host.secrets.password(&SecretSource::File(file.to_owned())).await;
     let password = Password::new(secret.map_err(ChangeKeyError::Password)?.to_vec());
+    let added = admit(operation, vault, &password, &operation.host.name).await?;
+    let keys = added.opened.keys().await.map_err(failed(vault, "list the keys"))?;
+    let mut report = report(name, keys.into_iter().filter(|key| key.id == added.id));
+    // The configuration names another one.
+    report.keys.iter_mut().for_each(|key| key.current = false);
+    report.sinks = added.sinks;
+    Ok(report)
+}
+
+/// A password that opens a vault now.
+pub(crate) struct Admitted {
+    pub(crate) id: ObjectId,
+    /// The vault, as it opens it.
+    pub(crate) opened: Vault,
+    /// Each further sink.
+    pub(crate) sinks: Vec<SinkOutcome>,
+}
+
+/// Lets `password` open `vault` on all sinks, made by `host`; it has opened it when this returns.
+pub(crate) async fn admit(
+    operation: &Operation,
+    vault: &config::Vault,
+    password: &Password,
+    host: &str,
+) -> Result<Admitted, ChangeKeyError> {
     let replicas = operation.open_replicas(vault).await?;
     let first = &replicas.first;
-    let added = first.vault.add_key(&password, Some(&operation.host.name)).await;
+    let added = first.vault.add_key(password, Some(host)).await;
     let id = added.map_err(failed(vault, "add a key"))?;
-    let opened = Vault::open(first.store.clone(), &password)
+    let opened = Vault::open(first.store.clone(), password)
         .await
         .map_err(|source| AccessError::Open {
-            vault: name.to_owned(),
+            vault: vault.name.clone(),
             site: vault_site(vault),
             sink: first.store.site().clone(),
             source: Box::new(source),
         })?;
-    let keys = opened.keys().await.map_err(failed(vault, "list the keys"))?;
-    let mut report = report(name, keys.into_iter().filter(|key| key.id == id));
-    // The configuration names another one.
-    report.keys.iter_mut().for_each(|key| key.current = false);
+    let mut sinks = Vec::new();
     for replica in &replicas.further {
-        report.sinks.push(give(first, replica, id).await);
+        sinks.push(give(first, replica, id).await);
     }
-    report.sinks.extend(replicas.unusable);
-    Ok(report)
+    sinks.extend(replicas.unusable);
+    Ok(Admitted { id, opened, sinks })
 }
 
 /// Copies a key file to a replica.

@@ -23,6 +23,8 @@ use tokio::process::{Child, ChildStderr};
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
+use crate::private_file::PrivateFile;
+
 /// Largest secret: keys and service-account files are a few KiB; more is a wrong path.
 const MAX_SECRET: u64 = 64 * 1024;
 /// So much of what a command complains about is kept, to show its last line.
@@ -213,19 +215,10 @@ impl Secrets {
 /// # Errors
 /// As the operating system says: [`io::ErrorKind::AlreadyExists`] where there is something already, which stays as it is.
 pub fn generate_password(path: &Path) -> io::Result<()> {
-    use std::{
-        fs::{File, OpenOptions},
-        io::Write as _,
-        os::unix::fs::OpenOptionsExt as _,
-    };
     let bytes: Zeroizing<[u8; 32]> = Zeroizing::new(rand::random());
     let mut text = Zeroizing::new(BASE64_STANDARD.encode(*bytes));
     text.push('\n');
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+    PrivateFile::create(path)?.write(text.as_bytes())
 }
 
 /// Whether the file of a secret can be read by more than its owner (and root), and how to change that.

@@ -145,6 +145,55 @@ fn a_password_that_is_none_is_refused() {
 }
 
 #[test]
+fn a_recovery_kit_opens_the_vault_with_restic() {
+    let desk = Desk::open();
+    let kit = desk.world.folder().join("kit.txt");
+    let made = desk.world.run(&["key", "kit", "main", "--file", "kit.txt", "--json"]);
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    assert_eq!(fs::metadata(&kit).unwrap().permissions().mode() & 0o777, 0o600);
+    let page = fs::read_to_string(&kit).unwrap();
+    let is_password = |line: &&str| line.len() == 35 && line.split('-').count() == 6;
+    let password = page.lines().map(str::trim).find(is_password).unwrap();
+    assert!(!made.stdout.contains(password) && !made.stderr.contains(password));
+    let document: Value = serde_json::from_str(&made.stdout).unwrap();
+    let id = document["key"].as_str().unwrap();
+    assert_eq!(
+        (document["kind"].as_str(), document["file"].as_str()),
+        (Some("key-kit"), Some("kit.txt"))
+    );
+    for expected in [
+        id,
+        "█",
+        "main",
+        &format!("restic -r '{}' snapshots", desk.world.bulkhead().vault().display()),
+    ] {
+        assert!(page.contains(expected), "{expected} is missing:\n{page}");
+    }
+    fs::write(desk.world.folder().join("typed"), password).unwrap();
+    for sink in ["disk", "second"] {
+        desk.restic(sink, "typed").check().unwrap();
+        let key = desk.keys(sink).into_iter().find(|key| key["id"] == id).unwrap();
+        assert_eq!(key["host"], "recovery-kit");
+    }
+    let config = desk.restic("disk", "typed").text(["cat", "config"]).unwrap();
+    let config: Value = serde_json::from_str(&config).unwrap();
+    assert!(page.contains(config["id"].as_str().unwrap()), "{page}");
+    // What is there stays, and gets no further key.
+    let again = desk.world.run(&["key", "kit", "main", "--file", "kit.txt"]);
+    assert_eq!(again.code, Some(2), "{}", again.stderr);
+    assert_eq!(fs::read_to_string(&kit).unwrap(), page);
+    let nowhere = desk.world.run(&["key", "kit", "main"]);
+    assert_eq!(nowhere.code, Some(2), "{}{}", nowhere.stdout, nowhere.stderr);
+    assert_eq!(desk.keys("disk").len(), 2);
+    // One that was mistyped is known for that.
+    fs::write(desk.world.folder().join("mistyped"), password.to_lowercase()).unwrap();
+    desk.configure("mistyped");
+    let refused = desk.world.run(&["snapshots"]);
+    assert_eq!(refused.code, Some(4), "{}", refused.stderr);
+    assert!(refused.stderr.contains("mistyped"), "{}", refused.stderr);
+}
+
+#[test]
 fn a_key_that_gets_old_is_a_finding() {
     let world = World::with_a_snapshot();
     let checked = |age: &str| {

@@ -1,9 +1,12 @@
 //! `bulkhead key`
 
-use std::path::PathBuf;
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use bulkhead_pipeline as pipeline;
-use bulkhead_pipeline::{KeyReport, VaultKey};
+use bulkhead_pipeline::{KeyReport, KitError, SinkOutcome, VaultKey};
 use clap::{Args, Subcommand};
 
 use crate::{
@@ -21,6 +24,7 @@ pub(crate) enum KeyCommand {
     Generate(GenerateArguments),
     Add(AddArguments),
     Remove(RemoveArguments),
+    Kit(KitArguments),
 }
 
 /// List the keys of vaults
@@ -67,6 +71,25 @@ pub(crate) struct AddArguments {
     password_file: PathBuf,
 }
 
+/// Make a page for the safe: a password of its own, and how plain restic opens the vault
+///
+/// All that is needed when this machine and its configuration are gone: a new password that people can type, also as a QR code; where the vault is, without
+/// the credentials for that; and restic's commands. The password is shown on the page and nowhere else, and has a key of its own, by `recovery-kit` in
+/// `key list`. Its last two characters check the others.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  bulkhead key kit databases                          on the terminal, to be written down\n  bulkhead key kit databases --file kit.txt           to be printed, in a font of fixed width; then delete it: shred -u kit.txt"
+)]
+pub(crate) struct KitArguments {
+    /// The vault
+    #[arg(value_name = "VAULT")]
+    vault: String,
+
+    /// Write the page into this new file, which only you can read. Without it, the page is for a terminal
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
 /// Let a password open a vault no more
 ///
 /// The key that the configuration names can't be removed. Who has opened the vault with a password may have kept what it unlocks: after a leak, also back up
@@ -93,6 +116,7 @@ pub(crate) async fn key(command: &KeyCommand, session: &Session) -> Result<Exit,
         KeyCommand::Generate(arguments) => generate(arguments, session),
         KeyCommand::Add(arguments) => add(arguments, session).await,
         KeyCommand::Remove(arguments) => remove(arguments, session).await,
+        KeyCommand::Kit(arguments) => kit(arguments, session).await,
     }
 }
 
@@ -137,12 +161,7 @@ fn row(vault: &str, key: &VaultKey) -> [String; 5] {
 
 fn generate(arguments: &GenerateArguments, session: &Session) -> Result<Exit, CommandError> {
     let file = arguments.file.display();
-    pipeline::generate_password(&arguments.file).map_err(|error| {
-        CommandError::usage(
-            format!("cannot make the file {file}: {error}"),
-            "name a file that isn't there yet, in a folder that you may write to",
-        )
-    })?;
+    pipeline::generate_password(&arguments.file).map_err(|error| not_made(&arguments.file, &error))?;
     if session.output.is_json() {
         session
             .output
@@ -154,6 +173,13 @@ fn generate(arguments: &GenerateArguments, session: &Session) -> Result<Exit, Co
             .line(&format!("{done} {file}: keep a copy of it away from this machine"));
     }
     Ok(Exit::Ok)
+}
+
+fn not_made(file: &Path, error: &io::Error) -> CommandError {
+    CommandError::usage(
+        format!("cannot make the file {}: {error}", file.display()),
+        "name a file that isn't there yet, in a folder that you may write to",
+    )
 }
 
 async fn add(arguments: &AddArguments, session: &Session) -> Result<Exit, CommandError> {
@@ -185,6 +211,38 @@ async fn remove(arguments: &RemoveArguments, session: &Session) -> Result<Exit, 
     Ok(told(&report, "key-remove", "removed", &session.output))
 }
 
+async fn kit(arguments: &KitArguments, session: &Session) -> Result<Exit, CommandError> {
+    if arguments.file.is_none() && !session.output.shows_secrets() {
+        return Err(CommandError::usage(
+            "a recovery kit is not written where others may read it: standard output is no terminal",
+            "name a new file for it: --file FILE",
+        ));
+    }
+    let config = session.config()?;
+    let vault = one_vault(&config, &arguments.vault)?;
+    let operation = session.operation(&config)?;
+    let display = ProgressDisplay::start(&session.output, vault, &operation.progress);
+    let made = pipeline::recovery_kit(&operation, vault, arguments.file.as_deref()).await;
+    drop(display);
+    let kit = made.map_err(|error| match &error {
+        KitError::File { path, source } => not_made(path, source),
+        error => CommandError::operation(error, &config),
+    })?;
+    let (report, output) = (&kit.report, &session.output);
+    if output.is_json() {
+        output.document("key-kit", report);
+    } else if let Some(page) = &kit.page {
+        output.line(page);
+    } else if let Some(file) = &report.file {
+        let (done, key) = (output.mark(Mark::Good, "made"), short(&report.key));
+        output.line(&format!(
+            "{done} {}, with the key {key} of the vault {vault}: print it, then delete it",
+            file.display()
+        ));
+    }
+    Ok(after_sinks(&report.sinks, output))
+}
+
 fn one_vault<'c>(config: &'c bulkhead_config::Config, name: &str) -> Result<&'c str, CommandError> {
     match config.vault(name) {
         Some(vault) => Ok(&vault.name),
@@ -201,11 +259,14 @@ fn told(report: &KeyReport, kind: &str, done: &str, output: &Output) -> Exit {
             let mark = output.mark(Mark::Good, done);
             output.line(&format!("{mark} key {} of the vault {}", short(&key.id), report.vault));
         }
-        super::print_failed_sinks(&report.sinks, output);
     }
-    if pipeline::is_everywhere(&report.sinks) {
-        Exit::Ok
-    } else {
-        Exit::Replica
+    after_sinks(&report.sinks, output)
+}
+
+/// Tells of further sinks that are not where the first one is.
+fn after_sinks(sinks: &[SinkOutcome], output: &Output) -> Exit {
+    if !output.is_json() {
+        super::print_failed_sinks(sinks, output);
     }
+    if pipeline::is_everywhere(sinks) { Exit::Ok } else { Exit::Replica }
 }

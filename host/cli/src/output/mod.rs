@@ -79,6 +79,11 @@ impl Output {
         self.0.json
     }
 
+    /// Whether what is printed is seen by whoever sits there, and kept by nobody.
+    pub(crate) fn shows_secrets(&self) -> bool {
+        !self.is_json() && io::stdout().is_terminal()
+    }
+
     /// Whether stderr has colours.
     pub(crate) fn colours_errors(&self) -> bool {
         self.0.colour_err
