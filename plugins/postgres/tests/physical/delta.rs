@@ -279,7 +279,7 @@ fn a_server_that_starts_in_between_is_left_alone() {
         let error = target.restore(&snapshot, DELTA, &[]).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Conflict, "{error}");
         assert_says(&error, "of the process 4711", "stop the server");
-        std::fs::remove_file(&lock).expect("it is not the restore's to remove");
+        std::fs::remove_file(&lock).unwrap();
         assert_eq!(contents(&target.path("data")), before, "{call:?}");
     }
     target.restore(&snapshot, DELTA, &[]).unwrap();

@@ -91,12 +91,21 @@ fn a_slot_that_the_server_gave_up_is_a_gap() {
 fn two_archivers_do_not_share_a_slot() {
     let cluster = cluster();
     let (one, other) = (over_tcp(&cluster), over_tcp(&cluster));
-    one.catch_up().unwrap();
-    std::thread::scope(|scope| {
-        let first = scope.spawn(move || one.follow(r#","until":"8 s""#));
-        while cluster.execute("postgres", "SELECT count(*) FROM pg_stat_replication").unwrap() == "0" {
+    let wait_for_active = |number: &str| {
+        while cluster
+            .execute("postgres", "SELECT count(*) FROM pg_replication_slots WHERE active")
+            .unwrap()
+            != number
+        {
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
+    };
+    one.catch_up().unwrap();
+    // The server lets go of a slot a moment after who streamed from it has gone.
+    wait_for_active("0");
+    std::thread::scope(|scope| {
+        let first = scope.spawn(move || one.follow(r#","until":"8 s""#));
+        wait_for_active("1");
         let error = other.catch_up().unwrap_err();
         assert_eq!(
             (error.kind, error.setting.as_deref()),
