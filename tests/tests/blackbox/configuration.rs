@@ -67,7 +67,12 @@ fn a_file_that_is_not_toml_says_where_it_stops_being_it() {
 
 /// An example with every address of a server replaced by one where nobody listens.
 fn without_servers(example: &str) -> String {
-    let is_address = |text: &str| text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let is_number = |text: &str| text.parse::<u16>().is_ok();
+    // "08:00" is none.
+    let is_address = |text: &str| {
+        text.rsplit_once(':')
+            .is_some_and(|(host, port)| is_number(port) && !is_number(host))
+    };
     let parts = example.split('"').enumerate().map(|(number, part)| match number % 2 {
         1 if part.starts_with("https://") => "https://127.0.0.1:1",
         1 if is_address(part) => "127.0.0.1:1",
