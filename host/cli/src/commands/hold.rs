@@ -6,11 +6,11 @@ use bulkhead_pipeline::{HeldSnapshot, MaintainError, TagReport};
 use clap::{Args, Subcommand};
 
 use crate::{
-    commands::{Several, print_sinks, short, vaults_named},
+    commands::{Several, chosen::Chosen, print_sinks, short, vaults_named},
     error::CommandError,
     exit::Exit,
     output::{Align, Mark, ProgressDisplay, Table, local_time},
-    session::{Session, one_pipeline, unknown},
+    session::Session,
 };
 
 /// Snapshots that must stay, such as for a lawsuit: by whom and why
@@ -71,37 +71,6 @@ pub(crate) struct ReleaseArguments {
     /// Why
     #[arg(long, value_name = "TEXT")]
     reason: String,
-}
-
-/// Which snapshots.
-#[derive(Debug, Args)]
-struct Chosen {
-    /// The pipeline
-    #[arg(value_name = "PIPELINE", required_unless_present = "vault")]
-    pipeline: Option<String>,
-
-    /// The vault of the snapshots, whatever wrote them
-    #[arg(long, value_name = "VAULT", conflicts_with = "pipeline", requires = "snapshots")]
-    vault: Option<String>,
-
-    /// The beginning of a snapshot's id; can be given several times
-    #[arg(long = "snapshot", value_name = "ID", default_value = "latest")]
-    snapshots: Vec<String>,
-}
-
-impl Chosen {
-    /// The vault, and the pipeline where one was named.
-    fn place<'c>(&self, config: &'c Config) -> Result<(&'c str, Option<&'c str>), CommandError> {
-        if let Some(name) = &self.pipeline {
-            let pipeline = one_pipeline(config, name)?;
-            return Ok((&pipeline.vault, Some(&pipeline.name)));
-        }
-        let name = self.vault.as_deref().unwrap_or_default();
-        match config.vault(name) {
-            Some(vault) => Ok((&vault.name, None)),
-            None => Err(unknown("vault", name, config.vaults.iter().map(|vault| vault.name.as_str()))),
-        }
-    }
 }
 
 pub(crate) async fn hold(command: &HoldCommand, session: &Session) -> Result<Exit, CommandError> {

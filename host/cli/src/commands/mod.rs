@@ -3,6 +3,7 @@
 pub(crate) mod auth;
 pub(crate) mod browse;
 pub(crate) mod check;
+mod chosen;
 pub(crate) mod completions;
 pub(crate) mod copy;
 pub(crate) mod diff;

@@ -66,7 +66,8 @@ pub(crate) async fn status(arguments: &StatusArguments, session: &Session) -> Re
     if let Some(file) = &arguments.metrics {
         write_metrics(file, &figures, &readable)?;
     }
-    for untold in figures.iter().flat_map(|figures| &figures.untold) {
+    let untold: Vec<&String> = figures.iter().flat_map(|figures| &figures.untold).collect();
+    for untold in &untold {
         exit = exit.and(Exit::Damaged);
         session.output.warn(&format!("error: cannot tell {untold}"));
     }
@@ -78,7 +79,7 @@ pub(crate) async fn status(arguments: &StatusArguments, session: &Session) -> Re
     let exit = found.iter().fold(exit, |exit, status| exit.and(exit_of(status)));
     if session.output.is_json() {
         let errors: Vec<_> = errors.iter().map(|(vault, error)| error.to_json_of(vault)).collect();
-        let document = serde_json::json!({ "pipelines": found, "unreadable": unreadable, "errors": errors });
+        let document = serde_json::json!({ "pipelines": found, "unreadable": unreadable, "untold": untold, "errors": errors });
         session.output.document("status", &document);
         return Ok(exit);
     }

@@ -5,11 +5,11 @@ use bulkhead_pipeline::TagChange;
 use clap::Args;
 
 use crate::{
-    commands::{print_sinks, short},
+    commands::{chosen::Chosen, print_sinks, short},
     error::CommandError,
     exit::Exit,
     output::{Mark, ProgressDisplay},
-    session::{Session, one_pipeline, unknown},
+    session::Session,
 };
 
 /// Add, remove or set the tags of snapshots
@@ -21,17 +21,8 @@ use crate::{
     after_help = "Examples:\n  bulkhead tag shop --add before-upgrade                      the latest snapshot\n  bulkhead tag shop --snapshot 3f2a91c4 --remove before-upgrade\n  bulkhead tag --vault databases --snapshot 3f2a91c4 --set audit --set 2026"
 )]
 pub(crate) struct TagArguments {
-    /// The pipeline
-    #[arg(value_name = "PIPELINE", required_unless_present = "vault")]
-    pipeline: Option<String>,
-
-    /// The vault of the snapshots, whatever wrote them
-    #[arg(long, value_name = "VAULT", conflicts_with = "pipeline", requires = "snapshots")]
-    vault: Option<String>,
-
-    /// The beginning of a snapshot's id; can be given several times
-    #[arg(long = "snapshot", value_name = "ID", default_value = "latest")]
-    snapshots: Vec<String>,
+    #[command(flatten)]
+    chosen: Chosen,
 
     /// A tag to add
     #[arg(long, value_name = "TAG", required_unless_present_any = ["remove", "set"])]
@@ -48,17 +39,7 @@ pub(crate) struct TagArguments {
 
 pub(crate) async fn tag(arguments: &TagArguments, session: &Session) -> Result<Exit, CommandError> {
     let config = session.config()?;
-    let (vault, pipeline) = match (&arguments.vault, &arguments.pipeline) {
-        (None, Some(name)) => {
-            let pipeline = one_pipeline(&config, name)?;
-            (pipeline.vault.as_str(), Some(pipeline.name.as_str()))
-        }
-        (Some(vault), _) if config.vault(vault).is_some() => (vault.as_str(), None),
-        (vault, _) => {
-            let name = vault.as_deref().unwrap_or_default();
-            return Err(unknown("vault", name, config.vaults.iter().map(|vault| vault.name.as_str())));
-        }
-    };
+    let (vault, pipeline) = arguments.chosen.place(&config)?;
     let change = if arguments.set.is_empty() {
         TagChange::Change {
             add: arguments.add.clone(),
@@ -69,7 +50,7 @@ pub(crate) async fn tag(arguments: &TagArguments, session: &Session) -> Result<E
     };
     let operation = session.operation(&config)?;
     let display = ProgressDisplay::start(&session.output, vault, &operation.progress);
-    let report = pipeline::tag(&operation, vault, pipeline, &arguments.snapshots, &change).await;
+    let report = pipeline::tag(&operation, vault, pipeline, &arguments.chosen.snapshots, &change).await;
     drop(display);
     let report = report.map_err(|error| CommandError::operation(&error, &config))?;
     if session.output.is_json() {
