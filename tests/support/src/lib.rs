@@ -17,6 +17,7 @@ pub mod gdrive;
 pub mod guardian;
 pub mod mutation;
 pub mod plugins;
+mod port;
 pub mod postgres;
 pub mod redis;
 pub mod restic;
@@ -32,7 +33,8 @@ pub use bulkhead::{Bulkhead, Outcome, binary};
 pub use command::{Tool, run};
 pub use delay::DelayLine;
 pub use error::Error;
-pub use scratch::{Scratch, free_port, random_secret, sha256_of_file};
+pub use port::free_port;
+pub use scratch::{Scratch, random_secret, sha256_of_file};
 pub use tree::{Node, Tree};
 
 /// What every function here returns.

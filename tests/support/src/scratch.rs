@@ -1,8 +1,7 @@
-//! Folders, ports and passwords that exist for one test.
+//! Folders and passwords that exist for one test.
 
 use std::fs::{DirBuilder, File};
 use std::io::Read as _;
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -79,15 +78,6 @@ impl Drop for Scratch {
             let _ = std::fs::remove_dir_all(&self.path);
         }
     }
-}
-
-/// A port of 127.0.0.1 that nobody listened on a moment ago.
-///
-/// Between this call and the server's own another process could take it; servers that fail to start for that reason are started again on
-/// another port by their modules.
-pub fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Error::io("cannot bind a loopback port"))?;
-    Ok(listener.local_addr().map_err(Error::io("cannot read a socket's address"))?.port())
 }
 
 /// A password that occurs nowhere else, so that a test can search output for it: 32 hexadecimal digits.
