@@ -33,6 +33,11 @@ impl Tool {
         }
     }
 
+    /// A program that `cargo xtask setup` puts at `path` below `tools` in Cargo's target folder.
+    pub fn installed(path: impl AsRef<Path>) -> Result<Self> {
+        Self::at(installed(path)?, "cargo xtask setup")
+    }
+
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -52,6 +57,14 @@ impl Tool {
         }
         command
     }
+}
+
+/// Where `cargo xtask setup` puts what is not of the system: `path` in the folder `tools` of Cargo's target folder.
+pub fn installed(path: impl AsRef<Path>) -> Result<PathBuf> {
+    let program = std::env::current_exe().map_err(Error::io("cannot find the running program"))?;
+    let path = Path::new("tools").join(path);
+    let found = program.ancestors().map(|folder| folder.join(&path)).find(|path| path.exists());
+    Ok(found.unwrap_or_else(|| Path::new("target").join(path)))
 }
 
 /// Runs `command` to its end; an unsuccessful one is an error with everything it printed.

@@ -30,7 +30,7 @@ mod tree;
 pub mod user;
 
 pub use bulkhead::{Bulkhead, Outcome, binary};
-pub use command::{Tool, run};
+pub use command::{Tool, installed, run};
 pub use delay::DelayLine;
 pub use error::Error;
 pub use port::free_port;

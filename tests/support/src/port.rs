@@ -47,6 +47,7 @@ fn next(last: &mut File) -> std::io::Result<u16> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

@@ -1,23 +1,10 @@
 //! Whether the server that stands for Google Drive is like it, in the eyes of clients that nobody here wrote.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use bulkhead_test_support::gdrive::{Drive, Fault, Served};
-use bulkhead_test_support::{Scratch, Tool, run};
-
-/// Where `cargo xtask setup` puts Google's client, below Cargo's target folder.
-const GOOGLE_CLIENT: &str = "tools/google-client-2.202";
-
-fn google_client() -> PathBuf {
-    let program = std::env::current_exe().unwrap();
-    let found = program
-        .ancestors()
-        .map(|folder| folder.join(GOOGLE_CLIENT))
-        .find(|path| path.is_dir());
-    found.expect("Google's API client is not installed: cargo xtask setup")
-}
+use bulkhead_test_support::{Scratch, Tool, installed, run};
 
 #[test]
 fn googles_own_client_works_with_it() {
@@ -29,7 +16,7 @@ fn googles_own_client_works_with_it() {
     let mut python = Command::new("python3");
     python
         .arg(script)
-        .env("PYTHONPATH", google_client())
+        .env("PYTHONPATH", installed("google-client-2.202").unwrap())
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("PROXY_PORT", port)
         .env("CA", served.authority())

@@ -3,11 +3,11 @@
 //! Each [`Requirement`] is looked for first, so on a machine that has everything nothing happens and nobody is asked for root.
 
 mod debian;
-mod google_client;
 mod guest;
 mod node;
 mod object_store;
 mod postgres_suite;
+mod python;
 mod wheels;
 
 use std::path::Path;
@@ -234,9 +234,12 @@ pub(crate) fn ensure(console: &Console, need: Need) -> Result<()> {
         console.note(&format!("{} is missing (for the tests).", postgres_suite::WHAT));
         postgres_suite::install(console)?;
     }
-    if need >= Need::Tests && !google_client::is_present() {
-        console.note("Google's API client is missing (for the tests).");
-        google_client::install(console)?;
+    for program in python::PROGRAMS
+        .iter()
+        .filter(|program| need >= Need::Tests && !program.is_present())
+    {
+        console.note(&format!("{} is missing (for the tests).", program.what));
+        program.install(console)?;
     }
     if need >= Need::Tests && !object_store::is_present() {
         console.note("s3s-fs is missing (for the tests).");
@@ -268,9 +271,12 @@ fn check(console: &Console) -> Result<()> {
     if !postgres_suite::is_present() {
         absent.push(postgres_suite::WHAT);
     }
-    if !google_client::is_present() {
-        absent.push(google_client::WHAT);
-    }
+    absent.extend(
+        python::PROGRAMS
+            .iter()
+            .filter(|program| !program.is_present())
+            .map(|program| program.what),
+    );
     if !object_store::is_present() {
         absent.push(object_store::WHAT);
     }

@@ -1,6 +1,5 @@
 //! PouchDB's server: [`Pouch`], which keeps its databases in memory.
 
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,7 @@ use crate::guardian::Guardian;
 use crate::{Error, Result, Scratch, Tool, free_port};
 
 /// Where `cargo xtask setup` puts it, below Cargo's target folder.
-const PROGRAM: &str = "tools/pouchdb-server/node_modules/pouchdb-server/bin/pouchdb-server";
+const PROGRAM: &str = "pouchdb-server/node_modules/pouchdb-server/bin/pouchdb-server";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server that runs.
@@ -25,11 +24,11 @@ impl Pouch {
     /// Starts one, and waits until it answers.
     pub fn start() -> Result<Self> {
         let node = Tool::find("node", "apt-get install nodejs (or `cargo xtask setup`)")?;
-        let program = program()?;
+        let program = Tool::installed(PROGRAM)?;
         let scratch = Scratch::new()?;
         let port = free_port()?;
         let log = std::fs::File::create(scratch.join("log")).map_err(Error::io("cannot make a server's log"))?;
-        let mut command = node.command([program.as_os_str()]);
+        let mut command = node.command([program.path().as_os_str()]);
         command.args([
             "--in-memory",
             "--host",
@@ -99,11 +98,4 @@ impl Drop for Pouch {
 
 fn spawn(command: &mut Command) -> Result<Child> {
     command.spawn().map_err(Error::io("cannot start PouchDB's server"))
-}
-
-fn program() -> Result<PathBuf> {
-    let here = std::env::current_exe().map_err(Error::io("cannot find the running program"))?;
-    let found = here.ancestors().map(|folder| folder.join(PROGRAM)).find(|path| path.is_file());
-    let path = found.unwrap_or_else(|| Path::new("target").join(PROGRAM));
-    Ok(Tool::at(path, "cargo xtask setup")?.path().to_owned())
 }

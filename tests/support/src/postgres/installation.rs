@@ -1,11 +1,11 @@
 //! PostgreSQL's programs, and the user that they run as.
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::user::ServerUser;
-use crate::{Error, Result, Tool, run};
+use crate::{Result, Tool, run};
 
 /// Debian's major version, whose package has clients too.
 const DEBIAN: u32 = 15;
@@ -64,7 +64,7 @@ impl Installation {
     pub fn client<A: AsRef<OsStr>>(&self, name: &str, arguments: impl IntoIterator<Item = A>) -> Result<Command> {
         let tool = match self.major {
             DEBIAN => self.server_tool(name)?,
-            _ => Tool::at(unpacked(CLIENTS)?.join(name), "cargo xtask setup")?,
+            _ => Tool::installed(Path::new(CLIENTS).join(name))?,
         };
         Ok(tool.command(arguments))
     }
@@ -79,8 +79,8 @@ impl Installation {
     fn server_tool(&self, name: &str) -> Result<Tool> {
         match self.major {
             DEBIAN => Tool::at(Path::new(BINARIES).join(name), HINT),
-            NEWEST => Tool::at(unpacked(CLIENTS)?.join(name), "cargo xtask setup"),
-            major => Tool::at(unpacked(&format!("postgres-{major}/{SERVERS}"))?.join(name), "cargo xtask setup"),
+            NEWEST => Tool::installed(Path::new(CLIENTS).join(name)),
+            major => Tool::installed(format!("postgres-{major}/{SERVERS}/{name}")),
         }
     }
 
@@ -94,15 +94,4 @@ impl Installation {
         let output = run(&mut self.server_program("postgres", ["--version"])?)?;
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
-}
-
-/// A folder that `cargo xtask setup` makes below `tools` in Cargo's target folder.
-pub(super) fn unpacked(folder: &str) -> Result<PathBuf> {
-    let program = std::env::current_exe().map_err(Error::io("cannot find the running program"))?;
-    let folder = Path::new("tools").join(folder);
-    let found = program
-        .ancestors()
-        .map(|parent| parent.join(&folder))
-        .find(|folder| folder.is_dir());
-    Ok(found.unwrap_or_else(|| Path::new("target").join(folder)))
 }

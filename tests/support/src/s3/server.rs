@@ -1,17 +1,12 @@
 //! `s3s-fs`, a server of S3 on folders: [`Server`].
 
-use std::net::{Ipv4Addr, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::process::Child;
 
 use super::client::{self, Answer};
+use super::process::start;
 use crate::guardian::Guardian;
 use crate::{Error, Result, Scratch, Tool, free_port, random_secret};
-
-/// Where `cargo xtask setup` puts it, below Cargo's target folder.
-const INSTALLED: &str = "tools/s3s-fs-0.14/bin/s3s-fs";
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server with one access key, and a bucket `vaults`. It checks signatures and the digests in them.
 #[derive(Debug)]
@@ -36,12 +31,7 @@ impl Server {
     }
 
     fn with_keys(keys: Option<(String, String)>) -> Result<Self> {
-        let program = std::env::current_exe().map_err(Error::io("cannot find the running program"))?;
-        let installed = program.ancestors().map(|folder| folder.join(INSTALLED)).find(|path| path.is_file());
-        let tool = Tool::at(
-            installed.unwrap_or_else(|| PathBuf::from("target").join(INSTALLED)),
-            "cargo xtask setup",
-        )?;
+        let tool = Tool::installed("s3s-fs-0.14/bin/s3s-fs")?;
         let scratch = Scratch::new()?;
         scratch.folder("data/vaults")?;
         // A port that somebody else was faster to take ends the server at once: another one then.
@@ -53,7 +43,7 @@ impl Server {
                 command.args(["--access-key", access_key, "--secret-key", secret_key]);
             }
             command.arg(scratch.join("data"));
-            match start(command, &scratch, port) {
+            match start("s3s-fs", command, &scratch, port) {
                 Ok((child, guardian)) => {
                     let (access_key, secret_key) = keys.unwrap_or_default();
                     return Ok(Self {
@@ -120,40 +110,4 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn start(mut command: Command, scratch: &Scratch, port: u16) -> Result<(Child, Guardian)> {
-    let log = scratch.join("log");
-    let output = std::fs::File::create(&log).map_err(Error::on_path("create", &log))?;
-    let errors = output.try_clone().map_err(Error::on_path("open", &log))?;
-    let spawned = command.stdin(Stdio::null()).stdout(output).stderr(errors).spawn();
-    let mut child = spawned.map_err(Error::io("cannot start s3s-fs"))?;
-    let pid_file = scratch.private_file("pid", child.id().to_string())?;
-    let guardian = Guardian::watch(&pid_file, "s3s-fs", None)?;
-    match wait(&mut child, port, &log) {
-        Ok(()) => Ok((child, guardian)),
-        Err(error) => {
-            let _ = child.kill();
-            let _ = child.wait();
-            Err(error)
-        }
-    }
-}
-
-fn wait(child: &mut Child, port: u16, log: &Path) -> Result<()> {
-    let begin = Instant::now();
-    while begin.elapsed() < PATIENCE {
-        if matches!(child.try_wait(), Ok(Some(_))) {
-            break;
-        }
-        if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    Err(Error::TimedOut {
-        what: "s3s-fs did not come up".to_owned(),
-        seconds: PATIENCE.as_secs(),
-        log: std::fs::read_to_string(log).unwrap_or_default(),
-    })
 }
