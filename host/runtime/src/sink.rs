@@ -255,6 +255,18 @@ impl SinkPool {
         .await
     }
 
+    /// Until when an object is locked; `None` where it isn't.
+    ///
+    /// # Errors
+    /// `unsupported`, `not-found`.
+    pub async fn locked_until(&self, key: &str) -> Result<Option<Timestamp>, PluginError> {
+        let _place = self.place().await?;
+        self.run("locked-until", self.deadline(), async |sink: &mut Instance| {
+            sink.guest.locked_until(&mut sink.store, key).await
+        })
+        .await
+    }
+
     fn deadline(&self) -> Instant {
         Instant::now() + self.0.prepared.limits.wall_clock
     }

@@ -31,6 +31,10 @@ pub struct Config {
     pub checksum: Checksum,
     /// Whether the server is relied on to refuse what is there already (`If-None-Match`). Write `false` for one that ignores it; `check` finds out.
     pub conditional_put: ConditionalPut,
+    /// How objects are locked where the sink's table says `lock`.
+    pub lock_mode: LockMode,
+    /// What becomes of the content of removed objects in a bucket that keeps versions.
+    pub versions: Versions,
     /// Whether the requester pays for requests and traffic.
     pub requester_pays: bool,
     /// How often a request is tried, from 1: 6 by default, with pauses of about 6 s in all.
@@ -58,6 +62,37 @@ pub enum Checksum {
     Sha256,
     /// Nothing but the signed digest of the request, for servers that refuse the header.
     None,
+}
+
+/// Who can end a lock early.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LockMode {
+    /// Those with the right `s3:BypassGovernanceRetention`.
+    #[default]
+    Governance,
+    /// Nobody, the account's owner included.
+    Compliance,
+}
+
+impl LockMode {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Governance => "GOVERNANCE",
+            Self::Compliance => "COMPLIANCE",
+        }
+    }
+}
+
+/// What becomes of versions of a removed object.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Versions {
+    /// They stay, behind a mark that it was removed, until a lifecycle rule of the bucket removes them.
+    #[default]
+    Keep,
+    /// They are removed too, but for those that are locked. Needs `s3:ListBucketVersions` and `s3:DeleteObjectVersion`.
+    Remove,
 }
 
 /// Whether `If-None-Match` is relied on; a type of its own, since its default is yes.
@@ -134,6 +169,16 @@ impl Config {
     /// How requests are tried again.
     pub(crate) fn backoff(&self) -> Backoff {
         self.attempts.map_or_else(Backoff::default, Backoff::new)
+    }
+
+    /// What an object's key is added to for its path at the server: of the bucket, where the URL does not name it, and of the folder.
+    pub(crate) fn path_of_folder(&self) -> String {
+        let parts = [self.bucket.as_deref().unwrap_or_default(), self.prefix.trim_matches('/')];
+        parts
+            .iter()
+            .filter(|part| !part.is_empty())
+            .map(|part| format!("{part}/"))
+            .collect()
     }
 
     /// Where the vault is, for messages.

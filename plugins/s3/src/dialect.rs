@@ -81,7 +81,7 @@ impl Amazon {
         };
         let passing = |kind, what: &str| Verdict::Retry(error(kind, what).with_retryable(true));
         match code {
-            "NoSuchKey" | "NotFound" | "PreconditionFailed" | "InvalidRange" | "NotModified" => Verdict::Pass,
+            "NoSuchKey" | "NoSuchVersion" | "NotFound" | "PreconditionFailed" | "InvalidRange" | "NotModified" => Verdict::Pass,
             "NoSuchBucket" => Verdict::Fail(
                 error(ErrorKind::Config, "there is no such bucket")
                     .with_setting("bucket")
@@ -113,6 +113,10 @@ impl Amazon {
             "InvalidObjectState" => Verdict::Fail(
                 error(ErrorKind::Unsupported, "the object is in a storage class that must be restored before it can be read")
                     .with_hint("restore the objects of the vault in the bucket (`aws s3api restore-object`), and keep lifecycle rules from moving them"),
+            ),
+            "InvalidRequest" if answer.message.starts_with("Bucket is missing") => Verdict::Fail(
+                error(ErrorKind::Config, "the bucket does not lock objects")
+                    .with_hint("take `lock` out of the sink's table, or enable object lock on the bucket: most stores allow that only when it is created"),
             ),
             "QuotaExceeded" | "StorageQuotaExceeded" | "XMinioStorageFull" | "XMinioAdminBucketQuotaExceeded" | "InsufficientStorage" | "InsufficientCapacity" | "TooManyBuckets" => Verdict::Fail(
                 error(ErrorKind::StorageFull, "there is no room left").with_hint("raise the quota, or make room with `bulkhead forget` and `bulkhead prune`"),

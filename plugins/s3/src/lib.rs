@@ -7,11 +7,14 @@
 mod check;
 mod config;
 mod dialect;
+mod lock;
+mod versions;
 
 use bulkhead_sdk::{prelude::*, services::Store};
 
-pub use config::{Checksum, ConditionalPut, Config, Encryption};
+pub use config::{Checksum, ConditionalPut, Config, Encryption, LockMode, Versions};
 use dialect::Amazon;
+use lock::Locks;
 
 /// The name of the one endpoint that the plugin wants.
 const STORAGE: &str = "storage";
@@ -26,6 +29,8 @@ const CONCURRENCY: u32 = 8;
 #[derive(Debug)]
 pub struct S3 {
     store: Store<Amazon>,
+    locks: Locks,
+    versions: Versions,
     place: String,
     concurrency: u32,
 }
@@ -51,6 +56,8 @@ impl Sink for S3 {
             .with_conditional_put(config.conditional_put.0);
         Ok(Self {
             store,
+            locks: Locks::new(&config),
+            versions: config.versions,
             place: config.place(),
             concurrency: config.concurrency.map_or(CONCURRENCY, std::num::NonZeroU32::get),
         })
@@ -65,7 +72,7 @@ impl Sink for S3 {
             max_object_size: MAX_OBJECT,
             concurrency: self.concurrency,
             conditional_put: self.store.has_conditional_put(),
-            object_lock: false,
+            object_lock: true,
         })
     }
 
@@ -74,7 +81,8 @@ impl Sink for S3 {
     }
 
     fn put(&mut self, key: &str, body: &mut ObjectReader<'_>, options: PutOptions) -> Result<()> {
-        self.store.put(key, body, options, &[])
+        let lock = options.lock_until.map(|until| self.locks.headers(until)).transpose()?;
+        self.store.put(key, body, options, &lock.unwrap_or_default())
     }
 
     fn get(&mut self, key: &str, range: Option<ByteRange>, into: &mut ObjectWriter<'_>) -> Result<()> {
@@ -92,7 +100,19 @@ impl Sink for S3 {
     }
 
     fn delete(&mut self, key: &str) -> Result<()> {
-        self.store.delete(key)
+        self.store.delete(key)?;
+        match self.versions {
+            Versions::Keep => Ok(()),
+            Versions::Remove => versions::remove(&self.store, &self.locks, key),
+        }
+    }
+
+    fn extend_lock(&mut self, key: &str, until: Timestamp) -> Result<()> {
+        self.locks.extend(&self.store, key, until)
+    }
+
+    fn locked_until(&mut self, key: &str) -> Result<Option<Timestamp>> {
+        self.locks.until(&self.store, key, None)
     }
 }
 

@@ -6,9 +6,11 @@ use std::{sync::Arc, time::Duration};
 use bulkhead_plugin_s3::S3;
 use bulkhead_sdk::{
     ErrorKind,
+    sink::PutOptions,
     testing::{Harness, HttpRequest, HttpResponse, conformance},
+    types::Timestamp,
 };
-use bulkhead_test_support::s3::Server;
+use bulkhead_test_support::s3::{LockingServer, Server};
 
 const CONFIG: &str = r#"{"bucket":"vaults","prefix":"a/vault"}"#;
 
@@ -110,4 +112,105 @@ fn a_server_that_asks_for_a_pause_gets_it() {
     let mut sink = harness.sink::<S3>(CONFIG).unwrap();
     assert_eq!(sink.stat("config").unwrap(), None);
     assert!(begin.elapsed() >= Duration::from_secs(2));
+}
+
+/// A harness whose endpoint is a server that keeps versions and locks.
+fn locking() -> (Harness, Arc<LockingServer>) {
+    let server = Arc::new(LockingServer::start().unwrap());
+    let ours = server.clone();
+    let harness = Harness::new().http("storage", move |request| {
+        let answer = ours
+            .exchange(&request.method, &request.path, &request.headers, &request.body)
+            .unwrap();
+        HttpResponse {
+            status: answer.status,
+            headers: answer.headers,
+            body: answer.body,
+            break_after: None,
+        }
+    });
+    (harness, server)
+}
+
+fn from_now(seconds: u64) -> Timestamp {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    Timestamp::from_seconds(i64::try_from(now.as_secs() + seconds).unwrap())
+}
+
+fn locked_put(until: Timestamp) -> PutOptions {
+    PutOptions {
+        if_absent: false,
+        lock_until: Some(until),
+    }
+}
+
+const LOCKING: &str = r#"{"bucket":"locking","prefix":"a vault"}"#;
+const KEY: &str = "data/ab/abcd";
+const PATH: &str = "a%20vault/data/ab/abcd";
+
+#[test]
+fn it_conforms_where_versions_are_kept() {
+    let (harness, _server) = locking();
+    conformance::sink::<S3>(&harness, LOCKING);
+}
+
+#[test]
+fn what_is_locked_stays_and_locks_grow_only() {
+    let (harness, server) = locking();
+    let mut sink = harness.sink::<S3>(LOCKING).unwrap();
+    sink.put("config", b"not locked").unwrap();
+    assert_eq!(sink.locked_until("config").unwrap(), None);
+    assert_eq!(sink.locked_until(KEY).unwrap_err().kind, ErrorKind::NotFound);
+    assert_eq!(sink.extend_lock(KEY, from_now(60)).unwrap_err().kind, ErrorKind::NotFound);
+
+    let (day, week) = (from_now(86_400), from_now(7 * 86_400));
+    sink.put_with(KEY, b"locked", locked_put(day)).unwrap();
+    assert_eq!(sink.locked_until(KEY).unwrap(), Some(day));
+    sink.extend_lock(KEY, week).unwrap();
+    assert_eq!(sink.locked_until(KEY).unwrap(), Some(week));
+    sink.extend_lock(KEY, day).unwrap();
+    assert_eq!(sink.locked_until(KEY).unwrap(), Some(week), "a lock became shorter");
+    assert!(server.locked_until(PATH).unwrap().is_some());
+
+    // Removing leaves a mark, and what it hides.
+    sink.delete(KEY).unwrap();
+    assert_eq!(sink.stat(KEY).unwrap(), None);
+    assert_eq!(server.versions(PATH).unwrap(), (1, true));
+}
+
+#[test]
+fn versions_are_removed_but_for_those_that_are_locked() {
+    let (harness, server) = locking();
+    let mut sink = harness
+        .sink::<S3>(r#"{"bucket":"locking","prefix":"a vault","versions":"remove"}"#)
+        .unwrap();
+    sink.put("index/ab", b"first").unwrap();
+    sink.put("index/ab", b"second").unwrap();
+    assert_eq!(server.versions("a%20vault/index/ab").unwrap(), (2, false));
+    sink.delete("index/ab").unwrap();
+    assert_eq!(server.versions("a%20vault/index/ab").unwrap(), (0, false));
+
+    sink.put(KEY, b"not locked").unwrap();
+    sink.put_with(KEY, b"locked", locked_put(from_now(86_400))).unwrap();
+    sink.delete(KEY).unwrap();
+    assert_eq!(sink.stat(KEY).unwrap(), None);
+    assert_eq!(server.versions(PATH).unwrap(), (1, true), "what is locked, behind its mark");
+    // A key that begins with it is somebody else's.
+    sink.put("data/ab/abcde", b"another").unwrap();
+    sink.delete(KEY).unwrap();
+    assert_eq!(sink.get("data/ab/abcde").unwrap(), b"another");
+}
+
+#[test]
+fn a_bucket_that_does_not_lock_is_told() {
+    let (harness, _server) = locking();
+    let mut sink = harness.sink::<S3>(r#"{"bucket":"plain"}"#).unwrap();
+    let error = sink.put_with(KEY, b"locked", locked_put(from_now(60))).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Config, "{error}");
+    assert!(error.to_string().contains("does not lock"), "{error}");
+    assert_eq!(sink.stat(KEY).unwrap(), None);
+
+    let mut unchecked = harness.sink::<S3>(r#"{"bucket":"locking","checksum":"none"}"#).unwrap();
+    let error = unchecked.put_with(KEY, b"locked", locked_put(from_now(60))).unwrap_err();
+    assert_eq!((error.kind, error.setting.as_deref()), (ErrorKind::Config, Some("checksum")));
 }

@@ -26,7 +26,7 @@ pub struct Traits {
     pub concurrency: u32,
     /// Whether a `put` with `if_absent` is atomic even against other hosts.
     pub conditional_put: bool,
-    /// Whether `lock_until` and `extend_lock` do something.
+    /// Whether `lock_until`, `extend_lock` and `locked_until` do something.
     pub object_lock: bool,
 }
 
@@ -199,6 +199,12 @@ pub trait Sink: Sized {
     /// Extends an object's lock, never shortens it. `Unsupported`, `NotFound`.
     fn extend_lock(&mut self, key: &str, until: Timestamp) -> Result<()> {
         let _ = (key, until);
+        Err(unsupported("object lock"))
+    }
+
+    /// Until when an object is locked; `None` where it isn't. `Unsupported`, `NotFound`.
+    fn locked_until(&mut self, key: &str) -> Result<Option<Timestamp>> {
+        let _ = key;
         Err(unsupported("object lock"))
     }
 }

@@ -180,6 +180,10 @@ impl<P: Sink + 'static> sink_abi::Guest for SinkGuest<P> {
     fn extend_lock(key: String, until: abi::Timestamp) -> Result<(), abi::Error> {
         with_plugin::<P, _>(|instance| instance.plugin()?.extend_lock(&key, until.into()))
     }
+
+    fn locked_until(key: String) -> Result<Option<abi::Timestamp>, abi::Error> {
+        with_plugin::<P, _>(|instance| Ok(instance.plugin()?.locked_until(&key)?.map(Into::into)))
+    }
 }
 
 /// Makes a component of a [`Source`].

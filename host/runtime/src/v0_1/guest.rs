@@ -195,6 +195,10 @@ impl SinkGuest {
     pub(crate) async fn extend_lock(&self, store: &mut Store<State>, key: &str, until: Timestamp) -> Answer<()> {
         answer(self.exports().call_extend_lock(store, key, until.into()).await?, |()| ())
     }
+
+    pub(crate) async fn locked_until(&self, store: &mut Store<State>, key: &str) -> Answer<Option<Timestamp>> {
+        answer(self.exports().call_locked_until(store, key).await?, |until| until.map(Into::into))
+    }
 }
 
 fn object(object: sink::Object) -> Object {

@@ -94,8 +94,20 @@ impl<D: Dialect> Driver<'_, '_, D> {
         }
     }
 
+    /// The beginning of the body, as much as is kept of a refusal's.
+    pub(super) fn beginning(&mut self) -> Result<Vec<u8>> {
+        let mut beginning = Vec::new();
+        while let Some(piece) = self.piece()? {
+            beginning.extend_from_slice(&piece);
+            if beginning.len() >= MAX_REFUSAL {
+                break;
+            }
+        }
+        Ok(beginning)
+    }
+
     /// Carries out a request, as often as it takes.
-    fn request(&mut self, request: http::Request<Buffer>) -> Result<http::response::Parts> {
+    pub(super) fn request(&mut self, request: http::Request<Buffer>) -> Result<http::response::Parts> {
         let (parts, body) = request.into_parts();
         let body = body.to_bytes();
         // Services take bodies whole; ours comes in pieces, in the place of the empty one that the service was given.

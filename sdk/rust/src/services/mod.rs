@@ -26,8 +26,9 @@ mod store;
 
 pub use crate::backoff::Backoff;
 pub use dialect::{Dialect, Plain, Refusal, Verdict};
+pub use http;
 pub use opendal;
-pub use store::Store;
+pub use store::{Store, Version};
 
 /// Where a service is to believe its server to be. Scheme and host are the operator's; the path begins here.
 pub const BASE_URL: &str = "http://endpoint.invalid";

@@ -282,6 +282,58 @@ impl<D: Dialect> Store<D> {
     pub fn delete(&self, key: &str) -> Result<()> {
         self.driver().run(async { self.operator.delete(key).await.map_err(Failure::from) })
     }
+
+    /// All versions of an object, where the service was made with versions.
+    ///
+    /// # Errors
+    /// As the dialect and OpenDAL tell them.
+    pub fn versions(&self, key: &str) -> Result<Vec<Version>> {
+        self.driver().run(async {
+            let mut lister = self.operator.lister_with(key).versions(true).deleted(true).await?;
+            let mut versions = Vec::new();
+            while let Some(entry) = lister.next().await {
+                let (path, metadata) = entry?.into_parts();
+                if let Some(id) = metadata.version().filter(|_| path == key) {
+                    versions.push(Version {
+                        id: id.to_owned(),
+                        is_removal: metadata.is_deleted(),
+                    });
+                }
+            }
+            Ok(versions)
+        })
+    }
+
+    /// Removes one version of an object.
+    ///
+    /// # Errors
+    /// As the dialect and OpenDAL tell them.
+    pub fn delete_version(&self, key: &str, version: &str) -> Result<()> {
+        self.driver().run(async {
+            let delete = self.operator.delete_with(key).version(version);
+            delete.await.map_err(Failure::from)
+        })
+    }
+
+    /// Sends a request that OpenDAL has no word for, and returns the response with the beginning of its body, at least 64 KiB. The path is that of the
+    /// server; it is tried again as all are, and what the dialect lets pass is returned as it is.
+    ///
+    /// # Errors
+    /// As the dialect tells them.
+    pub fn request(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>> {
+        let mut driver = self.driver();
+        let head = driver.request(request.map(Buffer::from))?;
+        Ok(http::Response::from_parts(head, driver.beginning()?))
+    }
+}
+
+/// A version of an object, where the service keeps those that were replaced or removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// As the service names it.
+    pub id: String,
+    /// Whether it has no content, and says that the object was removed.
+    pub is_removal: bool,
 }
 
 fn already_exists(key: &str) -> Error {

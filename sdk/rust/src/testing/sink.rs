@@ -9,7 +9,7 @@ use crate::{
     host,
     sink::{ByteRange, Object, ObjectReader, ObjectWriter, PutOptions, Sink, Traits},
     source::Instance,
-    types::Finding,
+    types::{Finding, Timestamp},
 };
 
 /// A sink in a [`Harness`].
@@ -115,6 +115,16 @@ impl<'a, P: Sink> SinkTester<'a, P> {
                 return Ok(objects);
             }
         }
+    }
+
+    /// Until when an object is locked.
+    pub fn locked_until(&mut self, key: &str) -> Result<Option<Timestamp>> {
+        self.with(|sink| sink.locked_until(key))
+    }
+
+    /// Extends an object's lock.
+    pub fn extend_lock(&mut self, key: &str, until: Timestamp) -> Result<()> {
+        self.with(|sink| sink.extend_lock(key, until))
     }
 
     /// One object.

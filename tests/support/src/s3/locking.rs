@@ -66,10 +66,12 @@ impl LockingServer {
 
     /// Until when an object is locked, as the server tells it (RFC 3339); `None` where it isn't.
     pub fn locked_until(&self, key: &str) -> Result<Option<String>> {
-        let answer = self.exchange("GET", &format!("/locking/{key}?retention"), &[], b"")?;
-        let text = String::from_utf8_lossy(&answer.body).into_owned();
-        let until = text.split_once("<RetainUntilDate>").and_then(|(_, rest)| rest.split_once('<'));
-        Ok(until.map(|(until, _)| until.to_owned()))
+        let answer = self.exchange("HEAD", &format!("/locking/{key}"), &[], b"")?;
+        let until = answer
+            .headers
+            .into_iter()
+            .find(|(name, _)| name == "x-amz-object-lock-retain-until-date");
+        Ok(until.map(|(_, until)| String::from_utf8_lossy(&until).into_owned()))
     }
 
     /// What the bucket `locking` has of a key: versions, and whether the newest is a mark that it was removed.
