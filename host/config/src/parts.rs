@@ -88,6 +88,8 @@ pub struct Sink {
     pub config: Map<String, Json>,
     /// How fast it may be written to, by the time of day.
     pub bandwidth: Option<Bandwidth>,
+    /// For how long nobody can remove what is stored there.
+    pub lock: Option<Period>,
     /// Limits of its plugin, `[limits]` included.
     pub limits: Limits,
     /// Where it is written.
@@ -272,6 +274,7 @@ pub(crate) fn sink(entry: &Entry, limits: &Limits, reader: &mut Reader<'_>) -> O
     let grants = grants::read(&mut fields, reader);
     let config = config(&mut fields, reader);
     let bandwidth = fields.optional("bandwidth", reader);
+    let lock = fields.optional("lock", reader);
     let limits = Limits::read_for_writing(&mut fields, limits, reader);
     fields.close(reader);
     let origin = origin(entry.key_span.clone(), &entry.node);
@@ -282,6 +285,7 @@ pub(crate) fn sink(entry: &Entry, limits: &Limits, reader: &mut Reader<'_>) -> O
         grants,
         config,
         bandwidth,
+        lock,
         limits,
         origin,
     })

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use bulkhead_units::Period;
 use serde::Serialize;
 
 use crate::{
@@ -125,6 +126,9 @@ pub struct PlannedSink {
     /// How fast it may be written to, by the time of day.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bandwidth: Option<Bandwidth>,
+    /// For how long nobody can remove what is stored there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lock: Option<Period>,
     /// Its plugin and what it may touch.
     #[serde(flatten)]
     pub plugin: PlannedPlugin,
@@ -246,6 +250,7 @@ fn planned_vault(config: &Config, vault: &Vault, defaults: &DefaultLimits) -> Op
             required: at == 0,
             region: sink.region.clone(),
             bandwidth: sink.bandwidth.clone(),
+            lock: sink.lock,
             plugin: planned(config, &sink.plugin, &sink.config, &sink.grants, &sink.limits, &defaults.sink),
         })
     };
@@ -339,7 +344,8 @@ impl PlannedVault {
                 .as_ref()
                 .map(|bandwidth| format!(", {bandwidth}"))
                 .unwrap_or_default();
-            writeln!(formatter, "  sink      {} ({role}{region}{bandwidth})", sink.name)?;
+            let lock = sink.lock.map(|lock| format!(", locked for {lock}")).unwrap_or_default();
+            writeln!(formatter, "  sink      {} ({role}{region}{bandwidth}{lock})", sink.name)?;
             sink.plugin.write("    plugin", formatter)?;
         }
         for copy in &self.copies {

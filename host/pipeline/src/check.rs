@@ -11,6 +11,7 @@ use crate::{
     access::{AccessError, vault_site},
     failure::{Explain as _, Failure, FailureClass, Site},
     host::pipeline_site,
+    object_lock,
     operation::{Interrupted, Operation},
     status,
 };
@@ -85,7 +86,10 @@ async fn check_sink(operation: &Operation, name: &str) -> Option<CheckedPart> {
     let findings = match operation.host.sink(&operation.config, name, &operation.sink_context()).await {
         Err(error) => vec![finding("sink-unusable", &error.explain())],
         Ok(store) => match store.pool().check().await {
-            Ok(findings) => findings,
+            Ok(mut findings) => {
+                findings.extend(object_lock::check(&store).await);
+                findings
+            }
             Err(error) => vec![finding("sink-check-failed", &Failure::of_plugin(&error))],
         },
     };

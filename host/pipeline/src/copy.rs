@@ -25,6 +25,7 @@ use crate::{
     forget::zone_of,
     host::BuildError,
     maintenance::MaintainError,
+    object_lock::{self, LockReport},
     operation::{Interrupted, Operation},
     replicate::{ReplicaReport, replicate},
     retention::{self, Circumstances, Taken},
@@ -79,6 +80,9 @@ pub struct CopyReport {
     /// Each further sink.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub replicas: Vec<ReplicaReport>,
+    /// What became of the locks, on sinks that lock.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub locks: Vec<LockReport>,
     #[serde(skip)]
     missing: Vec<ObjectId>,
 }
@@ -88,6 +92,12 @@ impl CopyReport {
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.unreadable.is_empty() && self.snapshots.iter().all(|snapshot| snapshot.error.is_none())
+    }
+
+    /// Whether what is on sinks that lock is locked.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.locks.iter().all(|lock| lock.error.is_none())
     }
 
     fn copied(&self) -> usize {
@@ -253,6 +263,7 @@ impl Pair<'_> {
             bytes: 0,
             stored_bytes: 0,
             replicas: Vec::new(),
+            locks: Vec::new(),
             missing: missing.iter().map(|snapshot| snapshot.id).collect(),
         })
     }
@@ -314,6 +325,7 @@ impl Pair<'_> {
                 .replicas
                 .push(replicate(&self.sinks.first, sink, &self.operation.cancellation).await);
         }
+        report.locks = object_lock::extend(&self.sinks, &self.operation.cancellation).await;
         Ok(())
     }
 

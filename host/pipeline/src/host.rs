@@ -8,6 +8,7 @@ use bulkhead_runtime::{
 
 use crate::{
     failure::{Explain, Failure, FailureClass, Site},
+    object_lock::ObjectLock,
     secrets::Secrets,
     setup,
     store::SinkStore,
@@ -211,7 +212,9 @@ impl Host {
             source: Box::new(error),
         })?;
         warn_about(pool.unused_grants());
-        Ok(SinkStore::new(sink.name.clone(), site, pool, sink.bandwidth.clone()))
+        Ok(SinkStore::new(sink.name.clone(), site, pool)
+            .with_bandwidth(sink.bandwidth.clone())
+            .with_lock(sink.lock.map(|length| ObjectLock::new(length.0))))
     }
 
     fn setup(&self, site: &Site, table: Table<'_>, defaults: bulkhead_runtime::Limits) -> Result<PluginSetup, BuildError> {

@@ -26,6 +26,7 @@ use crate::{
     host::{BuildError, pipeline_site},
     journal::Journal,
     log_needs::Handed,
+    object_lock::{self, LockReport},
     operation::{Ending, Interrupted, Operation},
     proof::{self, ProofError, Stored},
     replicate::{ReplicaReport, replicate},
@@ -82,13 +83,17 @@ pub struct RunReport {
     /// What became of the further sinks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub replicas: Vec<ReplicaReport>,
+    /// What became of the locks, on sinks that lock.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub locks: Vec<LockReport>,
 }
 
 impl RunReport {
-    /// Whether something went wrong after the commit that somebody must put in order: the command `hooks.after` failed.
+    /// Whether something went wrong after the commit that somebody must put in order: the command `hooks.after` failed, or objects could not be locked.
     #[must_use]
     pub fn is_in_order(&self) -> bool {
-        self.findings.iter().all(|finding| finding.severity != Severity::Error)
+        let failed = self.findings.iter().any(|finding| finding.severity == Severity::Error);
+        !failed && self.locks.iter().all(|lock| lock.error.is_none())
     }
 
     /// Whether all sinks have the snapshot.
@@ -356,7 +361,8 @@ async fn take_snapshot(
     // Copying may take hours: the source needn't stay as it is for that.
     let put_in_order = hooks.after().await;
     let replicas = run.replicate().await;
-    let mut report = run.report(clock.elapsed(), outcome, committed, stats, replicas);
+    let locks = object_lock::extend(&run.sinks, &operation.cancellation).await;
+    let mut report = run.report(clock.elapsed(), outcome, committed, stats, replicas, locks);
     report.findings.extend(put_in_order.err().map(|error| not_in_order(&error)));
     Ok(report)
 }
@@ -599,6 +605,7 @@ impl Run<'_> {
         mut committed: Vec<CommittedSnapshot>,
         stats: RunStats,
         replicas: Vec<ReplicaReport>,
+        locks: Vec<LockReport>,
     ) -> RunReport {
         let last = committed.pop();
         RunReport {
@@ -617,6 +624,7 @@ impl Run<'_> {
             findings: outcome.findings,
             plugin: self.plugin.clone(),
             replicas,
+            locks,
         }
     }
 }

@@ -1,18 +1,19 @@
 //! A sink plugin as the vault's store of objects: [`SinkStore`].
 //!
-//! Beside translating types it keeps to the operator's bandwidth: an upload waits until its bytes, and those before it, would have passed at that rate.
+//! Beside translating types it keeps to the operator's bandwidth (an upload waits until its bytes, and those before it, would have passed at that rate) and says
+//! until when objects are locked.
 
 use std::{ops::Range, time::Duration};
 
 use async_trait::async_trait;
 use bulkhead_config::Bandwidth;
-use bulkhead_model::Fault;
+use bulkhead_model::{Fault, FaultKind, Timestamp};
 use bulkhead_runtime::{PluginError, PutOptions, SinkPool};
 use bulkhead_vault::{ObjectBody, ObjectInfo, ObjectStore, StoreTraits};
 use bytes::Bytes;
 use tokio::{sync::Mutex, time::Instant};
 
-use crate::failure::Site;
+use crate::{clock, failure::Site, object_lock::ObjectLock};
 
 /// One sink. Shared between the vault and who watches the run.
 pub(crate) struct SinkStore {
@@ -20,16 +21,51 @@ pub(crate) struct SinkStore {
     site: Site,
     pool: SinkPool,
     throttle: Option<Throttle>,
+    lock: Option<ObjectLock>,
 }
 
 impl SinkStore {
-    pub(crate) fn new(name: String, site: Site, pool: SinkPool, bandwidth: Option<Bandwidth>) -> Self {
+    pub(crate) fn new(name: String, site: Site, pool: SinkPool) -> Self {
         Self {
             name,
             site,
             pool,
-            throttle: bandwidth.map(Throttle::new),
+            throttle: None,
+            lock: None,
         }
+    }
+
+    /// Written to no faster than that.
+    pub(crate) fn with_bandwidth(self, bandwidth: Option<Bandwidth>) -> Self {
+        let throttle = bandwidth.map(Throttle::new);
+        Self { throttle, ..self }
+    }
+
+    /// Whatever is stored is locked for so long.
+    pub(crate) fn with_lock(self, lock: Option<ObjectLock>) -> Self {
+        Self { lock, ..self }
+    }
+
+    /// For how long objects are locked.
+    pub(crate) fn lock(&self) -> Option<ObjectLock> {
+        self.lock
+    }
+
+    /// Until when an object is locked that is stored now. A lock of the vault's own lasts as long as its run.
+    async fn lock_until(&self, key: &str) -> Result<Option<Timestamp>, Fault> {
+        let Some(lock) = self.lock.filter(|_| !key.starts_with("locks/")) else {
+            return Ok(None);
+        };
+        if self.pool.traits().await.map_err(PluginError::into_fault)?.object_lock {
+            return Ok(Some(lock.until(clock::now())));
+        }
+        Err(self.cannot_lock())
+    }
+
+    /// What is wrong with a sink that is to lock and can't.
+    pub(crate) fn cannot_lock(&self) -> Fault {
+        let fault = Fault::new(FaultKind::Config, format!("the sink `{}` cannot lock objects", self.name));
+        fault.hint("take `lock` out of its table, or use a sink that can: `s3`")
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -73,15 +109,9 @@ impl ObjectStore for SinkStore {
             parts: body.parts,
             sha256: body.sha256,
         };
+        let lock_until = self.lock_until(key).await?;
         self.pool
-            .put(
-                key,
-                body,
-                PutOptions {
-                    if_absent,
-                    lock_until: None,
-                },
-            )
+            .put(key, body, PutOptions { if_absent, lock_until })
             .await
             .map_err(PluginError::into_fault)
     }

@@ -43,6 +43,7 @@ mod replicas;
 mod restic;
 mod restoring;
 mod s3;
+mod s3_locks;
 mod s3_roles;
 mod server_desk;
 mod sinks;

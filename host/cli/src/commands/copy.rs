@@ -6,7 +6,7 @@ use bulkhead_pipeline::{CopiedSnapshot, CopyReport};
 use clap::Args;
 
 use crate::{
-    commands::{Several, short, vaults_named},
+    commands::{Several, print_locks, short, vaults_named},
     error::CommandError,
     exit::Exit,
     output::{Align, Mark, Output, ProgressDisplay, Table, bytes, counted, local_time},
@@ -48,6 +48,9 @@ pub(crate) async fn copy(arguments: &CopyArguments, session: &Session) -> Result
                 print(&report, &session.output);
                 if !report.is_complete() {
                     several.exit = several.exit.and(Exit::Damaged);
+                }
+                if !report.is_locked() {
+                    several.exit = several.exit.and(Exit::Findings);
                 }
                 several.done(&report, report.replicas.iter().all(|replica| replica.error.is_none()));
             }
@@ -124,6 +127,7 @@ fn print(report: &CopyReport, output: &Output) {
             output.warn(&format!("error: the sink {} is not up to date: {error}{hint}", replica.sink));
         }
     }
+    print_locks(&report.locks, output);
 }
 
 fn fate(snapshot: &CopiedSnapshot, output: &Output) -> String {

@@ -36,13 +36,13 @@ use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, sync::Arc};
 
 use bulkhead_config::{Config, DiagnosticLevel};
 use bulkhead_model::{EntryPath, Finding, Severity};
-use bulkhead_pipeline::{Explain, Failure, FailureClass, Operation, SinkOutcome, Site};
+use bulkhead_pipeline::{Explain, Failure, FailureClass, LockReport, Operation, SinkOutcome, Site};
 
 use crate::{
     arguments::Command,
     error::{CommandError, render_failure},
     exit::Exit,
-    output::{Output, ProgressDisplay, counted},
+    output::{Output, ProgressDisplay, counted, local_time},
     session::{Session, unknown},
 };
 
@@ -210,6 +210,25 @@ fn print_failed_sinks(sinks: &[SinkOutcome], output: &Output) {
                 "error: the sink {} is not where the first one is: {error}{hint}",
                 sink.sink
             ));
+        }
+    }
+}
+
+/// Prints what became of locks: nothing where there was nothing to be done.
+fn print_locks(locks: &[LockReport], output: &Output) {
+    for lock in locks {
+        match &lock.error {
+            None if lock.objects == 0 => {}
+            None => output.line(&format!(
+                "      {} on {} locked until {}",
+                counted(lock.objects, "object", "objects"),
+                lock.sink,
+                local_time(&lock.until)
+            )),
+            Some(error) => {
+                let hint = lock.hint.as_ref().map(|hint| format!("\n  help: {hint}")).unwrap_or_default();
+                output.warn(&format!("error: not all of what is on the sink {} is locked for as long as it should be: {error}{hint}\n  the next run tries again", lock.sink));
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use bulkhead_pipeline::{FailedRun, Operation, RunOptions, RunReport};
 use clap::Args;
 
 use crate::{
-    commands::{print_findings, short},
+    commands::{print_findings, print_locks, short},
     error::CommandError,
     exit::Exit,
     output::{Mark, Output, ProgressDisplay, bytes, counted, duration, rate},
@@ -155,4 +155,5 @@ fn print(report: &RunReport, config: &Config, pipeline: &Pipeline, output: &Outp
             }
         }
     }
+    print_locks(&report.locks, output);
 }

@@ -6,7 +6,7 @@
 
 use std::sync::{PoisonError, RwLock};
 
-use bulkhead_model::{Fact, Fault, Finding, Proof};
+use bulkhead_model::{Fact, Fault, Finding, Proof, Timestamp};
 use zeroize::Zeroizing;
 
 use crate::SecretBytes;
@@ -88,7 +88,7 @@ macro_rules! nothing_to_blot {
     ($($kind:ty),+) => { $(impl Redact for $kind { fn redact(&mut self, _redactor: &Redactor) {} })+ };
 }
 
-nothing_to_blot!((), Vec<u8>, SinkTraits, Object, ObjectPage, Result<crate::Description, String>);
+nothing_to_blot!((), Vec<u8>, Timestamp, SinkTraits, Object, ObjectPage, Result<crate::Description, String>);
 
 impl Redact for String {
     fn redact(&mut self, redactor: &Redactor) {

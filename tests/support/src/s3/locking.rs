@@ -74,6 +74,14 @@ impl LockingServer {
         Ok(until.map(|(_, until)| String::from_utf8_lossy(&until).into_owned()))
     }
 
+    /// The keys of all objects in the bucket `locking`, up to 1,000.
+    pub fn keys(&self) -> Result<Vec<String>> {
+        let answer = self.exchange("GET", "/locking?list-type=2", &[], b"")?;
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        let key = |rest: &str| rest.split_once('<').map(|(key, _)| key.to_owned());
+        Ok(text.split("<Key>").skip(1).filter_map(key).collect())
+    }
+
     /// What the bucket `locking` has of a key: versions, and whether the newest is a mark that it was removed.
     pub fn versions(&self, key: &str) -> Result<(usize, bool)> {
         let answer = self.exchange("GET", &format!("/locking?versions&prefix={key}"), &[], b"")?;
