@@ -33,7 +33,7 @@ pub struct Config {
     /// How often a request is tried, from 1: 8 by default, with pauses of about 50 s in all.
     #[serde(default)]
     pub attempts: Option<NonZeroU32>,
-    /// Instances that work at the same time, from 1 to 32: 4 by default, since Drive lets one account make a few files a second.
+    /// Instances that work at the same time, from 1 to 32: 8 by default; Drive lets one account make a few files a second.
     #[serde(default)]
     pub concurrency: Option<NonZeroU32>,
 }

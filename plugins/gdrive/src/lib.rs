@@ -24,8 +24,8 @@ use tree::Tree;
 /// The largest file that Drive takes: 5 TB.
 const MAX_OBJECT: u64 = 5_000_000_000_000;
 
-/// Instances worth running at once: Drive lets one account make a few files a second.
-const CONCURRENCY: u32 = 4;
+/// Instances worth running at once: Drive answers late. It lets one account make a few files a second, which is what few packs are.
+const CONCURRENCY: u32 = 8;
 
 /// The plugin.
 #[derive(Debug)]

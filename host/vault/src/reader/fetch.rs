@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Bytes of memory that a window takes at most, unless a single blob is larger.
-const WINDOW: u64 = 4 << 20;
+pub(crate) const WINDOW: usize = 4 << 20;
 /// Blobs in a window.
 const WINDOW_BLOBS: usize = 4096;
 /// Bytes between two blobs that are fetched and thrown away, rather than making a request of their own.
@@ -38,7 +38,7 @@ impl Window {
     /// Adds the blob that comes next in the content; says whether there was room.
     pub(crate) fn add(&mut self, id: ObjectId, location: Location) -> bool {
         let bytes = memory(&location);
-        let fits = self.blobs.is_empty() || self.bytes + bytes <= WINDOW && self.blobs.len() < WINDOW_BLOBS;
+        let fits = self.blobs.is_empty() || self.bytes + bytes <= WINDOW as u64 && self.blobs.len() < WINDOW_BLOBS;
         if fits {
             self.bytes += bytes;
             self.blobs.push((id, location));

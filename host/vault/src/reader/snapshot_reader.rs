@@ -14,6 +14,7 @@ use crate::{
         ahead::Ahead,
         content_walk::{ContentFilter, ContentWalk},
         entry_reader::EntryReader,
+        fetch::WINDOW,
         recent::Recent,
         walk::{self, Walk},
     },
@@ -25,6 +26,8 @@ use crate::{
 
 /// Bytes that the record and the checkpoint may have: the ABI allows 1 MiB of checkpoint, a record is far smaller.
 const MAX_RECORD: u64 = 16 << 20;
+/// Windows that a walk may be ahead, however many requests are worth running at once: 32 MiB.
+const MOST_WINDOWS: usize = 8;
 
 /// A snapshot open for reading. Cheap to clone.
 #[derive(Clone)]
@@ -179,8 +182,14 @@ impl SnapshotReader {
     /// As [`Self::walk`].
     pub async fn walk_content(&self, path: &EntryPath, filter: impl ContentFilter + 'static) -> Result<ContentWalk, ReadError> {
         let walk = self.walk(path).await?;
-        let ahead = Ahead::new(Arc::clone(self.core()), Arc::clone(&self.buffers), self.vault.options.read_ahead);
+        let ahead = Ahead::new(Arc::clone(self.core()), Arc::clone(&self.buffers), self.walk_ahead());
         Ok(ContentWalk::new(walk, ahead, filter))
+    }
+
+    /// Bytes that a walk may be ahead: there is one of them at a time, and a store that is far away answers many requests in the time of one.
+    fn walk_ahead(&self) -> usize {
+        let requests = self.core().concurrency().min(MOST_WINDOWS);
+        self.vault.options.read_ahead.max(requests * WINDOW)
     }
 
     /// Opens a file.

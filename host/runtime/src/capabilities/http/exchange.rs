@@ -9,6 +9,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::body::{Part, RequestBody};
 use super::pool::Lease;
@@ -32,6 +33,26 @@ pub struct Exchange {
     address: String,
     budget: Arc<Budget>,
     bearer: Option<Bearer>,
+    asked: Asked,
+}
+
+/// What was asked for, and when: for the log. Neither headers nor the query are in it, which may let others do the same.
+struct Asked {
+    line: String,
+    at: Instant,
+}
+
+impl Asked {
+    fn of(request: &Request<RequestBody>) -> Self {
+        Self {
+            line: format!("{} {}", request.method(), request.uri().path()),
+            at: Instant::now(),
+        }
+    }
+
+    fn answered(&self, status: StatusCode) {
+        tracing::trace!(milliseconds = self.at.elapsed().as_millis(), "{}: {}", self.line, status.as_u16());
+    }
 }
 
 enum State {
@@ -63,6 +84,7 @@ impl Exchange {
         budget: Arc<Budget>,
     ) -> Self {
         let address = lease.address().to_owned();
+        let asked = Asked::of(&request);
         let response = Box::pin(lease.sender().send_request(request));
         Self {
             state: State::Sending {
@@ -74,6 +96,7 @@ impl Exchange {
             address,
             budget,
             bearer: None,
+            asked,
         }
     }
 
@@ -160,6 +183,7 @@ impl Exchange {
             .iter()
             .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
             .collect();
+        self.asked.answered(head.status);
         self.state = State::Receiving {
             body,
             rest: Bytes::new(),
