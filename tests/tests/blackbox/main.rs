@@ -19,6 +19,7 @@ mod durability;
 mod etcd;
 mod etcd_failures;
 mod fabric_ca;
+mod fault_matrix;
 mod files;
 mod find;
 mod full;
