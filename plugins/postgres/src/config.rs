@@ -35,6 +35,17 @@ pub enum Checkpoint {
     Spread,
 }
 
+/// Whether a physical backup reads only what has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Incremental {
+    /// Where the server tells what has changed, and the last snapshot can be built on.
+    #[default]
+    Auto,
+    /// All is read each time.
+    Never,
+}
+
 /// The config of a pipeline.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -51,6 +62,10 @@ pub struct Config {
     /// The most that the server sends, such as `50 MiB/s`; between 32 KiB/s and 1 GiB/s. Without it, as fast as it goes.
     #[serde(default)]
     pub max_rate: Option<String>,
+    /// `physical`: `auto` (the default) reads from PostgreSQL 17 on only what has changed since the last snapshot, where the server has `summarize_wal = on`, was not restarted
+    /// since, and lets the role use SQL in database `postgres`; the snapshot is as complete as any. `never` reads everything each time.
+    #[serde(default)]
+    pub incremental: Incremental,
     /// Keep a backup although the server found pages with wrong checksums in it. It is then a finding; otherwise it fails the run.
     #[serde(default)]
     pub accept_damaged_pages: bool,
@@ -231,6 +246,7 @@ impl Config {
             (Mode::Logical, "rows", !self.rows.is_empty()),
             (Mode::Physical, "checkpoint", self.checkpoint != Checkpoint::default()),
             (Mode::Physical, "max-rate", self.max_rate.is_some()),
+            (Mode::Physical, "incremental", self.incremental != Incremental::default()),
             (Mode::Physical, "accept-damaged-pages", self.accept_damaged_pages),
             (Mode::Wal, "slot", self.slot.is_some()),
             (Mode::Wal, "interval", self.interval.is_some()),

@@ -86,7 +86,7 @@ impl Source for Postgres {
 
     fn backup(&mut self, request: BackupRequest) -> Result<BackupResult> {
         match self.config.mode {
-            Mode::Physical => physical::backup(&self.config),
+            Mode::Physical => physical::backup(&self.config, &request),
             Mode::Logical => logical::backup(&self.config),
             Mode::Wal => wal::backup(&self.config, &request),
         }

@@ -1,48 +1,35 @@
 //! Taking a base backup: [`backup`].
 
 use bulkhead_postgres_client::{Session, Transport};
-use bulkhead_sdk::{Error, ErrorKind, Result, ResultExt, source::BackupResult, types::Finding};
-use serde::Serialize;
+use bulkhead_sdk::{
+    Error, ErrorKind, Result, ResultExt,
+    source::{BackupRequest, BackupResult},
+    types::Finding,
+};
 
 use super::{
-    base_backup::{self, command},
+    checkpoint::Checkpoint,
+    method::{self, Method, Started},
     outcome::{damage_error, damage_finding, damaged_files},
+    parent::Run,
     unpack::{Unpacked, Unpacker},
 };
-use crate::{
-    config::Config,
-    connection::{self, Purpose},
-    server::Server,
-};
-
-/// What a snapshot was, for whoever continues from it (log archiving, incremental backups).
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct Checkpoint<'a> {
-    /// Of this structure.
-    version: u32,
-    mode: &'a str,
-    system_identifier: u64,
-    timeline: u32,
-    start_lsn: String,
-    end_lsn: String,
-    server_version: &'a str,
-    wal_segment_size: u64,
-    tablespaces: &'a [u32],
-    finished: i64,
-}
+use crate::{config::Config, server::Server};
 
 /// Takes a base backup of the cluster.
-pub(crate) fn backup(config: &Config) -> Result<BackupResult> {
-    let mut session = connection::open(config, Purpose::PhysicalReplication)?;
-    let server = Server::inspect(&mut session)?;
-    reserve_log(&mut session, server.major)?;
-
-    let mut unpacker = Unpacker::new(&server);
-    let command = command(server.major, config.checkpoint, config.max_rate_kib()?);
-    let damage = base_backup::receive(&mut session, &command, server.major, &mut unpacker).map_err(explain_backup)?;
+pub(crate) fn backup(config: &Config, request: &BackupRequest) -> Result<BackupResult> {
+    let Started {
+        mut session,
+        server,
+        run,
+        begun,
+        method,
+        parent,
+    } = method::start(config, request.checkpoint.as_deref()).map_err(explain_backup)?;
+    let mut unpacker = Unpacker::new(&server, parent);
+    let damage = begun.receive(&mut session, &mut unpacker).map_err(explain_backup)?;
     let (notices, _) = session.take_notices();
-    let mut findings = Vec::new();
+    let mut findings: Vec<Finding> = method.finding().into_iter().collect();
     if let Some(report) = damage {
         let files = damaged_files(&notices);
         if !config.accept_damaged_pages {
@@ -54,7 +41,7 @@ pub(crate) fn backup(config: &Config) -> Result<BackupResult> {
         findings.push(checksums_off());
     }
     session.close();
-    result(&server, unpacker.finish()?, findings)
+    result(&server, run.as_ref(), unpacker.finish()?, &method, findings)
 }
 
 /// Makes a slot that keeps the log from the last checkpoint on, until this connection ends: the log of the backup cannot be removed under it.
@@ -103,41 +90,24 @@ pub(super) fn checksums_off() -> Finding {
     .with_hint("stop the server, run pg_checksums --enable -D PGDATA, and start it")
 }
 
-fn result(server: &Server, unpacked: Unpacked, findings: Vec<Finding>) -> Result<BackupResult> {
-    let Unpacked {
-        mut proof,
-        start,
-        end,
-        finished,
-        verified,
-        tablespaces,
-    } = unpacked;
-    let checkpoint = Checkpoint {
-        version: 1,
-        mode: "physical",
-        system_identifier: server.identity.system_identifier,
-        timeline: end.timeline.0,
-        start_lsn: start.lsn.to_string(),
-        end_lsn: end.lsn.to_string(),
-        server_version: &server.version,
-        wal_segment_size: server.wal_segment_size,
-        tablespaces: &tablespaces,
-        finished,
-    };
-    let checkpoint = serde_json::to_vec(&checkpoint).map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
-    proof.fact("start-lsn", start.lsn);
-    proof.fact("end-lsn", end.lsn);
-    proof.fact("timeline", end.timeline);
+fn result(server: &Server, run: Option<&Run>, unpacked: Unpacked, method: &Method, findings: Vec<Finding>) -> Result<BackupResult> {
+    let checkpoint = Checkpoint::of(server, run, &unpacked).to_bytes()?;
+    let mut proof = unpacked.proof;
+    proof.fact("start-lsn", unpacked.start.lsn);
+    proof.fact("end-lsn", unpacked.end.lsn);
+    proof.fact("timeline", unpacked.end.timeline);
     proof.fact("system-identifier", server.identity.system_identifier);
     proof.fact("server-version", &server.version);
     if let Some(standby) = server.standby {
         proof.fact("server-role", if standby { "standby" } else { "primary" });
     }
-    proof.fact("finished", finished);
+    proof.fact("finished", unpacked.finished);
     proof.fact("files", proof.entries);
     proof.fact("bytes", proof.bytes);
-    proof.fact("manifest-verified-files", verified);
-    proof.fact("tablespaces", tablespaces.len());
+    proof.fact("method", method);
+    proof.fact("bytes-received", unpacked.received);
+    proof.fact("manifest-verified-files", unpacked.verified);
+    proof.fact("tablespaces", unpacked.tablespaces.len());
     Ok(BackupResult {
         proof,
         checkpoint: Some(checkpoint),

@@ -1,10 +1,10 @@
-//! The command `BASE_BACKUP`: how it is written ([`command`]) and what comes back ([`receive`]).
+//! The command `BASE_BACKUP`: how it is written ([`Command`]), whether the server begins ([`begin`]), and what comes back ([`Begun::receive`]).
 //!
 //! Source: PostgreSQL's documentation, chapter "Streaming Replication Protocol". The answer is a result set with the start of the backup, one with the
 //! tablespaces, the archives and the manifest, and a result set with the end. Up to version 14 each archive is a `COPY` of its own; from 15 on there is one
 //! `COPY` whose messages begin with a letter: `n` a new archive, `m` the manifest, `d` data, `p` progress.
 
-use bulkhead_postgres_client::{ClientError, CopyEvent, Lsn, ServerReport, Session, TimelineId, Transport, wire::Fields};
+use bulkhead_postgres_client::{ClientError, CopyEvent, Lsn, ServerReport, Session, Severity, TimelineId, Transport, wire::Fields};
 use bulkhead_sdk::{Error, Result};
 
 use super::layout::Archive;
@@ -21,25 +21,45 @@ const DATA_CORRUPTED: &str = "XX001";
 
 const NAME: &str = "BASE_BACKUP";
 
-/// Writes the command for a server of version `major`.
-pub(crate) fn command(major: u32, checkpoint: Checkpoint, max_rate_kib: Option<u32>) -> String {
-    if major >= 15 {
-        let checkpoint = match checkpoint {
-            Checkpoint::Fast => "fast",
-            Checkpoint::Spread => "spread",
-        };
-        let rate = max_rate_kib.map(|rate| format!(", MAX_RATE {rate}")).unwrap_or_default();
-        format!(
-            "BASE_BACKUP (LABEL 'bulkhead', PROGRESS, CHECKPOINT '{checkpoint}', WAL, WAIT 0, MANIFEST 'yes', MANIFEST_CHECKSUMS 'CRC32C', \
-             VERIFY_CHECKSUMS 1{rate})"
-        )
-    } else {
-        let checkpoint = match checkpoint {
-            Checkpoint::Fast => " FAST",
-            Checkpoint::Spread => "",
-        };
-        let rate = max_rate_kib.map(|rate| format!(" MAX_RATE {rate}")).unwrap_or_default();
-        format!("BASE_BACKUP LABEL 'bulkhead' PROGRESS{checkpoint} WAL NOWAIT{rate} MANIFEST 'yes' MANIFEST_CHECKSUMS 'CRC32C'")
+/// What is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Command {
+    /// The server's version.
+    pub(crate) major: u32,
+    pub(crate) checkpoint: Checkpoint,
+    /// KiB a second.
+    pub(crate) max_rate: Option<u32>,
+    /// Only what has changed since the backup whose manifest was uploaded; version 17 and later.
+    pub(crate) incremental: bool,
+}
+
+impl Command {
+    /// As the server of this version understands it.
+    fn text(self) -> String {
+        if self.multiplexed() {
+            let checkpoint = match self.checkpoint {
+                Checkpoint::Fast => "fast",
+                Checkpoint::Spread => "spread",
+            };
+            let rate = self.max_rate.map(|rate| format!(", MAX_RATE {rate}")).unwrap_or_default();
+            let incremental = if self.incremental { ", INCREMENTAL" } else { "" };
+            format!(
+                "BASE_BACKUP (LABEL 'bulkhead', PROGRESS, CHECKPOINT '{checkpoint}', WAL, WAIT 0, MANIFEST 'yes', MANIFEST_CHECKSUMS 'CRC32C', \
+                 VERIFY_CHECKSUMS 1{rate}{incremental})"
+            )
+        } else {
+            let checkpoint = match self.checkpoint {
+                Checkpoint::Fast => " FAST",
+                Checkpoint::Spread => "",
+            };
+            let rate = self.max_rate.map(|rate| format!(" MAX_RATE {rate}")).unwrap_or_default();
+            format!("BASE_BACKUP LABEL 'bulkhead' PROGRESS{checkpoint} WAL NOWAIT{rate} MANIFEST 'yes' MANIFEST_CHECKSUMS 'CRC32C'")
+        }
+    }
+
+    /// Whether all comes in one `COPY`.
+    fn multiplexed(self) -> bool {
+        self.major >= 15
     }
 }
 
@@ -74,16 +94,10 @@ pub(crate) trait Receiver {
     fn end(&mut self, end: Point) -> Result<()>;
 }
 
-/// Runs the command. A server that found damaged pages says so after everything was sent: that report comes back, and the rest is as usual.
-pub(crate) fn receive<T: Transport>(
-    session: &mut Session<T>,
-    command: &str,
-    major: u32,
-    receiver: &mut dyn Receiver,
-) -> Result<Option<ServerReport>> {
-    let mut exchange = Exchange {
-        receiver,
-        multiplexed: major >= 15,
+/// Runs the command up to the first archive.
+pub(crate) fn begin<T: Transport>(session: &mut Session<T>, command: Command) -> Result<Beginning> {
+    let mut begun = Begun {
+        multiplexed: command.multiplexed(),
         result_sets: 0,
         start: None,
         tablespaces: Vec::new(),
@@ -92,15 +106,44 @@ pub(crate) fn receive<T: Transport>(
         message: CopyMessage::default(),
         ended: false,
     };
-    session.start(command)?;
+    session.start(&command.text())?;
     loop {
         match session.next_event() {
-            Ok(CopyEvent::Ready) => return exchange.finish().map(|()| None),
-            Ok(event) => exchange.handle(event)?,
-            Err(ClientError::Server(report)) if exchange.ended && report.code == DATA_CORRUPTED => return Ok(Some(*report)),
+            Ok(CopyEvent::CopyOut) => return Ok(Beginning::Begun(begun)),
+            Ok(CopyEvent::Columns(_)) => begun.result_sets += 1,
+            Ok(CopyEvent::Row(row)) => begun.heading(&row)?,
+            Ok(CopyEvent::CommandComplete(_)) => {}
+            Ok(_) => return Err(lacks("an archive after its heading")),
+            Err(ClientError::Server(report)) if is_refusal(&report) => return Ok(Beginning::Refused(*report)),
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// What a server answers to the command.
+#[derive(Debug)]
+pub(crate) enum Beginning {
+    /// Archives follow.
+    Begun(Begun),
+    /// It doesn't, and says why.
+    Refused(ServerReport),
+}
+
+impl Beginning {
+    /// A refusal as an error.
+    pub(crate) fn or_error(self) -> Result<Begun> {
+        match self {
+            Self::Begun(begun) => Ok(begun),
+            Self::Refused(report) => Err(ClientError::Server(Box::new(report)).into()),
+        }
+    }
+}
+
+/// Whether the server refuses just this command, and nobody wanted the connection to end.
+pub(crate) fn is_refusal(report: &ServerReport) -> bool {
+    /// SQLSTATE class `operator_intervention`.
+    const INTERVENTION: &str = "57";
+    report.severity <= Severity::Error && !report.code.starts_with(INTERVENTION)
 }
 
 fn lacks(what: &'static str) -> Error {
@@ -114,8 +157,9 @@ struct CopyMessage {
     header: Vec<u8>,
 }
 
-struct Exchange<'a> {
-    receiver: &'a mut dyn Receiver,
+/// A base backup that the server has begun to send.
+#[derive(Debug)]
+pub(crate) struct Begun {
     multiplexed: bool,
     result_sets: u32,
     start: Option<Point>,
@@ -128,42 +172,60 @@ struct Exchange<'a> {
     ended: bool,
 }
 
-impl Exchange<'_> {
-    fn handle(&mut self, event: CopyEvent<'_>) -> Result<()> {
+impl Begun {
+    /// Receives all of it. A server that found damaged pages says so after everything was sent: that report comes back, and the rest is as usual.
+    pub(crate) fn receive<T: Transport>(mut self, session: &mut Session<T>, receiver: &mut dyn Receiver) -> Result<Option<ServerReport>> {
+        let start = self.start.ok_or_else(|| lacks("the start of the backup"))?;
+        receiver.begin(start, &self.tablespaces)?;
+        self.copy_begins(receiver)?;
+        loop {
+            match session.next_event() {
+                Ok(CopyEvent::Ready) => return self.finish().map(|()| None),
+                Ok(event) => self.handle(event, receiver)?,
+                Err(ClientError::Server(report)) if self.ended && report.code == DATA_CORRUPTED => return Ok(Some(*report)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn handle(&mut self, event: CopyEvent<'_>, receiver: &mut dyn Receiver) -> Result<()> {
         match event {
             CopyEvent::Columns(_) => {
                 self.result_sets += 1;
                 Ok(())
             }
-            CopyEvent::Row(row) => self.row(&row),
-            CopyEvent::CopyOut => self.copy_begins(),
-            CopyEvent::CopyData { bytes, first, last } if self.multiplexed => self.multiplexed_data(bytes, first, last),
-            CopyEvent::CopyData { bytes, .. } if self.open => self.receiver.data(bytes),
+            CopyEvent::Row(row) => self.end(&row, receiver),
+            CopyEvent::CopyOut => self.copy_begins(receiver),
+            CopyEvent::CopyData { bytes, first, last } if self.multiplexed => self.multiplexed_data(bytes, first, last, receiver),
+            CopyEvent::CopyData { bytes, .. } if self.open => receiver.data(bytes),
             CopyEvent::CopyData { .. } => Err(lacks("an archive around its data")),
             CopyEvent::CopyIn | CopyEvent::CopyBoth => Err(lacks("an archive: it asks for data instead")),
-            CopyEvent::CopyDone => self.close(),
+            CopyEvent::CopyDone => self.close(receiver),
             CopyEvent::CommandComplete(_) | CopyEvent::Ready => Ok(()),
         }
     }
 
-    fn row(&mut self, row: &[Option<String>]) -> Result<()> {
+    /// What comes before the archives.
+    fn heading(&mut self, row: &[Option<String>]) -> Result<()> {
         match self.result_sets {
             1 if self.start.is_none() => self.start = Some(point(row)?),
             2 if self.tablespaces.len() < MAX_TABLESPACES => self.tablespaces.push(tablespace(row)?),
-            3 if !self.ended => {
-                self.receiver.end(point(row)?)?;
-                self.ended = true;
-            }
             _ => return Err(lacks("the documented result sets")),
         }
         Ok(())
     }
 
-    fn copy_begins(&mut self) -> Result<()> {
-        if self.copies == 0 {
-            let start = self.start.ok_or_else(|| lacks("the start of the backup"))?;
-            self.receiver.begin(start, &self.tablespaces)?;
+    /// What comes after them.
+    fn end(&mut self, row: &[Option<String>], receiver: &mut dyn Receiver) -> Result<()> {
+        if self.result_sets != 3 || self.ended {
+            return Err(lacks("the documented result sets"));
         }
+        receiver.end(point(row)?)?;
+        self.ended = true;
+        Ok(())
+    }
+
+    fn copy_begins(&mut self, receiver: &mut dyn Receiver) -> Result<()> {
         let copy = self.copies;
         self.copies += 1;
         if self.multiplexed {
@@ -171,13 +233,13 @@ impl Exchange<'_> {
         }
         self.open = true;
         match self.tablespaces.get(copy) {
-            Some(tablespace) => self.receiver.archive(tablespace.archive),
-            None if copy == self.tablespaces.len() => self.receiver.manifest(),
+            Some(tablespace) => receiver.archive(tablespace.archive),
+            None if copy == self.tablespaces.len() => receiver.manifest(),
             None => Err(lacks("one archive for each tablespace and one manifest")),
         }
     }
 
-    fn multiplexed_data(&mut self, bytes: &[u8], first: bool, last: bool) -> Result<()> {
+    fn multiplexed_data(&mut self, bytes: &[u8], first: bool, last: bool, receiver: &mut dyn Receiver) -> Result<()> {
         let mut bytes = bytes;
         if first {
             let (&kind, rest) = bytes.split_first().ok_or_else(|| lacks("the type of a message"))?;
@@ -187,7 +249,7 @@ impl Exchange<'_> {
         }
         if self.message.kind == b'd' {
             return if self.open {
-                self.receiver.data(bytes)
+                receiver.data(bytes)
             } else {
                 Err(lacks("an archive around its data"))
             };
@@ -196,21 +258,21 @@ impl Exchange<'_> {
             return Err(lacks("message headers of a reasonable length"));
         }
         self.message.header.extend_from_slice(bytes);
-        if last { self.header() } else { Ok(()) }
+        if last { self.header(receiver) } else { Ok(()) }
     }
 
-    fn header(&mut self) -> Result<()> {
+    fn header(&mut self, receiver: &mut dyn Receiver) -> Result<()> {
         match self.message.kind {
             b'n' => {
-                self.close()?;
+                self.close(receiver)?;
                 let archive = archive_of(&self.message.header)?;
                 self.open = true;
-                self.receiver.archive(archive)
+                receiver.archive(archive)
             }
             b'm' => {
-                self.close()?;
+                self.close(receiver)?;
                 self.open = true;
-                self.receiver.manifest()
+                receiver.manifest()
             }
             // Progress: what was sent is counted here anyway.
             b'p' => Ok(()),
@@ -218,9 +280,9 @@ impl Exchange<'_> {
         }
     }
 
-    fn close(&mut self) -> Result<()> {
+    fn close(&mut self, receiver: &mut dyn Receiver) -> Result<()> {
         if std::mem::take(&mut self.open) {
-            self.receiver.content_end()
+            receiver.content_end()
         } else {
             Ok(())
         }
@@ -281,13 +343,27 @@ mod tests {
 
     #[test]
     fn both_syntaxes() {
+        let command = |major, checkpoint, max_rate, incremental| {
+            let command = Command {
+                major,
+                checkpoint,
+                max_rate,
+                incremental,
+            };
+            command.text()
+        };
         assert_eq!(
-            command(15, Checkpoint::Spread, Some(51_200)),
+            command(15, Checkpoint::Spread, Some(51_200), false),
             "BASE_BACKUP (LABEL 'bulkhead', PROGRESS, CHECKPOINT 'spread', WAL, WAIT 0, MANIFEST 'yes', MANIFEST_CHECKSUMS 'CRC32C', \
              VERIFY_CHECKSUMS 1, MAX_RATE 51200)"
         );
         assert_eq!(
-            command(14, Checkpoint::Fast, None),
+            command(17, Checkpoint::Fast, None, true),
+            "BASE_BACKUP (LABEL 'bulkhead', PROGRESS, CHECKPOINT 'fast', WAL, WAIT 0, MANIFEST 'yes', MANIFEST_CHECKSUMS 'CRC32C', \
+             VERIFY_CHECKSUMS 1, INCREMENTAL)"
+        );
+        assert_eq!(
+            command(14, Checkpoint::Fast, None, false),
             "BASE_BACKUP LABEL 'bulkhead' PROGRESS FAST WAL NOWAIT MANIFEST 'yes' MANIFEST_CHECKSUMS 'CRC32C'"
         );
     }
@@ -401,7 +477,14 @@ mod tests {
         };
         let mut session = connect(script, &settings, &options).unwrap();
         let mut recorder = Recorder::default();
-        let outcome = receive(&mut session, "BASE_BACKUP", major, &mut recorder);
+        let command = Command {
+            major,
+            checkpoint: Checkpoint::Fast,
+            max_rate: None,
+            incremental: false,
+        };
+        let begun = begin(&mut session, command).and_then(Beginning::or_error);
+        let outcome = begun.and_then(|begun| begun.receive(&mut session, &mut recorder));
         (outcome, recorder.0)
     }
 

@@ -13,6 +13,11 @@ pub(crate) const LOG_MARKS: &[u8] = b"pg_wal/archive_status";
 /// The links to tablespaces, in PGDATA.
 pub(crate) const LINKS: &[u8] = b"pg_tblspc";
 
+/// Where the backup begins, and how; in PGDATA.
+pub(crate) const LABEL: &[u8] = b"backup_label";
+/// How the name of a file begins of which an incremental backup has only what changed.
+const INCREMENTAL: &[u8] = b"INCREMENTAL.";
+
 /// What all databases share, in PGDATA.
 pub(crate) const GLOBAL: &[u8] = b"global";
 /// Without it no server starts, in PGDATA.
@@ -55,6 +60,19 @@ pub(crate) fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
 /// What is behind `parent` and a slash.
 pub(crate) fn below<'a>(path: &'a [u8], parent: &[u8]) -> Option<&'a [u8]> {
     path.strip_prefix(parent)?.strip_prefix(b"/")
+}
+
+/// The path of the whole file, where `path` is that of one of which an incremental backup has only what changed.
+pub(crate) fn whole(path: &[u8]) -> Option<Vec<u8>> {
+    let name = path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+    let (folder, name) = path.split_at(name);
+    name.strip_prefix(INCREMENTAL).map(|name| [folder, name].concat())
+}
+
+/// Whether a file is of a visibility map: `<number>_vm`, or a further segment of it, `<number>_vm.1`.
+pub(crate) fn is_visibility_map(path: &[u8]) -> bool {
+    let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    name.split(|&byte| byte == b'.').next().is_some_and(|fork| fork.ends_with(b"_vm"))
 }
 
 /// A place in a snapshot.
@@ -122,6 +140,19 @@ mod tests {
             assert_eq!(archive.in_manifest(path.as_bytes()), manifest.as_bytes());
             assert_eq!(from_manifest(manifest.as_bytes()), snapshot.as_bytes());
         }
+    }
+
+    #[test]
+    fn what_changed_goes_into_the_whole_file() {
+        assert_eq!(whole(b"base/5/INCREMENTAL.1259.1").as_deref(), Some(&b"base/5/1259.1"[..]));
+        assert_eq!(whole(b"base/INCREMENTAL.5/1259"), None);
+        assert_eq!(whole(b"base/5/1259"), None);
+    }
+
+    #[test]
+    fn visibility_maps_are_known_by_name() {
+        assert!(is_visibility_map(b"base/5/1259_vm") && is_visibility_map(b"pg_tblspc/1/PG_17_1/5/1259_vm.2"));
+        assert!(!is_visibility_map(b"base/5/1259") && !is_visibility_map(b"base/5_vm/1259_fsm"));
     }
 
     #[test]

@@ -48,6 +48,20 @@ impl Checksum {
         Self(crc.to_le_bytes())
     }
 
+    /// A checksum in the same byte order as this one, which is that of `own`.
+    pub(crate) fn like(self, own: u32, crc: u32) -> Self {
+        if self.0 == own.to_le_bytes() {
+            Self(crc.to_le_bytes())
+        } else {
+            Self(crc.to_be_bytes())
+        }
+    }
+
+    /// As a manifest has it.
+    pub(crate) fn to_hex(self) -> String {
+        hex::encode(self.0)
+    }
+
     /// Whether it is `crc`. The manifest has the server's bytes in memory: little endian, but for servers on s390x and their like.
     pub(crate) fn is(self, crc: u32) -> bool {
         crc.to_le_bytes() == self.0 || crc.to_be_bytes() == self.0
@@ -107,6 +121,15 @@ impl ManifestReader {
         bytes: &[u8],
         mut each: impl FnMut(ManifestItem) -> Result<(), E>,
     ) -> Result<(), E> {
+        self.feed_lines(bytes, |_, item| item.map_or(Ok(()), &mut each))
+    }
+
+    /// Reads on; every line goes to `each`, with its end and with the file or log range that it has.
+    pub(crate) fn feed_lines<E: From<ManifestError>>(
+        &mut self,
+        bytes: &[u8],
+        mut each: impl FnMut(&[u8], Option<ManifestItem>) -> Result<(), E>,
+    ) -> Result<(), E> {
         for part in bytes.split_inclusive(|&byte| byte == b'\n') {
             if self.line.len() + part.len() > MAX_LINE {
                 return Err(ManifestError::LongLine(self.number).into());
@@ -114,9 +137,8 @@ impl ManifestReader {
             self.line.extend_from_slice(part);
             if part.ends_with(b"\n") {
                 let line = std::mem::take(&mut self.line);
-                if let Some(item) = self.read_line(&line)? {
-                    each(item)?;
-                }
+                let item = self.read_line(&line)?;
+                each(&line, item)?;
                 self.number += 1;
                 self.line = line;
                 self.line.clear();

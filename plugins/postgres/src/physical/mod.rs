@@ -16,15 +16,27 @@
 //! | `tablespaces/<oid>/…` | what is in the tablespace's folder |
 //! | `backup_manifest` | the server's manifest |
 //!
+//! # Incremental backups
+//! A server from version 17 on that summarizes its log tells which blocks have changed since the last snapshot began. The snapshot is complete all the same:
+//! [`incremental`] puts those blocks over the files of the last one as they arrive, a file of which nothing has changed is carried forward unread, and the
+//! manifest is written anew for the whole files. So neither a restore nor a retention knows of it. Whether the last snapshot can be built on, [`parent`] says.
+//!
 //! The tablespace links are stored as links, and `BASE_BACKUP` is not asked for a `tablespace_map`: a restore must point them elsewhere, and a file that
 //! the manifest lists could not be changed for that without breaking it.
 
 mod backup;
 mod base_backup;
 mod check;
+mod checkpoint;
+mod entry;
+mod incremental;
 mod layout;
 mod manifest;
+mod manifest_writer;
+mod member;
+mod method;
 mod outcome;
+mod parent;
 mod recovery;
 mod restore;
 mod unpack;

@@ -5,23 +5,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use bulkhead_postgres_client::{ServerReport, Severity};
 use bulkhead_sdk::{Error, ErrorKind, types::Finding};
 
-use super::{layout, manifest::ManifestFile};
+use super::{
+    incremental::Sum,
+    layout,
+    manifest::ManifestFile,
+    member::{Instead, Received},
+};
 
 /// Names that a message lists at most; the rest is counted.
 const NAMED: usize = 10;
 
-/// A stored file.
+/// A file that was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stored {
+struct Sent {
     size: u64,
     crc: u32,
+    instead: Option<Instead>,
 }
 
-/// Stored files against the manifest. About 80 bytes of memory for each file: 100 MB for a cluster of a million files.
+/// Files that were sent against the manifest. About 110 bytes of memory for each file: 120 MB for a cluster of a million files.
 #[derive(Debug, Default)]
 pub(crate) struct Comparison {
     /// By path in the manifest; those that it has listed are gone.
-    unlisted: BTreeMap<Box<[u8]>, Stored>,
+    unlisted: BTreeMap<Box<[u8]>, Sent>,
     agreed: u64,
     wrong: Named,
 }
@@ -53,23 +59,32 @@ impl Named {
 }
 
 impl Comparison {
-    /// A file was stored, `path` as in the manifest.
-    pub(crate) fn stored(&mut self, path: Vec<u8>, size: u64, crc: u32) {
-        self.unlisted.insert(path.into_boxed_slice(), Stored { size, crc });
+    /// A file was received.
+    pub(crate) fn stored(&mut self, file: Received) {
+        let sent = Sent {
+            size: file.size,
+            crc: file.crc,
+            instead: file.instead,
+        };
+        self.unlisted.insert(file.path.into_boxed_slice(), sent);
     }
 
-    /// The manifest lists a file.
-    pub(crate) fn listed(&mut self, file: &ManifestFile) {
+    /// The manifest lists a file. What is listed in its place comes back, where something else was stored.
+    pub(crate) fn listed(&mut self, file: &ManifestFile) -> Option<ManifestFile> {
         let name = || String::from_utf8_lossy(&file.path).into_owned();
         match self.unlisted.remove(file.path.as_slice()) {
-            Some(stored) if stored.size == file.size && file.checksum.is(stored.crc) => self.agreed += 1,
-            Some(stored) if stored.size != file.size => {
+            Some(sent) if sent.size == file.size && file.checksum.is(sent.crc) => {
+                self.agreed += 1;
+                return sent.instead.map(|instead| in_place(file, sent.crc, instead));
+            }
+            Some(sent) if sent.size != file.size => {
                 self.wrong
-                    .push(|| format!("{} ({} bytes instead of {})", name(), stored.size, file.size));
+                    .push(|| format!("{} ({} bytes instead of {})", name(), sent.size, file.size));
             }
             Some(_) => self.wrong.push(|| format!("{} (checksum)", name())),
             None => self.wrong.push(|| format!("{} (missing)", name())),
         }
+        None
     }
 
     /// Files that agree; or an error that names those that don't. The log's segments are not in the manifest.
@@ -88,6 +103,18 @@ impl Comparison {
         );
         Err(Error::new(ErrorKind::Corrupt, message)
             .with_hint("run the backup again; if it happens again, something between server and vault changes data"))
+    }
+}
+
+/// What the manifest is to say of a file that was stored in the place of `file`, whose checksum is that of `sent`.
+fn in_place(file: &ManifestFile, sent: u32, instead: Instead) -> ManifestFile {
+    ManifestFile {
+        path: layout::whole(&file.path).unwrap_or_else(|| file.path.clone()),
+        size: instead.size,
+        checksum: match instead.checksum {
+            Sum::Computed(crc) => file.checksum.like(sent, crc),
+            Sum::Stated(checksum) => checksum,
+        },
     }
 }
 
@@ -144,6 +171,8 @@ pub(crate) fn damage_finding(files: &Named) -> Finding {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use bulkhead_sdk::entries::Finished;
+
     use super::*;
     use crate::physical::manifest::Checksum;
 
@@ -155,17 +184,44 @@ mod tests {
         }
     }
 
+    fn received(path: &str, size: u64, crc: u32) -> Received {
+        Received {
+            path: path.into(),
+            size,
+            crc,
+            instead: None,
+            finished: Finished::default(),
+            head: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_was_stored_instead_is_told_only_where_the_server_sent_what_it_says() {
+        for (checksum, listed) in [(9, true), (8, false)] {
+            let mut comparison = Comparison::default();
+            let mut changes = received("base/5/INCREMENTAL.1259", 12, 9);
+            changes.instead = Some(Instead {
+                size: 8192,
+                checksum: Sum::Computed(7),
+            });
+            comparison.stored(changes);
+            let whole = comparison.listed(&file("base/5/INCREMENTAL.1259", 12, checksum));
+            assert_eq!(whole, listed.then(|| file("base/5/1259", 8192, 7)));
+            assert_eq!(comparison.finish().is_ok(), listed);
+        }
+    }
+
     #[test]
     fn the_log_need_not_be_listed_but_all_else() {
         let mut comparison = Comparison::default();
-        comparison.stored(b"PG_VERSION".to_vec(), 3, 9);
-        comparison.stored(b"pg_wal/000000010000000000000001".to_vec(), 16, 1);
+        comparison.stored(received("PG_VERSION", 3, 9));
+        comparison.stored(received("pg_wal/000000010000000000000001", 16, 1));
         comparison.listed(&file("PG_VERSION", 3, 9));
         assert_eq!(comparison.finish().unwrap(), 1);
 
         let mut comparison = Comparison::default();
         for name in ["a", "b", "c"] {
-            comparison.stored(name.into(), 3, 9);
+            comparison.stored(received(name, 3, 9));
         }
         comparison.listed(&file("a", 4, 9));
         comparison.listed(&file("b", 3, 8));

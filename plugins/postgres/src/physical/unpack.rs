@@ -2,10 +2,7 @@
 
 use bulkhead_postgres_client::ClientError;
 use bulkhead_sdk::{
-    Error, ErrorKind, Result,
-    digest::Algorithm,
-    entries::{self, EntryWriter, Finished},
-    host::BEST_TRANSFER,
+    Error, ErrorKind, Result, entries,
     metadata::{Metadata, NodeType},
     progress,
     types::{Proof, Timestamp},
@@ -13,13 +10,16 @@ use bulkhead_sdk::{
 
 use super::{
     base_backup::{Point, Receiver, Tablespace},
+    entry::Entry,
     layout::{self, Archive},
     manifest::{ManifestError, ManifestItem, ManifestReader, WalRange},
+    manifest_writer::ManifestWriter,
+    member::Member,
     outcome::Comparison,
+    parent::Parent,
     wal::{Segments, WalError},
 };
 use crate::{
-    segment::HEAD,
     server::Server,
     tar::{Header, Kind, TarError, TarEvent, TarReader},
 };
@@ -61,11 +61,15 @@ pub(crate) struct Unpacked {
     pub(crate) finished: i64,
     /// Files that agree with the manifest.
     pub(crate) verified: u64,
+    /// Bytes of files that the server sent.
+    pub(crate) received: u64,
     pub(crate) tablespaces: Vec<u32>,
 }
 
 /// Stores a base backup as it arrives.
 pub(crate) struct Unpacker {
+    /// What an incremental backup builds on.
+    parent: Option<Parent>,
     data_mode: u32,
     /// Of the cluster: what the archives' members say, for what isn't in an archive.
     owner: (u32, u32),
@@ -89,26 +93,20 @@ enum Content {
     Archive {
         archive: Archive,
         tar: Box<TarReader>,
-        file: Option<OpenFile>,
+        file: Option<Member>,
     },
     Manifest {
-        writer: Entry,
+        entry: Entry,
         reader: ManifestReader,
+        writer: ManifestWriter,
     },
-}
-
-struct OpenFile {
-    /// As in the manifest.
-    path: Vec<u8>,
-    entry: Entry,
-    size: u64,
-    /// Its first bytes, if it is part of the log.
-    head: Vec<u8>,
 }
 
 impl Unpacker {
-    pub(crate) fn new(server: &Server) -> Self {
+    /// For a backup of `server`; an incremental one builds on `parent`.
+    pub(crate) fn new(server: &Server, parent: Option<Parent>) -> Self {
         Self {
+            parent,
             data_mode: server.data_mode,
             owner: (0, 0),
             content: Content::None,
@@ -152,52 +150,33 @@ impl Unpacker {
             // A member's time has whole seconds: it ended within this one.
             finished: log_sent + 1,
             verified,
+            received: self.progress.bytes,
             tablespaces: self.tablespaces,
         })
     }
 
-    fn begin_member(archive: Archive, header: Header) -> Result<Option<OpenFile>> {
-        let entry_path = layout::join(&archive.root(), &header.path);
+    fn begin_member(parent: Option<&Parent>, archive: Archive, header: Header) -> Result<Option<Member>> {
         let metadata = |node_type| {
             Metadata::new(node_type)
                 .with_mode(header.mode)
                 .with_owner(header.uid, header.gid)
                 .with_modified(Timestamp::from_seconds(header.modified))
         };
+        let add = |node_type| entries::add(layout::join(&archive.root(), &header.path), &metadata(node_type)).map(|()| None);
         match header.kind {
-            Kind::File(size) => {
-                let entry = Entry::create(&entry_path, &metadata(NodeType::File))?;
-                Ok(Some(OpenFile {
-                    path: archive.in_manifest(&header.path),
-                    entry,
-                    size,
-                    head: Vec::new(),
-                }))
-            }
-            Kind::Directory => entries::add(&entry_path, &metadata(NodeType::Directory)).map(|()| None),
-            Kind::Symlink(target) => entries::add(&entry_path, &metadata(NodeType::Symlink(target))).map(|()| None),
+            Kind::File(size) => Member::begin(archive, &header.path, size, metadata(NodeType::File), parent).map(Some),
+            Kind::Directory => add(NodeType::Directory),
+            Kind::Symlink(ref target) => add(NodeType::Symlink(target.clone())),
         }
     }
 
-    fn end_member(&mut self, file: OpenFile) -> Result<()> {
-        let finished = file.entry.finish()?;
-        self.proof.count(&finished);
-        let crc = finished
-            .digest
-            .as_deref()
-            .and_then(|digest| digest.try_into().ok())
-            .map(u32::from_be_bytes);
-        let crc = crc.ok_or_else(|| Error::new(ErrorKind::Internal, "the host computed no CRC-32C for a stored file"))?;
-        if let Some(name) = layout::below(&file.path, layout::WAL) {
-            self.segments.add(name, finished.size, &file.head)?;
+    fn end_member(&mut self, file: Member) -> Result<()> {
+        let received = file.finish()?;
+        self.proof.count(&received.finished);
+        if let Some(name) = layout::below(&received.path, layout::WAL) {
+            self.segments.add(name, received.size, &received.head)?;
         }
-        if finished.size != file.size {
-            return Err(Error::new(
-                ErrorKind::Corrupt,
-                "the vault stored another number of bytes than the server sent",
-            ));
-        }
-        self.comparison.stored(file.path, finished.size, crc);
+        self.comparison.stored(received);
         Ok(())
     }
 
@@ -213,7 +192,7 @@ impl Unpacker {
                     if layout::below(&header.path, layout::LOG_MARKS).is_some() {
                         self.log_sent.get_or_insert(header.modified);
                     }
-                    *file = Self::begin_member(*archive, header)?;
+                    *file = Self::begin_member(self.parent.as_ref(), *archive, header)?;
                 }
                 Some(TarEvent::Data(data)) => {
                     self.progress.add(data.len());
@@ -231,20 +210,23 @@ impl Unpacker {
     }
 
     fn manifest_data(&mut self, bytes: &[u8]) -> Result<()> {
-        let Content::Manifest { writer, reader } = &mut self.content else {
+        let Content::Manifest { entry, reader, writer } = &mut self.content else {
             return Ok(());
         };
-        writer.write(bytes)?;
         let (comparison, ranges) = (&mut self.comparison, &mut self.ranges);
-        reader.feed(bytes, |item| {
-            match item {
-                ManifestItem::File(file) => comparison.listed(&file),
-                ManifestItem::WalRange(_) if ranges.len() == MAX_RANGES => {
+        reader.feed_lines(bytes, |line, item| {
+            let instead = match item {
+                Some(ManifestItem::File(file)) => comparison.listed(&file),
+                Some(ManifestItem::WalRange(_)) if ranges.len() == MAX_RANGES => {
                     return Err(Error::protocol("the manifest names too many ranges of the log"));
                 }
-                ManifestItem::WalRange(range) => ranges.push(range),
-            }
-            Ok(())
+                Some(ManifestItem::WalRange(range)) => {
+                    ranges.push(range);
+                    None
+                }
+                None => None,
+            };
+            entry.write(&writer.line(line, instead.as_ref()))
         })
     }
 
@@ -284,10 +266,10 @@ impl Receiver for Unpacker {
     fn manifest(&mut self) -> Result<()> {
         self.progress.phase = "comparing with the manifest".into();
         self.progress.report();
-        let writer = Entry::create(layout::MANIFEST, &Metadata::file().with_owner(self.owner.0, self.owner.1))?;
         self.content = Content::Manifest {
-            writer,
+            entry: Entry::create(layout::MANIFEST, &Metadata::file().with_owner(self.owner.0, self.owner.1))?,
             reader: ManifestReader::default(),
+            writer: ManifestWriter::default(),
         };
         Ok(())
     }
@@ -311,9 +293,9 @@ impl Receiver for Unpacker {
                 tar.finish()?;
                 self.add_root(archive)
             }
-            Content::Manifest { writer, reader } => {
+            Content::Manifest { entry, reader, .. } => {
                 reader.finish()?;
-                self.proof.count(&writer.finish()?);
+                self.proof.count(&entry.finish()?.0);
                 self.manifest = true;
                 Ok(())
             }
@@ -323,62 +305,6 @@ impl Receiver for Unpacker {
     fn end(&mut self, end: Point) -> Result<()> {
         self.end = Some(end);
         Ok(())
-    }
-}
-
-impl OpenFile {
-    fn write(&mut self, data: &[u8]) -> Result<()> {
-        if self.head.len() < HEAD {
-            let missing = HEAD - self.head.len();
-            self.head.extend_from_slice(&data[..data.len().min(missing)]);
-        }
-        self.entry.write(data)
-    }
-}
-
-/// An entry whose bytes go to the host in pieces of its favourite size: the server sends 32 KiB at a time.
-struct Entry {
-    writer: EntryWriter,
-    buffer: Vec<u8>,
-}
-
-impl Entry {
-    fn create(path: &[u8], metadata: &Metadata) -> Result<Self> {
-        Ok(Self {
-            writer: entries::create_with_digest(path, metadata, Algorithm::Crc32c)?,
-            buffer: Vec::new(),
-        })
-    }
-
-    fn write(&mut self, mut data: &[u8]) -> Result<()> {
-        while !data.is_empty() {
-            if self.buffer.is_empty() && data.len() >= BEST_TRANSFER {
-                let (whole, rest) = data.split_at(BEST_TRANSFER);
-                self.writer.write_bytes(whole)?;
-                data = rest;
-                continue;
-            }
-            let (part, rest) = data.split_at(data.len().min(BEST_TRANSFER - self.buffer.len()));
-            self.buffer.extend_from_slice(part);
-            data = rest;
-            if self.buffer.len() == BEST_TRANSFER {
-                self.flush()?;
-            }
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        self.writer.write_bytes(&self.buffer)?;
-        self.buffer.clear();
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<Finished> {
-        if !self.buffer.is_empty() {
-            self.flush()?;
-        }
-        self.writer.finish()
     }
 }
 

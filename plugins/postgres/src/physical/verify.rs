@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bulkhead_sdk::{
-    Error, ErrorKind, Result,
+    ErrorKind, Result,
     digest::{Algorithm, Hasher},
     host::BEST_TRANSFER,
     metadata::NodeType,
@@ -12,6 +12,7 @@ use bulkhead_sdk::{
 };
 
 use super::{
+    entry::crc_of,
     layout,
     manifest::{ManifestFile, ManifestItem, ManifestReader, WalRange},
     outcome::Named,
@@ -107,11 +108,7 @@ impl Verification {
             self.bytes += part.len() as u64;
         }
         progress::report("verifying", self.bytes, Some(self.total));
-        let digest: [u8; 4] = hasher
-            .finish()
-            .try_into()
-            .map_err(|_| Error::new(ErrorKind::Internal, "the host's CRC-32C does not have four bytes"))?;
-        Ok(u32::from_be_bytes(digest))
+        crc_of(&hasher.finish())
     }
 
     fn finish(mut self, ranges: &[WalRange]) -> Result<Vec<Finding>> {

@@ -5,6 +5,7 @@ mod authentication;
 mod check;
 mod delta;
 mod failures;
+mod incremental;
 mod restore;
 mod round_trip;
 mod setup;

@@ -1,0 +1,138 @@
+//! Whether a base backup is incremental or full, and its beginning: [`start`].
+//!
+//! An incremental one is tried where the last snapshot fits ([`Parent`]). Whatever is in its way is found out before the first entry is written, and a full backup
+//! is taken instead, over a connection of its own.
+
+use std::fmt;
+
+use bulkhead_postgres_client::{ClientError, Lsn};
+use bulkhead_sdk::{Result, ResultExt, progress, types::Finding};
+
+use super::{
+    backup::reserve_log,
+    base_backup::{self, Beginning, Begun, Command},
+    parent::{Full, Parent, Run, offered},
+};
+use crate::{
+    config::Config,
+    connection::{self, Connection, Purpose},
+    server::Server,
+};
+
+/// How a backup is taken.
+#[derive(Debug)]
+pub(crate) enum Method {
+    /// What has changed since the last snapshot, which begins there.
+    Incremental(Lsn),
+    /// All of it, and why.
+    Full(Full),
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Incremental(start) => write!(formatter, "incremental since {start}"),
+            Self::Full(why) => write!(formatter, "full: {why}"),
+        }
+    }
+}
+
+impl Method {
+    /// What is worth telling of it.
+    pub(crate) fn finding(&self) -> Option<Finding> {
+        match self {
+            Self::Incremental(_) => None,
+            Self::Full(why) => why.finding(),
+        }
+    }
+}
+
+/// A base backup that the server has begun to send.
+pub(crate) struct Started {
+    pub(crate) session: Connection,
+    pub(crate) server: Server,
+    /// Where the next backup may be incremental.
+    pub(crate) run: Option<Run>,
+    pub(crate) begun: Begun,
+    pub(crate) method: Method,
+    /// What an incremental one builds on.
+    pub(crate) parent: Option<Parent>,
+}
+
+/// Begins a backup; `checkpoint` is that of the last snapshot.
+pub(crate) fn start(config: &Config, checkpoint: Option<&[u8]>) -> Result<Started> {
+    let mut session = connection::open(config, Purpose::PhysicalReplication)?;
+    let server = Server::inspect(&mut session)?;
+    let run = current_run(config, &server, &mut session)?;
+    let parent = match &run {
+        Ok(run) => find(checkpoint, &server, run, &mut session)?,
+        Err(why) => Err(why.clone()),
+    };
+    let (begun, method, parent) = match parent {
+        Err(why) => (full(config, &server, &mut session)?, Method::Full(why), None),
+        Ok(parent) => match incremental(config, &server, &mut session)? {
+            Ok(begun) => (begun, Method::Incremental(parent.start), Some(parent)),
+            Err(why) => {
+                session.close();
+                session = connection::open(config, Purpose::PhysicalReplication)?;
+                (full(config, &server, &mut session)?, Method::Full(why), None)
+            }
+        },
+    };
+    bulkhead_sdk::info!("the backup is {method}");
+    Ok(Started {
+        session,
+        server,
+        run: run.ok(),
+        begun,
+        method,
+        parent,
+    })
+}
+
+/// Which run of the server it is, where that matters.
+fn current_run(config: &Config, server: &Server, session: &mut Connection) -> Result<Result<Run, Full>> {
+    if let Err(why) = offered(config.incremental, server, session)? {
+        return Ok(Err(why));
+    }
+    let asked = connection::open(config, Purpose::Database("postgres")).and_then(|mut sql| {
+        let run = Run::of(&mut sql)?;
+        sql.close();
+        Ok(run)
+    });
+    Ok(asked.map_err(|error| Full::NoSql(error.to_string())))
+}
+
+fn find(checkpoint: Option<&[u8]>, server: &Server, run: &Run, session: &mut Connection) -> Result<Result<Parent, Full>> {
+    let block_size = session.show("block_size")?.parse().map_err(|_| ClientError::Answer {
+        command: "SHOW",
+        what: "a usable block_size",
+    })?;
+    Ok(Parent::find(checkpoint, server, run, block_size))
+}
+
+fn full(config: &Config, server: &Server, session: &mut Connection) -> Result<Begun> {
+    reserve_log(session, server.major)?;
+    base_backup::begin(session, command(config, server, false)?)?.or_error()
+}
+
+fn incremental(config: &Config, server: &Server, session: &mut Connection) -> Result<Result<Begun, Full>> {
+    if let Err(why) = Parent::upload(session).context(|| "giving the server the last snapshot's manifest failed")? {
+        return Ok(Err(why));
+    }
+    reserve_log(session, server.major)?;
+    progress::report("waiting for the server's summaries of its log", 0, None);
+    Ok(match base_backup::begin(session, command(config, server, true)?)? {
+        Beginning::Begun(begun) => Ok(begun),
+        Beginning::Refused(report) => Err(Full::refused(&report)),
+    })
+}
+
+fn command(config: &Config, server: &Server, incremental: bool) -> Result<Command> {
+    Ok(Command {
+        major: server.major,
+        checkpoint: config.checkpoint,
+        max_rate: config.max_rate_kib()?,
+        incremental,
+    })
+}
