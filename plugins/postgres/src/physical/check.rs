@@ -3,7 +3,10 @@
 use bulkhead_postgres_client::ResultSet;
 use bulkhead_sdk::{Error, Result, types::Finding};
 
-use super::backup::{checksums_off, reserve_log};
+use super::{
+    backup::{checksums_off, reserve_log},
+    parent::{Full, offered},
+};
 use crate::{
     config::Config,
     connection::{self, Connection, Purpose},
@@ -27,9 +30,22 @@ pub(crate) fn check(config: &Config) -> Result<Vec<Finding>> {
         let message = "the server is a standby: a backup fails if it is promoted meanwhile, and needs `full_page_writes` on its primary";
         findings.push(Finding::info("server-is-standby", message));
     }
+    findings.extend(incremental(config, &server, &mut session)?);
     findings.extend(look_around(config));
     session.close();
     Ok(findings)
+}
+
+/// What a setting of the server would save.
+fn incremental(config: &Config, server: &Server, session: &mut Connection) -> Result<Option<Finding>> {
+    Ok(match offered(config.incremental, server, session)? {
+        Err(why @ Full::NotSummarized) => Some(
+            Finding::info("incremental-off", format!("every backup reads all of the cluster: {why}")).with_hint(
+                "ALTER SYSTEM SET summarize_wal = on; SELECT pg_reload_conf(): then the server tells what has changed since the last snapshot, and sends only that",
+            ),
+        ),
+        _ => None,
+    })
 }
 
 /// What only SQL tells. The role needs none of this for a backup, so where SQL is closed to it, that is said and no more.
@@ -46,7 +62,7 @@ fn look_around(config: &Config) -> Vec<Finding> {
                 "tablespaces, WAL senders and slots could not be looked at, as `{}` cannot use SQL in database `postgres`: {error}",
                 config.user
             );
-            let hint = "a backup does not need it; a line for the role and database `postgres` in pg_hba.conf makes this check say more";
+            let hint = "a backup that reads everything does not need it, an incremental one does; a line for the role and database `postgres` in pg_hba.conf makes this check say more";
             vec![Finding::info("no-sql", message).with_hint(hint)]
         }
     }

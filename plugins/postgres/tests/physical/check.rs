@@ -6,7 +6,7 @@ use bulkhead_sdk::{
     types::Severity,
 };
 
-use crate::setup::{Operations, assert_says, builder, codes, make_tablespace, over_tcp, superuser};
+use crate::setup::{Operations, assert_says, builder, codes, config, make_tablespace, over_tcp, superuser};
 
 #[test]
 fn what_would_surprise_at_a_restore_is_said_before() {
@@ -34,6 +34,20 @@ fn what_would_surprise_at_a_restore_is_said_before() {
     assert!(findings[0].message.contains("wal_level replica"), "{}", findings[0].message);
     let backup = over_tcp(&cluster).backup_as(&superuser()).unwrap();
     assert_eq!(codes(&backup.findings), ["data-checksums-off"]);
+}
+
+#[test]
+fn what_keeps_backups_from_being_incremental_is_a_hint() {
+    let off = builder().major(17).start().unwrap();
+    let findings = over_tcp(&off).check_as(&superuser()).unwrap();
+    assert_eq!(codes(&findings), ["server-reached", "incremental-off"]);
+    assert_eq!(findings[1].severity, Severity::Info);
+    assert!(findings[1].hint.as_deref().unwrap().contains("summarize_wal = on"));
+    let never = config("postgres", r#","incremental":"never""#);
+    assert_eq!(codes(&over_tcp(&off).check_as(&never).unwrap()), ["server-reached"]);
+
+    let on = builder().major(17).setting("summarize_wal", "on").start().unwrap();
+    assert_eq!(codes(&over_tcp(&on).check_as(&superuser()).unwrap()), ["server-reached"]);
 }
 
 #[test]
