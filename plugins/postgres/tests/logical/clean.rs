@@ -16,10 +16,16 @@ const CHANGES: &str = r#"DROP SUBSCRIPTION from_nowhere;
     DROP FUNCTION hidden."Odd;Function"; CREATE FUNCTION hidden."Odd;Function"(a integer, b text) RETURNS integer LANGUAGE sql AS 'SELECT 1';
     ALTER TYPE mood ADD VALUE 'worse'; SELECT lo_from_bytea(99, 'its own')"#;
 
+/// The database is set to read only.
+fn change_shop(cluster: &Cluster, change: &str) {
+    let writing = format!("SET default_transaction_read_only = off; {change}");
+    cluster.execute("shop", &writing).unwrap();
+}
+
 fn changed(snapshot: &bulkhead_sdk::testing::Snapshot) -> Cluster {
     let target = empty();
     restore(&target, snapshot, "{}").unwrap();
-    target.execute("shop", CHANGES).unwrap();
+    change_shop(&target, CHANGES);
     target.execute("postgres", "ALTER ROLE clerk SUPERUSER; CREATE ROLE own").unwrap();
     target
 }
@@ -35,11 +41,11 @@ fn what_was_changed_becomes_what_it_was() {
     // What is not in the snapshot has stayed.
     let own = "SELECT convert_from(lo_get(99), 'UTF8')";
     assert_eq!(target.execute("shop", own).unwrap(), "its own");
-    target.execute("shop", "SELECT lo_unlink(99)").unwrap();
+    change_shop(&target, "SELECT lo_unlink(99)");
     target.execute("postgres", "DROP ROLE own").unwrap();
     assert_same(&original, &target);
     // And once more, over what is all the same.
-    target.execute("shop", "DROP SUBSCRIPTION from_nowhere").unwrap();
+    change_shop(&target, "DROP SUBSCRIPTION from_nowhere");
     restore(&target, &snapshot, r#"{"clean": true}"#).unwrap();
     assert_same(&original, &target);
 }

@@ -21,7 +21,8 @@ GRANT owner TO reader WITH INHERIT FALSE, SET FALSE;
 \endif
 CREATE DATABASE shop OWNER owner;
 ALTER DATABASE shop SET timezone = 'Asia/Kuala_Lumpur';
-ALTER DATABASE shop SET default_transaction_read_only = off;
+ALTER DATABASE shop SET default_transaction_read_only = on;
+ALTER ROLE clerk SET default_transaction_read_only = on;
 ALTER DATABASE shop CONNECTION LIMIT 50;
 ALTER ROLE clerk IN DATABASE shop SET datestyle = 'ISO, DMY';
 REVOKE ALL ON DATABASE shop FROM PUBLIC;

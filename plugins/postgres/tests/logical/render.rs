@@ -41,7 +41,9 @@ pub(crate) fn replay(script: &[u8], original: &Cluster, into: &Cluster) -> Outpu
         psql.output().unwrap()
     };
     let output = psql(&["--file", file.to_str().unwrap()]);
-    let back = psql(&["--command", &password(into)]);
+    // The script may have set the superuser to read only.
+    let writing = "SET default_transaction_read_only = off";
+    let back = psql(&["--command", writing, "--command", &password(into)]);
     assert!(back.status.success(), "{back:?}");
     output
 }

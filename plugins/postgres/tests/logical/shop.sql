@@ -1,4 +1,5 @@
--- About everything that mode `logical` carries, in one database.
+-- About everything that mode `logical` carries, in one database, which is set to read only.
+SET default_transaction_read_only = off;
 SELECT current_setting('server_version_num')::int >= 140000 AS v14, current_setting('server_version_num')::int >= 150000 AS v15,
        current_setting('server_version_num')::int >= 160000 AS v16, current_setting('server_version_num')::int >= 170000 AS v17 \gset
 CREATE SCHEMA "Odd Schema" AUTHORIZATION owner;
