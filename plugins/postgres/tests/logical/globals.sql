@@ -23,6 +23,9 @@ CREATE DATABASE shop OWNER owner;
 ALTER DATABASE shop SET timezone = 'Asia/Kuala_Lumpur';
 ALTER DATABASE shop SET default_transaction_read_only = on;
 ALTER ROLE clerk SET default_transaction_read_only = on;
+\if :v17
+ALTER DATABASE shop SET transaction_timeout = '1h';
+\endif
 ALTER DATABASE shop CONNECTION LIMIT 50;
 ALTER ROLE clerk IN DATABASE shop SET datestyle = 'ISO, DMY';
 REVOKE ALL ON DATABASE shop FROM PUBLIC;

@@ -5,6 +5,7 @@ use bulkhead_test_support::postgres::{Cluster, Installation};
 
 use crate::{
     oracle::assert_same,
+    render::{assert_replayed, replay, script},
     setup::{assert_says, backup, builder, empty, fill_shop, restore},
 };
 
@@ -40,6 +41,27 @@ fn version_16_comes_back_the_same() {
 #[test]
 fn version_17_comes_back_the_same() {
     round_trip(17);
+}
+
+#[test]
+fn a_timeout_of_transactions_ends_no_dump_and_no_restore() {
+    let of_17 = || of_major(17);
+    let original = of_17();
+    original.execute("postgres", "CREATE DATABASE hurried").unwrap();
+    // Rows are read, and taken, by sessions without that timeout only.
+    let content =
+        "CREATE TABLE t (n int, CONSTRAINT unhurried CHECK (current_setting('transaction_timeout') = '0')); SET transaction_timeout = 0;
+        INSERT INTO t SELECT generate_series(1, 1000); ALTER DATABASE hurried SET transaction_timeout = '1h'";
+    original.execute("hurried", content).unwrap();
+    let unhurried = r#", "databases": ["hurried"], "rows": {"public.t": "current_setting('transaction_timeout') = '0'"}"#;
+    let (_, snapshot) = backup(&original, unhurried).unwrap();
+    let (restored, scripted) = (of_17(), of_17());
+    restore(&restored, &snapshot, "{}").unwrap();
+    assert_replayed(&replay(&script(&snapshot, &[]).unwrap(), &original, &scripted));
+    for cluster in [&restored, &scripted] {
+        let taken = "SELECT count(*), current_setting('transaction_timeout') FROM t";
+        assert_eq!(cluster.execute("hurried", taken).unwrap(), "1000|1h");
+    }
 }
 
 #[test]

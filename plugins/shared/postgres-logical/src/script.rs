@@ -11,10 +11,12 @@ use super::{
     index::{IndexWriter, Record},
 };
 
-/// What a session sets before it replays anything.
+/// What a session sets before it replays anything. `transaction_timeout` is known from PostgreSQL 17 on, and a script doesn't know by which server it will be replayed.
 pub(crate) const PREAMBLE: &str = "SET client_encoding = 'UTF8';\nSET standard_conforming_strings = on;\nSET search_path = '';\nSET check_function_bodies = off;\n\
                                    SET xmloption = content;\nSET client_min_messages = warning;\nSET row_security = off;\nSET statement_timeout = 0;\n\
-                                   SET lock_timeout = 0;\nSET idle_in_transaction_session_timeout = 0;\nSET default_transaction_read_only = off;\nSET default_tablespace = '';\n\
+                                   SET lock_timeout = 0;\nSET idle_in_transaction_session_timeout = 0;\n\
+                                   SELECT pg_catalog.set_config('transaction_timeout', '0', false) WHERE pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL;\n\
+                                   SET default_transaction_read_only = off;\nSET default_tablespace = '';\n\
                                    SET default_table_access_method = heap;\n";
 
 /// Bytes that are collected before they go to the host.

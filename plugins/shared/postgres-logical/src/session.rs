@@ -12,11 +12,12 @@ use crate::{
 pub(crate) type Row = Vec<Option<String>>;
 
 /// Makes values read the same wherever they are read, and names whole: nothing but the system's own catalogs is found without its schema. `row_security = off` makes
-/// the server refuse what it would otherwise filter. A database or role may be set to read only; who reads says so for its transactions.
+/// the server refuse what it would otherwise filter. A database or role may be set to read only; who reads says so for its transactions. `transaction_timeout` is there from PostgreSQL 17 on.
 const SETTINGS: &str = "SET client_encoding = 'UTF8'; SET search_path = ''; SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; SET extra_float_digits = 3; \
                         SET standard_conforming_strings = on; SET quote_all_identifiers = off; SET bytea_output = 'hex'; SET xmloption = 'content'; \
                         SET row_security = off; SET synchronize_seqscans = off; SET statement_timeout = 0; SET lock_timeout = 0; \
-                        SET idle_in_transaction_session_timeout = 0; SET default_transaction_read_only = off";
+                        SET idle_in_transaction_session_timeout = 0; SET default_transaction_read_only = off; \
+                        SELECT pg_catalog.set_config('transaction_timeout', '0', false) WHERE pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL";
 
 /// A session in one database.
 pub(crate) struct Sql {
