@@ -8,6 +8,7 @@ use bulkhead_test_support::postgres::Cluster;
 
 use crate::{
     oracle::assert_same_database,
+    render::script,
     setup::{assert_says, backup, config, empty, over_tcp, restore, while_others},
 };
 
@@ -229,6 +230,56 @@ fn a_row_that_is_missing_is_counted() {
     assert!(findings[0].message.contains("has 999 rows, the index says 1000"), "{findings:?}");
     let error = restore(&empty(), &short, "{}").unwrap_err();
     assert_says(&error, "got 999 rows, of 1000", "another snapshot");
+}
+
+#[test]
+fn content_of_large_objects_that_is_missing_is_counted() {
+    let original = small();
+    // Two more pieces of the first, an empty one, and one that stands last.
+    let content = "SELECT lo_put(40001, 3, decode(repeat('ff', 150000), 'hex')), lo_create(40002), lo_from_bytea(40003, 'last')";
+    original.execute("small", content).unwrap();
+    let (_, snapshot) = backup(&original, SMALL).unwrap();
+    let verify = |snapshot: &Snapshot| {
+        over_tcp(&original)
+            .snapshot(snapshot.clone())
+            .verify::<Postgres>(&config(""))
+            .unwrap()
+    };
+    assert_eq!(verify(&snapshot)[0].code, "dump-verified");
+    let path = "databases/small/large-objects.sql";
+    let lines = |text: &str, keeps: &dyn Fn(&str) -> bool| text.split_inclusive('\n').filter(|line| keeps(line)).collect::<String>();
+    let shorter = |text: &str| text.replacen("ff'", "'", 1);
+    type Tamper<'a> = &'a dyn Fn(&str) -> String;
+    let tampered: [(Tamper<'_>, &str); 4] = [
+        (
+            &|text| lines(text, &|line| !line.contains("(40001, 65536,")),
+            "has 84471 bytes of 2 large objects, the index says 150007 bytes of 3",
+        ),
+        (
+            &|text| lines(text, &|line| !line.contains("(40003,")),
+            "has 150003 bytes of 1 large objects, the index says 150007 bytes of 3",
+        ),
+        (&shorter, "has 150006 bytes of 2 large objects"),
+        (
+            &|text| text.replacen("SELECT", "DELETE", 1),
+            "has a line that is no piece of a large object",
+        ),
+    ];
+    for (tamper, says) in tampered {
+        let short = damaged(&snapshot, path, |content| {
+            *content = tamper(str::from_utf8(content).unwrap()).into_bytes()
+        });
+        let findings = verify(&short);
+        assert_eq!((findings.len(), findings[0].severity), (1, Severity::Error), "{findings:?}");
+        assert!(findings[0].message.contains(says), "{}", findings[0].message);
+        for error in [restore(&empty(), &short, "{}").unwrap_err(), script(&short, &[]).unwrap_err()] {
+            assert_eq!(error.kind, ErrorKind::Corrupt, "{error}");
+            assert_says(&error, says, "another snapshot");
+        }
+    }
+    let whole = empty();
+    restore(&whole, &snapshot, "{}").unwrap();
+    assert_same_database(&original, &whole, "small", "small");
 }
 
 fn damaged(snapshot: &Snapshot, path: &str, damage: impl FnOnce(&mut Vec<u8>)) -> Snapshot {

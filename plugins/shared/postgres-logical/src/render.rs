@@ -133,7 +133,7 @@ impl Rendering<'_> {
                 name,
             }),
             Record::Data { entry, rows, .. } => self.rows(&entry, rows),
-            Record::LargeObjects { entry, .. } => self.large_objects(&entry),
+            Record::LargeObjects { entry, objects, bytes } => self.large_objects(&entry, objects, bytes),
             Record::Header { .. } | Record::End { .. } => Ok(()),
         }
     }
@@ -179,11 +179,19 @@ impl Rendering<'_> {
         Err(Error::new(ErrorKind::Corrupt, message).with_hint("take another snapshot"))
     }
 
-    fn large_objects(&mut self, path: &str) -> Result<()> {
-        let entry = snapshot::open(path)?;
-        ends_with(&entry, path, large_objects::END.as_bytes())?;
+    fn large_objects(&mut self, path: &str, objects: u64, bytes: u64) -> Result<()> {
         self.text("\n")?;
-        self.copy(entry).map(|_| ())
+        large_objects::read(path, objects, bytes, |piece| {
+            self.text(piece)?;
+            self.report(piece.len());
+            Ok(())
+        })?;
+        self.text(large_objects::END)
+    }
+
+    fn report(&mut self, written: usize) {
+        self.written += written as u64;
+        progress::report("writing a script", self.written, None);
     }
 
     /// Writes the rest of an entry, and counts its lines.
@@ -198,8 +206,7 @@ impl Rendering<'_> {
             lines += piece.iter().filter(|byte| **byte == b'\n').count() as u64;
             self.into.write_all(piece)?;
             entry.consume(length);
-            self.written += length as u64;
-            progress::report("writing a script", self.written, None);
+            self.report(length);
         }
     }
 }

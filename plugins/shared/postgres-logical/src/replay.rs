@@ -178,10 +178,7 @@ impl Scripts {
         (&mut script.entry)
             .take(*length)
             .read_to_string(&mut text)
-            .map_err(|error| match error.kind() {
-                std::io::ErrorKind::InvalidData => damaged(path, "is no text"),
-                _ => error.into(),
-            })?;
+            .map_err(|error| unread(path, error))?;
         if text.len() as u64 != *length || !text.ends_with(";\n") {
             return Err(truncated());
         }
@@ -243,7 +240,15 @@ pub(crate) fn ends_with(entry: &EntryReader, path: &str, end: &[u8]) -> Result<(
     }
 }
 
+/// Why text of an entry was not read.
+pub(crate) fn unread(path: &str, error: std::io::Error) -> Error {
+    match error.kind() {
+        std::io::ErrorKind::InvalidData => damaged(path, "is no text"),
+        _ => error.into(),
+    }
+}
+
 /// What is stored is not what was written.
-fn damaged(path: &str, what: &str) -> Error {
+pub(crate) fn damaged(path: &str, what: &str) -> Error {
     Error::new(ErrorKind::Corrupt, format!("{path} {what}")).with_hint("restore from another snapshot")
 }

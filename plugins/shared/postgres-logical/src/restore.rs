@@ -3,11 +3,7 @@
 //! Before anything is written, the whole index is read, and the target is looked at: a database that is not empty, or a role that is there already, ends the restore, unless it is to be
 //! dropped (`clean.rs`).
 
-use std::{
-    borrow::Cow,
-    collections::BTreeSet,
-    io::{BufRead, Read},
-};
+use std::{borrow::Cow, collections::BTreeSet};
 
 use bulkhead_sdk::{
     Error, ErrorKind, Result, ResultExt, endpoint, progress, snapshot,
@@ -20,7 +16,7 @@ use super::{
     large_objects,
     parallel::{self, Work},
     plan::{Existing, Plan},
-    replay::{LONGEST_LINE, Rows, Scripts, Statement, Task, ends_with, fill, of_object, session},
+    replay::{Rows, Scripts, Statement, Task, fill, of_object, session},
     script::PREAMBLE,
     server::Server,
     session::{Sql, quoted},
@@ -163,7 +159,9 @@ impl Writer<'_> {
                 rows,
                 in_turn,
             } if self.plan.selection.rows(&schema, &relation) => self.rows((schema, relation), Rows { entry, table, rows }, in_turn),
-            Record::LargeObjects { entry, .. } if self.plan.selection.large_objects() => self.large_objects(&entry),
+            Record::LargeObjects { entry, objects, bytes } if self.plan.selection.large_objects() => {
+                self.large_objects(&entry, objects, bytes)
+            }
             Record::Data { .. } | Record::LargeObjects { .. } => Ok(()),
             Record::Header { .. } | Record::End { .. } => Ok(()),
         }
@@ -333,26 +331,19 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn large_objects(&mut self, path: &str) -> Result<()> {
+    fn large_objects(&mut self, path: &str, objects: u64, bytes: u64) -> Result<()> {
         if self.database.is_none() {
             return Ok(());
         }
         self.carry_out()?;
-        let mut entry = snapshot::open(path)?;
-        self.count(entry.size());
+        self.count(snapshot::stat(path)?.size);
         let Some(current) = &mut self.database else { return Ok(()) };
-        ends_with(&entry, path, large_objects::END.as_bytes())?;
-        let mut line = String::new();
-        loop {
-            line.clear();
-            if entry.by_ref().take(LONGEST_LINE).read_line(&mut line)? == 0 || line == large_objects::END {
-                return Ok(());
-            }
+        large_objects::read(path, objects, bytes, |statement| {
             current
                 .sql
-                .run(&line)
-                .context(|| format!("restoring the content of large objects in database `{}` failed", current.name))?;
-        }
+                .run(statement)
+                .context(|| format!("restoring the content of large objects in database `{}` failed", current.name))
+        })
     }
 
     fn finish(mut self) -> Result<RestoreResult> {
