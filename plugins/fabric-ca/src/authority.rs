@@ -9,6 +9,7 @@ use bulkhead_sdk::{Error, ErrorKind, Result, ResultExt, metadata::NodeType};
 use crate::{
     datasource::Datasource,
     home::{self, Home, shown},
+    installation::Installation,
     inventory::{POSTGRES, SQLITE},
     settings::{self, Settings},
 };
@@ -82,20 +83,21 @@ impl Authority {
     }
 }
 
-/// All of them, in the order of their folders. `server_home` is where the server sees the home.
+/// All of them, in the order of their folders.
 ///
 /// # Errors
 /// `NotFound`: there is none; `SourceDamaged`: a config cannot be read.
-pub(crate) fn find(home: &Home, server_home: &str) -> Result<Vec<Authority>> {
+pub(crate) fn find(home: &Home, installation: &Installation) -> Result<Vec<Authority>> {
     let mut configs: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
     let own = CONFIGS[0].to_vec();
     let root = match home.resolve(&own) {
         Some(_) => read(home, &own)?,
         None => Settings::default(),
     };
+    let root = root.with(installation.settings());
     let finder = Finder {
         home,
-        server_home,
+        installation,
         root: &root,
     };
     for path in home.nodes.keys() {
@@ -156,7 +158,7 @@ fn read(home: &Home, path: &[u8]) -> Result<Settings> {
 
 struct Finder<'h> {
     home: &'h Home,
-    server_home: &'h str,
+    installation: &'h Installation,
     /// The server's own settings, which stand in for what another CA's config does not say.
     root: &'h Settings,
 }
@@ -164,6 +166,12 @@ struct Finder<'h> {
 impl Finder<'_> {
     fn authority(&self, config: Option<Vec<u8>>, folder: Vec<u8>) -> Result<Authority> {
         let own = config.as_deref().map(|path| read(self.home, path)).transpose()?.unwrap_or_default();
+        // The environment is that of the server, and stands over the config of its own CA.
+        let own = if folder.is_empty() {
+            own.with(self.installation.settings())
+        } else {
+            own
+        };
         let value = |path: &str| own.get(path).or_else(|| self.root.get(path));
         let place = |text: &str| self.place(&folder, text);
         let is_server = folder.is_empty() || own.get("port").is_some();
@@ -213,7 +221,7 @@ impl Finder<'_> {
             None => home::below(folder, text.as_bytes()),
             Some(_) => {
                 let inside = text
-                    .strip_prefix(self.server_home.trim_end_matches('/'))
+                    .strip_prefix(self.installation.server_home.trim_end_matches('/'))
                     .and_then(|rest| rest.strip_prefix('/'));
                 match inside {
                     Some(rest) => rest.as_bytes().to_vec(),

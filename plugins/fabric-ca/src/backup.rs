@@ -29,6 +29,7 @@ use crate::{
     few::Few,
     home::{self, HOME, Home, shown},
     inspect::{self, Certificates},
+    installation::Installation,
     inventory::{self, Inventory},
     stores::Stores,
 };
@@ -46,8 +47,8 @@ const DUMP_FACTS: [&str; 2] = ["server-version", "database"];
 pub(crate) fn backup(config: &Config, exclude: &Patterns, keys_elsewhere: &Patterns) -> Result<BackupResult> {
     let folder = directory::open(HOME)?;
     let home = Home::live(&folder, exclude)?;
-    let server_home = server_home(config);
-    let authorities = authority::find(&home, &server_home)?;
+    let installation = Installation::of(config);
+    let authorities = authority::find(&home, &installation)?;
     let stores = Stores::of(config, &authorities)?;
     let mut run = Run {
         config,
@@ -74,7 +75,7 @@ pub(crate) fn backup(config: &Config, exclude: &Patterns, keys_elsewhere: &Patte
         keys_elsewhere,
         database_elsewhere: config.database == Database::Elsewhere,
     };
-    let inspection = inspect::inspect(&home, &server_home, &authorities, &certificates, &issuers, &terms);
+    let inspection = inspect::inspect(&home, &installation, &authorities, &certificates, &issuers, &terms);
     let mut inventory = Inventory::create(inventory::HOME)?;
     inspection.lines.iter().try_for_each(|line| inventory.add(line))?;
     run.proof.count(&inventory.finish()?);
@@ -103,17 +104,6 @@ pub(crate) fn backup(config: &Config, exclude: &Patterns, keys_elsewhere: &Patte
         findings: run.findings,
         ..BackupResult::default()
     })
-}
-
-/// Where the server sees its home.
-pub(crate) fn server_home(config: &Config) -> String {
-    let granted = || {
-        directory::grants()
-            .into_iter()
-            .find(|grant| grant.name == HOME)
-            .map(|grant| grant.location)
-    };
-    config.server_home.clone().or_else(granted).unwrap_or_default()
 }
 
 pub(crate) fn seconds(config: &Config) -> i64 {

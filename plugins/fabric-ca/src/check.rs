@@ -11,11 +11,12 @@ use bulkhead_sqlite_image::{Image, Pages as _};
 
 use crate::{
     api, authority,
-    backup::{seconds, server_home},
+    backup::seconds,
     config::{Config, Database},
     database::postgres,
     home::{HOME, Home, shown},
     inspect::{self, Certificates},
+    installation::Installation,
     stores::{Served, Stores},
 };
 
@@ -23,8 +24,8 @@ use crate::{
 pub(crate) fn check(config: &Config, exclude: &Patterns, keys_elsewhere: &Patterns) -> Result<Vec<Finding>> {
     let folder = directory::open(HOME)?;
     let home = Home::live(&folder, exclude)?;
-    let server_home = server_home(config);
-    let authorities = authority::find(&home, &server_home)?;
+    let installation = Installation::of(config);
+    let authorities = authority::find(&home, &installation)?;
     let mut findings = Vec::new();
     for authority in &authorities {
         let name = authority.called().map(|name| format!(" ({name})")).unwrap_or_default();
@@ -49,7 +50,7 @@ pub(crate) fn check(config: &Config, exclude: &Patterns, keys_elsewhere: &Patter
         database_elsewhere: config.database == Database::Elsewhere,
     };
     let certificates = Certificates::of(&home);
-    let inspection = inspect::inspect(&home, &server_home, &authorities, &certificates, &BTreeMap::new(), &terms);
+    let inspection = inspect::inspect(&home, &installation, &authorities, &certificates, &BTreeMap::new(), &terms);
     findings.extend(inspection.findings);
     if api::is_granted() {
         findings.push(api::check(&authorities, &certificates).unwrap_or_else(|error| Finding::of_error("api-unusable", &error)));

@@ -26,6 +26,9 @@ pub struct Config {
     /// Where the server sees its home, such as `/etc/hyperledger/fabric-ca-server`: what absolute paths in its config are compared with. The granted directory's own
     /// path by default.
     pub server_home: Option<String>,
+    /// Variables of the server's environment that stand over its config, as its manifest has them, without passwords:
+    /// `{ FABRIC_CA_SERVER_DB_TYPE = "postgres", FABRIC_CA_SERVER_DB_DATASOURCE = "host=db port=5432 user=fabric dbname=fabric_ca" }`.
+    pub environment: BTreeMap<String, String>,
     /// Whether databases on a server are stored with the home: `home` (the default) or `elsewhere`.
     pub database: Database,
     /// PostgreSQL: the role to connect as, which may read the CAs' tables. That of the CAs' configs by default.
@@ -46,6 +49,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             server_home: None,
+            environment: BTreeMap::new(),
             database: Database::Home,
             database_user: None,
             exclude: Vec::new(),

@@ -11,6 +11,7 @@ use crate::{
     certificate::{Certificate, certificates},
     few::Few,
     home::{self, Home, below, shown},
+    installation::Installation,
     inventory::{Line, POSTGRES, SQLITE},
     key::{self, Content, Known},
     pool::{Chain, Pool},
@@ -91,7 +92,7 @@ pub(crate) struct Inspection {
 /// Looks at everything. `issuers` has, for each CA's folder whose database was read, how many certificates each key has issued.
 pub(crate) fn inspect(
     home: &Home,
-    server_home: &str,
+    installation: &Installation,
     authorities: &[Authority],
     certificates: &Certificates,
     issuers: &BTreeMap<Vec<u8>, BTreeMap<String, u64>>,
@@ -105,8 +106,7 @@ pub(crate) fn inspect(
         keys: Vec::new(),
         result: Inspection::default(),
     };
-    let server_home = server_home.to_owned();
-    inspector.result.lines.push(Line::Home { server_home });
+    inspector.result.lines.push(Line::Home(installation.clone()));
     for authority in authorities {
         inspector.authority(authority);
     }

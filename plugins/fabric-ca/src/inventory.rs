@@ -10,6 +10,8 @@ use bulkhead_sdk::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::installation::Installation;
+
 /// CAs, keys and certificates of the home.
 pub(crate) const HOME: &str = "inventory/home.jsonl";
 /// What the databases have.
@@ -27,10 +29,7 @@ pub(crate) const POSTGRES: &str = "postgres";
 #[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub(crate) enum Line {
     /// The home as a whole.
-    Home {
-        /// Where the server sees it.
-        server_home: String,
-    },
+    Home(Installation),
     /// A CA.
     Authority {
         ca: String,

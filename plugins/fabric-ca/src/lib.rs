@@ -23,6 +23,7 @@ mod datasource;
 mod few;
 mod home;
 mod inspect;
+mod installation;
 mod inventory;
 mod key;
 mod pem;
@@ -93,6 +94,7 @@ impl Source for FabricCa {
     }
 
     fn new(config: Config) -> Result<Self> {
+        installation::check(&config.environment)?;
         Ok(Self {
             exclude: Patterns::new("exclude", &config.exclude)?,
             keys_elsewhere: Patterns::new("keys-elsewhere", &config.keys_elsewhere)?,

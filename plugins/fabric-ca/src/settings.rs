@@ -54,6 +54,15 @@ impl Settings {
         }
     }
 
+    /// With settings that stand over what was read.
+    #[must_use]
+    pub(crate) fn with<'a>(mut self, settings: impl IntoIterator<Item = (String, &'a str)>) -> Self {
+        for (path, value) in settings {
+            self.0.insert(path, vec![value.to_owned()]);
+        }
+        self
+    }
+
     /// What was read is a key, or the value of one.
     fn take(&mut self, levels: &mut [Level], text: Option<String>) {
         if let Some(Level::Mapping(key @ None)) = levels.last_mut() {

@@ -19,6 +19,7 @@ use crate::{
     database::{self, Census, postgres, sqlite},
     home::{self, Home, shown},
     inspect::{self, Certificates},
+    installation::Installation,
     inventory::{self, Line},
     pool::Pool,
     stores::Served,
@@ -41,8 +42,8 @@ pub(crate) fn verify(config: &Config, keys_elsewhere: &Patterns) -> Result<Vec<F
 
 fn stored(config: &Config, keys_elsewhere: &Patterns, findings: &mut Vec<Finding>) -> Result<()> {
     let home = Home::stored()?;
-    let server_home = server_home()?;
-    let authorities = authority::find(&home, &server_home)?;
+    let installation = Installation::stored()?;
+    let authorities = authority::find(&home, &installation)?;
     let certificates = Certificates::of(&home);
     let pool = certificates.pool();
     let issuers = databases(config, &authorities, &pool, findings)?;
@@ -53,7 +54,7 @@ fn stored(config: &Config, keys_elsewhere: &Patterns, findings: &mut Vec<Finding
         database_elsewhere: config.database == Database::Elsewhere,
     };
     findings.extend(api()?);
-    let inspection = inspect::inspect(&home, &server_home, &authorities, &certificates, &issuers, &terms);
+    let inspection = inspect::inspect(&home, &installation, &authorities, &certificates, &issuers, &terms);
     let mut comparison = Comparison::with(inventory::HOME)?;
     inspection.lines.iter().try_for_each(|line| comparison.next(line))?;
     findings.extend(comparison.end()?);
@@ -67,18 +68,6 @@ fn stored(config: &Config, keys_elsewhere: &Patterns, findings: &mut Vec<Finding
         findings.push(Finding::info("home-verified", message));
     }
     Ok(())
-}
-
-/// Where the server saw the home when it was backed up.
-pub(crate) fn server_home() -> Result<String> {
-    let first = inventory::stored(inventory::HOME)?.next().transpose()?.unwrap_or_default();
-    match inventory::line(&first)? {
-        Line::Home { server_home } => Ok(server_home),
-        _ => Err(Error::new(
-            ErrorKind::Corrupt,
-            format!("{} does not begin with the home", inventory::HOME),
-        )),
-    }
 }
 
 /// Whether the API's inventory differs from the database's in as much as the run said, where there is one.

@@ -11,9 +11,9 @@ use crate::{
     config::{Config, RestoreOptions},
     database::postgres::{self, LAYOUT},
     home::Home,
+    installation::Installation,
     report,
     stores::Served,
-    verify::server_home,
 };
 
 /// Restores those that are asked for; `None` where none is.
@@ -25,7 +25,7 @@ pub(super) fn restore(config: &Config, options: &RestoreOptions, request: &Resto
         return Ok(None);
     }
     let home = Home::stored()?;
-    let authorities = authority::find(&home, &server_home()?)?;
+    let authorities = authority::find(&home, &Installation::stored()?)?;
     let mut served = Served::of(&authorities);
     served.retain(|name| request.selects(LAYOUT.database(name).as_bytes()));
     if served.is_empty() {

@@ -349,3 +349,41 @@ fn a_dump_that_was_changed_is_seen() {
         .tamper(|snapshot| snapshot.entries.get_mut(&path[..]).unwrap().content = original.clone());
     assert!(errors(&bench.desk.verify()).is_empty());
 }
+
+#[test]
+fn a_database_that_only_the_servers_environment_names_is_found() {
+    let bench = Bench::new();
+    // As the server writes its config when variables tell it of the database: as if there were none.
+    let config = fs::read_to_string(bench.desk.home.join("fabric-ca-server-config.yaml")).unwrap();
+    let datasource = config.lines().find(|line| line.contains("datasource:")).unwrap().trim().to_owned();
+    bench
+        .desk
+        .home
+        .change_config(&datasource, "datasource: fabric-ca-server.db")
+        .unwrap();
+    bench.desk.home.change_config("type: postgres", "type: sqlite3").unwrap();
+    assert_eq!(bench.desk.backup().unwrap_err().kind, ErrorKind::NotFound);
+
+    let named = datasource.trim_start_matches("datasource: ").trim_matches('"');
+    let variables = |datasource: &str| {
+        format!(r#"{{ "environment": {{ "FABRIC_CA_SERVER_DB_TYPE": "postgres", "FABRIC_CA_SERVER_DB_DATASOURCE": "{datasource}" }} }}"#)
+    };
+    let error = bench.desk.harness.backup::<FabricCa>(&variables(named)).unwrap_err();
+    assert_eq!(
+        (error.kind, error.setting.as_deref()),
+        (ErrorKind::Config, Some("environment")),
+        "{error}"
+    );
+    let words = named.split(' ').filter(|word| !word.starts_with("password="));
+    let config = variables(&words.collect::<Vec<_>>().join(" "));
+    let result = bench.desk.harness.backup::<FabricCa>(&config).unwrap();
+    assert_eq!(fact(&result, "databases"), "1");
+
+    // What was stored knows it without the config of today.
+    let findings = bench.desk.verify();
+    assert!(errors(&findings).is_empty(), "{findings:#?}");
+    told(&findings, "dump-verified", Severity::Info, "1 database");
+    let (folder, cluster) = (Directory::temporary(), target());
+    bench.restore(&folder, &cluster, "", &[]).unwrap();
+    assert_eq!(dump(&cluster, "fabric_ca"), dump(&bench.cluster, "fabric_ca"));
+}
