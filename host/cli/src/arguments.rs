@@ -91,6 +91,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Repair(commands::repair::RepairCommand),
     Unlock(commands::unlock::UnlockArguments),
+    ExtendLocks(commands::extend_locks::ExtendLocksArguments),
     #[command(subcommand)]
     Key(commands::key::KeyCommand),
     #[command(subcommand)]

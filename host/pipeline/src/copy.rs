@@ -325,7 +325,7 @@ impl Pair<'_> {
                 .replicas
                 .push(replicate(&self.sinks.first, sink, &self.operation.cancellation).await);
         }
-        report.locks = object_lock::extend(&self.sinks, &self.operation.cancellation).await;
+        report.locks = object_lock::extend(&self.target, &self.sinks, self.operation).await;
         Ok(())
     }
 

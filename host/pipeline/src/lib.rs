@@ -88,7 +88,7 @@ pub use kit::{Kit, KitError, KitReport, recovery_kit};
 pub use log_needs::PlannedLog;
 pub use maintenance::{MaintainError, SinkOutcome, is_everywhere};
 pub use mount::{MountError, MountPlace, Mounted, WebDavUrl, mount, mount_webdav};
-pub use object_lock::LockReport;
+pub use object_lock::{ExtendReport, LockReport, extend_locks};
 pub use operation::{Interrupted, Operation};
 pub use progress::{Progress, ProgressView};
 pub use proof::{ProofError, Stored};

@@ -4,18 +4,21 @@
 //! nobody needs leaves the listing with the next prune. Locks end at round times, a tenth of their length apart, so that objects are locked for longer ten times
 //! in that length, and not with every run. The vault's `config` comes last: where it is locked until such a time, all that was there before it is, too.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use bulkhead_model::{Fault, FaultKind, Finding, Severity, Timestamp};
 use bulkhead_runtime::{Cancellation, PluginError};
-use bulkhead_vault::ObjectStore as _;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use bulkhead_vault::{ObjectInfo, ObjectStore as _, Vault};
+use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 
-use crate::{access::Sinks, clock, replicate::KINDS, store::SinkStore};
+use crate::{access::Sinks, clock, maintenance::MaintainError, operation::Operation, replicate::KINDS, store::SinkStore};
 
 /// Round times in the length of a lock.
 const STEPS: i64 = 10;
+
+/// The kind of the objects that the index names.
+const PACKS: &str = "data/";
 
 /// The object that is locked last.
 const LAST: &str = "config";
@@ -29,11 +32,20 @@ impl ObjectLock {
         Self(length)
     }
 
+    /// Until when an object is locked at least that is stored now.
+    fn end(self, now: Timestamp) -> Timestamp {
+        let length = i64::try_from(self.0.as_secs()).unwrap_or(i64::MAX / 4);
+        Timestamp {
+            seconds: now.seconds.saturating_add(length),
+            nanoseconds: 0,
+        }
+    }
+
     /// Until when an object is locked that is stored now: at least the length and a tenth of it, which is when locks become longer again; at most two tenths.
     pub(crate) fn until(self, now: Timestamp) -> Timestamp {
-        let length = i64::try_from(self.0.as_secs()).unwrap_or(i64::MAX / 4);
-        let step = (length / STEPS).max(1);
-        let steps = now.seconds.saturating_add(length).div_euclid(step).saturating_add(2);
+        let end = self.end(now).seconds;
+        let step = (end.saturating_sub(now.seconds) / STEPS).max(1);
+        let steps = end.div_euclid(step).saturating_add(2);
         Timestamp {
             seconds: steps.saturating_mul(step),
             nanoseconds: 0,
@@ -49,7 +61,7 @@ pub struct LockReport {
     pub sink: String,
     /// Until when everything on it is locked, RFC 3339.
     pub until: String,
-    /// Objects that were locked for longer; none where that was not due.
+    /// Objects that were seen to be locked for so long; none where that was not due.
     pub objects: u64,
     /// Why it isn't.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,25 +71,34 @@ pub struct LockReport {
     pub hint: Option<String>,
 }
 
-/// Whether a sink locks that should.
+/// Whether a sink locks that should, and whether what is there is locked.
 pub(crate) async fn check(sink: &SinkStore) -> Option<Finding> {
-    sink.lock()?;
+    let lock = sink.lock()?;
     let locked = match sink.pool().traits().await {
         Ok(traits) if traits.object_lock => sink.pool().locked_until(LAST).await,
         Ok(_) => return Some(finding(Severity::Error, "cannot-lock", &sink.cannot_lock())),
         Err(error) => Err(error),
     };
-    match locked.map_err(PluginError::into_fault) {
-        Ok(Some(_)) => None,
-        Ok(None) => Some(finding(
-            Severity::Warning,
-            "not-locked",
-            &Fault::new(FaultKind::Conflict, "what is stored there is not locked yet").hint("the next run locks it"),
-        )),
-        Err(fault) if fault.kind == FaultKind::NotFound => None,
-        Err(fault) => Some(finding(Severity::Error, "cannot-lock", &fault)),
-    }
+    let now = clock::now();
+    let fault = match locked.map_err(PluginError::into_fault) {
+        Ok(Some(locked)) if locked.seconds >= lock.end(now).seconds => return None,
+        Ok(Some(locked)) if locked.seconds >= now.seconds => {
+            let message = format!("what is stored there is locked until {} only", clock::rfc3339(locked));
+            return Some(finding(
+                Severity::Warning,
+                "lock-ends",
+                &Fault::new(FaultKind::Conflict, message).hint(EXTEND),
+            ));
+        }
+        Ok(_) => Fault::new(FaultKind::Conflict, "what is stored there is not locked, or not any more").hint(EXTEND),
+        Err(fault) if fault.kind == FaultKind::NotFound => return None,
+        Err(fault) => fault,
+    };
+    Some(finding(Severity::Error, "not-locked", &fault))
 }
+
+/// Who locks for longer.
+const EXTEND: &str = "`bulkhead extend-locks` locks it for as long as it should be, and so does each run";
 
 fn finding(severity: Severity, code: &str, fault: &Fault) -> Finding {
     Finding {
@@ -89,18 +110,51 @@ fn finding(severity: Severity, code: &str, fault: &Fault) -> Finding {
     }
 }
 
-/// Locks for longer what is on those of the sinks that lock.
-pub(crate) async fn extend(sinks: &Sinks, cancellation: &Cancellation) -> Vec<LockReport> {
+/// What became of the locks of a vault.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ExtendReport {
+    /// The vault.
+    pub vault: String,
+    /// Its sinks that lock.
+    pub locks: Vec<LockReport>,
+}
+
+impl ExtendReport {
+    /// Whether everything is locked for as long as it should be.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.locks.iter().all(|lock| lock.error.is_none())
+    }
+}
+
+/// Locks for longer what is in the vault called `name`.
+///
+/// # Errors
+/// See [`MaintainError`]; what could not be locked is in the report.
+pub async fn extend_locks(operation: &Operation, name: &str) -> Result<ExtendReport, MaintainError> {
+    let vault = operation.vault_named(name)?;
+    let sinks = operation.sinks(vault).await?;
+    let opened = operation.open(vault, &sinks).await?;
+    Ok(ExtendReport {
+        vault: name.to_owned(),
+        locks: extend(&opened, &sinks, operation).await,
+    })
+}
+
+/// Locks for longer what is on those of the sinks that lock, where that is due. An interruption leaves the rest to the next time.
+pub(crate) async fn extend(vault: &Vault, sinks: &Sinks, operation: &Operation) -> Vec<LockReport> {
     let mut reports = Vec::new();
     for sink in std::iter::once(&sinks.first).chain(&sinks.further) {
         if let Some(lock) = sink.lock() {
-            reports.push(extend_on(sink, lock.until(clock::now()), cancellation).await);
+            operation.progress.phase(&format!("locking on {}", sink.name()), None);
+            reports.push(extend_on(vault, sink, lock.until(clock::now()), &operation.cancellation).await);
         }
     }
     reports
 }
 
-async fn extend_on(sink: &SinkStore, until: Timestamp, cancellation: &Cancellation) -> LockReport {
+async fn extend_on(vault: &Vault, sink: &SinkStore, until: Timestamp, cancellation: &Cancellation) -> LockReport {
     let mut report = LockReport {
         sink: sink.name().to_owned(),
         until: clock::rfc3339(until),
@@ -109,34 +163,43 @@ async fn extend_on(sink: &SinkStore, until: Timestamp, cancellation: &Cancellati
         hint: None,
     };
     let extended = tokio::select! {
-        biased;
+        extended = extend_all(vault, sink, until, &mut report.objects) => extended,
         () = cancellation.cancelled() => Err(Fault::new(FaultKind::Cancelled, "interrupted before everything was locked")),
-        extended = extend_all(sink, until, &mut report.objects) => extended,
     };
     if let Err(fault) = extended {
-        tracing::info!(sink = sink.name(), "not everything is locked: {fault}");
+        tracing::error!(sink = sink.name(), "not everything is locked: {fault}");
         report.error = Some(fault.to_string());
         report.hint = fault.hint;
     }
     report
 }
 
-async fn extend_all(sink: &SinkStore, until: Timestamp, extended: &mut u64) -> Result<(), Fault> {
+/// Extends the locks of all objects, also behind one whose lock can't be; the first failure is told.
+async fn extend_all(vault: &Vault, sink: &SinkStore, until: Timestamp, extended: &mut u64) -> Result<(), Fault> {
     let locked = sink.pool().locked_until(LAST).await.map_err(PluginError::into_fault)?;
     // One that is locked for longer was locked when the length was another one, which says nothing of what was stored since.
     if locked.is_some_and(|locked| locked.seconds == until.seconds) {
         return Ok(());
     }
     let concurrency = sink.traits().await?.concurrency.max(1) as usize;
+    let mut failed = Ok(());
     for kind in KINDS.iter().filter(|kind| **kind != LAST) {
-        let objects = stream::iter(sink.list(kind).await?)
+        let listed = sink.list(kind).await?;
+        if *kind == PACKS {
+            failed = failed.and(all_packs(vault, sink, &listed).await);
+        }
+        let objects = stream::iter(listed)
             .map(async |object| extend_one(sink, &object.key, until).await)
             .buffer_unordered(concurrency);
         let mut objects = std::pin::pin!(objects);
-        while let Some(one) = objects.try_next().await? {
-            *extended += one;
+        while let Some(one) = objects.next().await {
+            match one {
+                Ok(one) => *extended += one,
+                Err(fault) => failed = failed.and(Err(fault)),
+            }
         }
     }
+    failed?;
     *extended += extend_one(sink, LAST, until).await?;
     Ok(())
 }
@@ -148,6 +211,31 @@ async fn extend_one(sink: &SinkStore, key: &str, until: Timestamp) -> Result<u64
         Err(fault) if fault.kind == FaultKind::NotFound && key != LAST => Ok(0),
         Err(fault) => Err(fault),
     }
+}
+
+/// Fails where the index names packs that the sink does not show: somebody has removed them, and the lock of what that left behind must not end unnoticed.
+async fn all_packs(vault: &Vault, sink: &SinkStore, listed: &[ObjectInfo]) -> Result<(), Fault> {
+    let needed = vault
+        .pack_keys()
+        .await
+        .map_err(|error| Fault::new(FaultKind::Corrupt, error.to_string()))?;
+    let listed: HashSet<&str> = listed.iter().map(|object| object.key.as_str()).collect();
+    let mut missing = 0_usize;
+    for key in needed {
+        // Stored since the listing was made, perhaps.
+        if !listed.contains(key.as_str()) && sink.stat(&key).await?.is_none() {
+            missing += 1;
+        }
+    }
+    let what = match missing {
+        0 => return Ok(()),
+        1 => "a pack that snapshots need is".to_owned(),
+        many => format!("{many} packs that snapshots need are"),
+    };
+    let fault = Fault::new(FaultKind::Corrupt, format!("{what} not on the sink any more"));
+    Err(fault.hint(
+        "in a bucket that keeps versions they are there behind delete markers: remove the markers before the locks end; or copy the packs back from another sink with `bulkhead repair objects`",
+    ))
 }
 
 #[cfg(test)]

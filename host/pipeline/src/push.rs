@@ -182,7 +182,11 @@ pub async fn push_log(operation: &Operation, pipeline: &Pipeline, path: &Path) -
 async fn store(operation: &Operation, pipeline: &Pipeline, name: &str, files: Vec<String>) -> Result<PushReport, PushError> {
     let mut handed = pipeline.clone();
     handed.config.insert(SETTING.to_owned(), files.clone().into());
-    let report = run(operation, &handed, RunOptions::default())
+    let options = RunOptions {
+        leave_locks: true,
+        ..RunOptions::default()
+    };
+    let report = run(operation, &handed, options)
         .await
         .map_err(|error| PushError::Run(Box::new(error)))?;
     Ok(PushReport {

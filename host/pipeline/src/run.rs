@@ -44,6 +44,8 @@ pub struct RunOptions {
     pub full: bool,
     /// Even if the snapshot is much smaller than the last one.
     pub accept_small: bool,
+    /// Without locking for longer what the sinks hold: that can take long, and somebody waits.
+    pub leave_locks: bool,
 }
 
 /// What a run did: for people, for programs and for the audit log.
@@ -361,7 +363,10 @@ async fn take_snapshot(
     // Copying may take hours: the source needn't stay as it is for that.
     let put_in_order = hooks.after().await;
     let replicas = run.replicate().await;
-    let locks = object_lock::extend(&run.sinks, &operation.cancellation).await;
+    let locks = match options.leave_locks {
+        true => Vec::new(),
+        false => object_lock::extend(&run.vault, &run.sinks, operation).await,
+    };
     let mut report = run.report(clock.elapsed(), outcome, committed, stats, replicas, locks);
     report.findings.extend(put_in_order.err().map(|error| not_in_order(&error)));
     Ok(report)

@@ -1,6 +1,9 @@
 //! Reading what is shared by all operations: the index, and single blobs and trees.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use bulkhead_model::FaultKind;
 use bytes::Bytes;
@@ -20,7 +23,7 @@ use crate::{
     id::ObjectId,
     index::{BlobKind, Index, Location},
     sync::{read, write},
-    vault::Core,
+    vault::{Core, Vault},
 };
 
 /// How often the index is listed again when index files vanish while they are read.
@@ -28,6 +31,17 @@ const REFRESH_ATTEMPTS: usize = 5;
 /// Bytes of index files, as they are stored, that are read at once: small ones together, a large one by itself, which takes some eight times its size while
 /// it is parsed.
 const INDEX_AT_ONCE: u32 = 4 << 20;
+
+impl Vault {
+    /// The keys of all packs that the index names as it is now, but for those that are marked for removal.
+    ///
+    /// # Errors
+    /// What can happen to index files.
+    pub async fn pack_keys(&self) -> Result<HashSet<String>, ReadError> {
+        self.core.refresh_index().await?;
+        Ok(read(&self.core.index).needed_packs().map(|pack| access::pack_key(&pack)).collect())
+    }
+}
 
 impl Core {
     /// Requests that are worth running at once.

@@ -96,6 +96,11 @@ impl Index {
         self.packs.iter().map(|pack| pack.id)
     }
 
+    /// Those that are not marked; some more than once.
+    pub(crate) fn needed_packs(&self) -> impl Iterator<Item = ObjectId> + '_ {
+        self.packs.iter().filter(|pack| !pack.doomed).map(|pack| pack.id)
+    }
+
     /// Blobs in here.
     pub(crate) fn len(&self) -> usize {
         self.entries

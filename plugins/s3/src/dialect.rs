@@ -114,6 +114,8 @@ impl Amazon {
                 error(ErrorKind::Unsupported, "the object is in a storage class that must be restored before it can be read")
                     .with_hint("restore the objects of the vault in the bucket (`aws s3api restore-object`), and keep lifecycle rules from moving them"),
             ),
+            // MinIO's word for an object that is locked.
+            "InvalidRequest" if answer.message.contains("WORM") => Verdict::Fail(error(ErrorKind::PermissionDenied, "the object is locked")),
             "InvalidRequest" if answer.message.starts_with("Bucket is missing") => Verdict::Fail(
                 error(ErrorKind::Config, "the bucket does not lock objects")
                     .with_hint("take `lock` out of the sink's table, or enable object lock on the bucket: most stores allow that only when it is created"),

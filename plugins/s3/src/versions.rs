@@ -12,13 +12,19 @@ pub(crate) fn remove(store: &Store<Amazon>, locks: &Locks, key: &str) -> Result<
     for version in contents {
         match store.delete_version(key, &version.id) {
             Ok(()) => {}
-            Err(error) if error.kind == ErrorKind::PermissionDenied && locks.until(store, key, Some(&version.id))?.is_some() => locked += 1,
+            Err(error) if error.kind == ErrorKind::PermissionDenied && is_locked(locks.until(store, key, Some(&version.id))?) => {
+                locked += 1
+            }
             Err(error) => return Err(error),
         }
     }
     if locked > 0 {
-        info!(versions = locked; "{key} is removed; what is locked of it stays until its lock ends");
+        info!(versions = locked; "{key} is removed; what is locked of it stays behind the mark that it was");
         return Ok(());
     }
     marks.iter().try_for_each(|mark| store.delete_version(key, &mark.id))
+}
+
+fn is_locked(until: Option<Timestamp>) -> bool {
+    until.is_some_and(|until| until.seconds >= Timestamp::now().seconds)
 }

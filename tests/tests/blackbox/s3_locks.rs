@@ -75,7 +75,7 @@ impl Desk {
     }
 }
 
-const HOUR: i64 = 3600;
+const LENGTH: i64 = 100 * 86_400;
 
 fn snapshot_time(report: &serde_json::Value, id: &str) -> String {
     let snapshots = report["snapshots"].as_array().unwrap();
@@ -86,10 +86,10 @@ fn snapshot_time(report: &serde_json::Value, id: &str) -> String {
 #[test]
 fn what_snapshots_need_is_locked_and_locked_for_longer_as_time_goes_on() {
     let desk = Desk::open();
-    desk.lock_for("1 h");
+    desk.lock_for("100 d");
     desk.succeed(&["init"]);
     desk.succeed(&["run", "home"]);
-    desk.assert_all_locked(HOUR);
+    desk.assert_all_locked(LENGTH);
 
     // Not due: nobody is asked to lock anything.
     desk.write("second");
@@ -101,25 +101,70 @@ fn what_snapshots_need_is_locked_and_locked_for_longer_as_time_goes_on() {
         "{report}"
     );
 
-    // As if an hour had passed: all that is there is locked for longer, what earlier runs stored too.
-    desk.lock_for("2 h");
+    // As if that time had passed: all that is there is locked for longer, what earlier runs stored too.
+    desk.lock_for("200 d");
     let told = desk.succeed(&["run", "home"]);
     assert!(told.contains("locked until"), "{told}");
-    desk.assert_all_locked(2 * HOUR);
+    desk.assert_all_locked(2 * LENGTH);
 
     // A lock never becomes shorter, and what is new has the one that it should.
-    desk.lock_for("1 h");
+    desk.lock_for("100 d");
     desk.succeed(&["run", "home"]);
     let locks = desk.locks();
-    assert!(locks.iter().all(|(_, left)| *left >= HOUR), "{locks:?}");
-    assert!(locks.iter().filter(|(_, left)| *left >= 2 * HOUR - 60).count() > 8, "{locks:?}");
+    assert!(locks.iter().all(|(_, left)| *left >= LENGTH), "{locks:?}");
+    assert!(locks.iter().filter(|(_, left)| *left >= 2 * LENGTH - 3600).count() > 8, "{locks:?}");
     desk.succeed(&["check"]);
+}
+
+#[test]
+fn what_was_removed_behind_our_back_is_told_as_long_as_it_is_locked() {
+    let desk = Desk::open();
+    desk.lock_for("100 d");
+    desk.succeed(&["init"]);
+    desk.succeed(&["run", "home"]);
+    let pack = desk.server.keys().unwrap().into_iter().find(|key| key.contains("/data/")).unwrap();
+    let removed = desk.server.exchange("DELETE", &format!("/locking/{pack}"), &[], b"").unwrap();
+    assert_eq!(removed.status, 204);
+    // Nothing is due: nobody looks.
+    desk.succeed(&["extend-locks"]);
+    desk.lock_for("200 d");
+    let told = desk.run(&["extend-locks"]);
+    assert_eq!(told.code, Some(14), "{}{}", told.stdout, told.stderr);
+    assert!(
+        told.stderr.contains("a pack that snapshots need is not on the sink any more") && told.stderr.contains("delete markers"),
+        "{}",
+        told.stderr
+    );
+    // The mark taken away, it is as it was.
+    let versions = desk
+        .server
+        .exchange("GET", &format!("/locking?versions&prefix={pack}"), &[], b"")
+        .unwrap();
+    let text = String::from_utf8(versions.body).unwrap();
+    let mark = text
+        .split("<DeleteMarker>")
+        .nth(1)
+        .unwrap()
+        .split("<VersionId>")
+        .nth(1)
+        .unwrap()
+        .split('<')
+        .next()
+        .unwrap()
+        .to_owned();
+    desk.server
+        .exchange("DELETE", &format!("/locking/{pack}?versionId={mark}"), &[], b"")
+        .unwrap();
+    let told = desk.succeed(&["extend-locks"]);
+    assert!(told.contains("locked until"), "{told}");
+    desk.assert_all_locked(2 * LENGTH);
+    desk.succeed(&["verify", "--read-data"]);
 }
 
 #[test]
 fn what_is_locked_can_be_forgotten_and_stays_behind_its_mark() {
     let desk = Desk::open();
-    desk.lock_for("1 h");
+    desk.lock_for("100 d");
     desk.succeed(&["init"]);
     desk.succeed(&["run", "home"]);
     desk.write("second");
@@ -149,7 +194,7 @@ fn what_is_locked_can_be_forgotten_and_stays_behind_its_mark() {
 fn a_lock_that_cannot_be_is_no_success() {
     let desk = Desk::open();
     // A sink that has none.
-    desk.configure("lock = \"1 h\"\nconfig = { bucket = \"plain\" }");
+    desk.configure("lock = \"100 d\"\nconfig = { bucket = \"plain\" }");
     let refused = desk.run(&["init"]);
     assert_eq!(refused.code, Some(3), "{}", refused.stderr);
     assert!(refused.stderr.contains("does not lock objects"), "{}", refused.stderr);
@@ -157,7 +202,7 @@ fn a_lock_that_cannot_be_is_no_success() {
     let local = Bulkhead::new().unwrap();
     let text = local
         .vault_section()
-        .replace("plugin = \"local\"", "plugin = \"local\"\nlock = \"1 h\"");
+        .replace("plugin = \"local\"", "plugin = \"local\"\nlock = \"100 d\"");
     local.scratch().folder("home").unwrap();
     let pipeline = "[pipeline.home]\nplugin = \"files\"\nvault = \"main\"\ndirectory.home = { path = \"home\", access = \"read-only\" }\n";
     local.write_configuration(&format!("{text}\n{pipeline}")).unwrap();

@@ -8,6 +8,7 @@ pub(crate) mod completions;
 pub(crate) mod copy;
 pub(crate) mod diff;
 pub(crate) mod dump;
+pub(crate) mod extend_locks;
 pub(crate) mod find;
 pub(crate) mod forget;
 pub(crate) mod hold;
@@ -73,6 +74,7 @@ pub(crate) async fn dispatch(command: Command, session: &Session) -> Result<Exit
         Command::Tag(arguments) => tag::tag(&arguments, session).await,
         Command::Hold(command) => hold::hold(&command, session).await,
         Command::Repair(command) => repair::repair(&command, session).await,
+        Command::ExtendLocks(arguments) => extend_locks::extend_locks(&arguments, session).await,
         Command::Unlock(arguments) => unlock::unlock(&arguments, session).await,
         Command::Key(command) => key::key(&command, session).await,
         Command::Auth(command) => auth::auth(&command, session).await,
@@ -220,7 +222,7 @@ fn print_locks(locks: &[LockReport], output: &Output) {
         match &lock.error {
             None if lock.objects == 0 => {}
             None => output.line(&format!(
-                "      {} on {} locked until {}",
+                "      {} on {} locked until {} at least",
                 counted(lock.objects, "object", "objects"),
                 lock.sink,
                 local_time(&lock.until)

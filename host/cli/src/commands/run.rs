@@ -47,6 +47,7 @@ pub(crate) async fn run(arguments: &RunArguments, session: &Session) -> Result<E
     let options = RunOptions {
         full: arguments.full,
         accept_small: arguments.accept_small,
+        leave_locks: false,
     };
     let mut exit = Exit::Ok;
     let mut documents = Vec::new();
