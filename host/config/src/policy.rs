@@ -49,6 +49,9 @@ pub struct Retention {
     /// Everything that is younger.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub within: Option<Period>,
+    /// The newest ones that were verified, of each depth at which that is done. A retention that says nothing keeps one ([`Retention::verified`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verified: Option<u32>,
 }
 
 /// What is promised to the users of a pipeline's data.
@@ -136,6 +139,7 @@ impl Retention {
             monthly: inner.optional("monthly", reader),
             yearly: inner.optional("yearly", reader),
             within: inner.optional("within", reader),
+            verified: inner.optional("verified", reader),
         };
         let errors_before = !reader.report.is_empty();
         inner.close(reader);
@@ -148,9 +152,16 @@ impl Retention {
         Some(retention)
     }
 
+    /// How many of the newest verified snapshots a retention keeps; 1 unless the operator says otherwise, so that the last one that is known to be whole never goes.
+    #[must_use]
+    pub fn verified(&self) -> u32 {
+        self.verified.unwrap_or(1)
+    }
+
     fn keeps_nothing(&self) -> bool {
-        let counts = [self.last, self.hourly, self.daily, self.weekly, self.monthly, self.yearly];
-        self.within.is_none() && counts.iter().all(|count| count.unwrap_or(0) == 0)
+        let periods = [self.hourly, self.daily, self.weekly, self.monthly, self.yearly];
+        let counts = [self.last, self.verified].into_iter().chain(periods);
+        self.within.is_none() && counts.into_iter().all(|count| count.unwrap_or(0) == 0)
     }
 }
 
@@ -163,6 +174,7 @@ impl std::fmt::Display for Retention {
             ("weekly", self.weekly),
             ("monthly", self.monthly),
             ("yearly", self.yearly),
+            ("verified", self.verified),
         ];
         let counted = counts
             .iter()

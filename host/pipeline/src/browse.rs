@@ -16,6 +16,7 @@ use crate::{
     operation::{Interrupted, Operation},
     run::class_of_read,
     store::SinkStore,
+    verified::{Known, VerifiedMark},
 };
 
 /// A snapshot in a listing.
@@ -42,6 +43,9 @@ pub struct ListedSnapshot {
     /// Why the proof can't be read, with its causes: the snapshot is damaged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// How it was verified, at most once for each depth: the last time that it was found whole. Nothing where anything is wrong with it since.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub verified: Vec<VerifiedMark>,
 }
 
 /// A snapshot of which only the id is known: its file is damaged.
@@ -163,7 +167,8 @@ pub async fn snapshots(operation: &Operation, name: &str, pipelines: &[String]) 
 async fn list_snapshots(operation: &Operation, name: &str, pipelines: &[String]) -> Result<SnapshotList, SnapshotError> {
     let config = operation.vault_named(name).map_err(AccessError::from)?;
     let (store, vault) = operation.open_to_read(config).await?;
-    let (infos, unreadable) = snapshot_files(&vault, &store).await?;
+    let (mut infos, unreadable) = snapshots_and_records(&vault, &store).await?;
+    let known = Known::take(&mut infos, &vault, config);
     let mut list = SnapshotList {
         unreadable: unreadable
             .into_iter()
@@ -184,10 +189,11 @@ async fn list_snapshots(operation: &Operation, name: &str, pipelines: &[String])
             id: info.id.to_string(),
             time: clock::rfc3339(info.time),
             seconds: info.time.seconds,
-            pipeline: info.pipeline,
             vault: name.to_owned(),
-            host: info.host,
+            verified: known.marks(&info),
+            pipeline: info.pipeline,
             parent: info.parent.map(|parent| parent.to_string()),
+            host: info.host,
             proof,
             error,
         });
@@ -214,7 +220,17 @@ pub(crate) async fn snapshot_files(
     vault: &Vault,
     store: &SinkStore,
 ) -> Result<(Vec<SnapshotInfo>, Vec<(ObjectId, ReadError)>), SnapshotError> {
-    match vault.snapshots().await {
+    let (mut snapshots, unreadable) = snapshots_and_records(vault, store).await?;
+    snapshots.retain(|snapshot| !snapshot.is_record());
+    Ok((snapshots, unreadable))
+}
+
+/// The same, and the records of verifications.
+pub(crate) async fn snapshots_and_records(
+    vault: &Vault,
+    store: &SinkStore,
+) -> Result<(Vec<SnapshotInfo>, Vec<(ObjectId, ReadError)>), SnapshotError> {
+    match vault.snapshots_and_records().await {
         Ok(infos) => return Ok((infos, Vec::new())),
         Err(error) if !concerns_one_snapshot(&error) => return Err(error.into()),
         // One by one tells which it is.

@@ -31,6 +31,7 @@ use crate::{
     retention::{self, Circumstances, Taken},
     run::{class_of_read, class_of_write},
     store::SinkStore,
+    verified::Known,
 };
 
 /// A snapshot that is to be copied, or was.
@@ -241,10 +242,11 @@ async fn plan<'o>(operation: &'o Operation, name: &str) -> Result<(Pair<'o>, Cop
 
 impl Pair<'_> {
     async fn plan(&self) -> Result<CopyReport, CopyVaultError> {
-        let (snapshots, unreadable) = browse::snapshot_files(&self.source, &self.source_store).await?;
+        let (mut snapshots, unreadable) = browse::snapshots_and_records(&self.source, &self.source_store).await?;
+        let known = Known::take(&mut snapshots, &self.source, self.from);
         let (there, _) = browse::snapshot_files(&self.target, &self.sinks.first).await?;
         let there: BTreeSet<SnapshotIdentity> = there.iter().map(SnapshotInfo::identity).collect();
-        let chosen = self.chosen(&snapshots)?;
+        let chosen = self.chosen(&snapshots, &known)?;
         let (present, missing): (Vec<_>, Vec<_>) = chosen
             .iter()
             .copied()
@@ -270,7 +272,7 @@ impl Pair<'_> {
 
     /// The snapshots that the selection chooses, in their order: of each pipeline those that such a retention would keep, and those alike of each host
     /// and path that no pipeline has taken.
-    fn chosen<'s>(&self, snapshots: &'s [SnapshotInfo]) -> Result<Vec<&'s SnapshotInfo>, MaintainError> {
+    fn chosen<'s>(&self, snapshots: &'s [SnapshotInfo], known: &Known) -> Result<Vec<&'s SnapshotInfo>, MaintainError> {
         let Some(select) = self.select else {
             return Ok(snapshots.iter().collect());
         };
@@ -291,7 +293,7 @@ impl Pair<'_> {
                 rpo: None,
             };
             // What a snapshot continues matters where one is to go.
-            let taken = |snapshot: &&SnapshotInfo| Taken::of(snapshot, None);
+            let taken = |snapshot: &&SnapshotInfo| Taken::of(snapshot, None, known.depths(snapshot));
             let reasons = retention::apply(select, &line.iter().map(taken).collect::<Vec<_>>(), &circumstances);
             chosen.extend(
                 reasons

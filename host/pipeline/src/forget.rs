@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use bulkhead_config as config;
 use bulkhead_config::{Pipeline, Retention};
 use bulkhead_model::Timestamp;
-use bulkhead_vault::{ObjectId, ResolveError, SnapshotInfo};
+use bulkhead_vault::{ObjectId, ResolveError, SnapshotInfo, Stop};
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
@@ -24,6 +24,7 @@ use crate::{
     maintenance::{MaintainError, Replica, Replicas, SinkOutcome, failed, forget_on, is_one_of, replace_snapshots},
     operation::Operation,
     retention::{self, Circumstances, Reasons, Taken},
+    verified::Known,
 };
 
 /// Which snapshots of a vault to forget.
@@ -35,6 +36,8 @@ pub enum ForgetBy<'a> {
         pipeline: Option<&'a str>,
         /// The ids.
         ids: &'a [String],
+        /// Also one of the last of its pipeline that were verified.
+        verified: bool,
     },
     /// Those that the `retention` of these pipelines doesn't keep. Never a pipeline's newest, and none that Bulkhead didn't take for it.
     Retention {
@@ -62,7 +65,7 @@ pub struct PlannedSnapshot {
     pub pipeline: Option<String>,
     /// The host that it was taken on.
     pub host: String,
-    /// The rules that keep it: `last`, `hourly`, …, `within`, `newest`, `whole`, `future`, `clock`, `overdue`, `held`; none of one that is forgotten.
+    /// The rules that keep it: `last`, `hourly`, …, `within`, `verified`, `newest`, `whole`, `future`, `clock`, `overdue`, `held`; none of one that is forgotten.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<&'static str>,
     /// Who holds it, and why.
@@ -92,6 +95,8 @@ pub struct ForgetPlan {
     /// Other snapshots whose files are damaged: whose they are can't be told, and they stay.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<UnreadableSnapshot>,
+    /// Records of verifications that go, because later ones say all that they say.
+    pub superseded_records: usize,
     /// Sinks that can't be looked at, or changed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unusable: Vec<SinkOutcome>,
@@ -100,6 +105,8 @@ pub struct ForgetPlan {
     /// Whether there are some of them whose successors, with other tags, the further sinks may lack.
     #[serde(skip)]
     has_replaced: bool,
+    #[serde(skip)]
+    records: Vec<ObjectId>,
 }
 
 /// The snapshots of a vault, oldest first.
@@ -108,9 +115,18 @@ struct Found {
     on_first: HashSet<ObjectId>,
     /// Those of which no sink can say more than the id.
     damaged: Vec<(ObjectId, UnreadableSnapshot)>,
+    known: Known,
 }
 
 impl Found {
+    /// All of one pipeline, as the rules see them.
+    fn taken(&self, snapshots: &[&SnapshotInfo]) -> Vec<Taken> {
+        let times: HashMap<ObjectId, Timestamp> = self.snapshots.iter().map(|snapshot| (snapshot.id, snapshot.time)).collect();
+        let parent = |snapshot: &SnapshotInfo| snapshot.parent.and_then(|parent| times.get(&parent).copied());
+        let taken = |snapshot: &&SnapshotInfo| Taken::of(snapshot, parent(snapshot), self.known.depths(snapshot));
+        snapshots.iter().map(taken).collect()
+    }
+
     /// Whether only further sinks have a snapshot.
     fn is_stray(&self, snapshot: &SnapshotInfo) -> bool {
         !self.on_first.contains(&snapshot.id)
@@ -125,7 +141,7 @@ impl Found {
 /// Which snapshots of one pipeline stay.
 struct Policy<'p> {
     pipeline: &'p str,
-    rules: &'p Retention,
+    rules: Retention,
     circumstances: Circumstances,
 }
 
@@ -139,7 +155,7 @@ impl<'p> Policy<'p> {
         let rpo = pipeline.objectives.as_ref().and_then(|objectives| objectives.rpo.as_ref());
         Ok(Self {
             pipeline: &pipeline.name,
-            rules,
+            rules: with_verified(rules),
             circumstances: Circumstances {
                 zone: zone_of(pipeline)?,
                 now: clock::now(),
@@ -162,7 +178,7 @@ impl<'p> Policy<'p> {
         let policy = |(name, pipeline): (&'p str, Option<&Pipeline>)| {
             Ok(Self {
                 pipeline: name,
-                rules,
+                rules: with_verified(rules),
                 circumstances: Circumstances {
                     zone: pipeline.map_or(Ok(TimeZone::UTC), zone_of)?,
                     now: clock::now(),
@@ -171,6 +187,14 @@ impl<'p> Policy<'p> {
             })
         };
         copied.map(policy).collect()
+    }
+}
+
+/// The rules, and that of verified snapshots where they don't say it.
+fn with_verified(rules: &Retention) -> Retention {
+    Retention {
+        verified: Some(rules.verified()),
+        ..rules.clone()
     }
 }
 
@@ -212,13 +236,20 @@ async fn make_plan(operation: &Operation, name: &str, by: ForgetBy<'_>) -> Resul
         overdue: Vec::new(),
         damaged: Vec::new(),
         unreadable: Vec::new(),
+        superseded_records: 0,
         unusable: replicas.unusable.clone(),
         ids: Vec::new(),
         has_replaced: false,
+        records: Vec::new(),
     };
-    let found = all_snapshots(&replicas, &mut plan).await?;
+    let found = all_snapshots(&vault, &replicas, &mut plan).await?;
     match by {
-        ForgetBy::Ids { pipeline, ids } => plan.by_ids(&found, pipeline, ids)?,
+        ForgetBy::Ids { pipeline, ids, verified } => {
+            plan.by_ids(&found, pipeline, ids)?;
+            if !verified {
+                plan.refuse_last_verified(operation, &vault, &found)?;
+            }
+        }
         ForgetBy::Retention {
             pipelines,
             copies,
@@ -238,6 +269,11 @@ async fn make_plan(operation: &Operation, name: &str, by: ForgetBy<'_>) -> Resul
     plan.logs = log_needs::plan(operation, name, &found.snapshots, &gone).await?;
     let unreadable = found.damaged.iter().filter(|(id, _)| !plan.ids.contains(id));
     plan.unreadable = unreadable.map(|(_, snapshot)| snapshot.clone()).collect();
+    // What a damaged snapshot is of, and so which records are about it, can't be told.
+    if found.damaged.is_empty() {
+        plan.records = found.known.superseded(&found.snapshots);
+        plan.superseded_records = plan.records.len();
+    }
     plan.has_replaced = found
         .snapshots
         .iter()
@@ -251,13 +287,13 @@ async fn make_plan(operation: &Operation, name: &str, by: ForgetBy<'_>) -> Resul
 }
 
 /// The snapshots of all sinks.
-async fn all_snapshots(replicas: &Replicas, plan: &mut ForgetPlan) -> Result<Found, MaintainError> {
+async fn all_snapshots(config: &config::Vault, replicas: &Replicas, plan: &mut ForgetPlan) -> Result<Found, MaintainError> {
     let Replica { store, vault } = &replicas.first;
-    let (mut snapshots, mut unreadable) = browse::snapshot_files(vault, store).await?;
+    let (mut snapshots, mut unreadable) = browse::snapshots_and_records(vault, store).await?;
     let on_first: HashSet<ObjectId> = snapshots.iter().map(|snapshot| snapshot.id).collect();
     let mut known = on_first.clone();
     for Replica { store, vault } in &replicas.further {
-        match browse::snapshot_files(vault, store).await {
+        match browse::snapshots_and_records(vault, store).await {
             Ok((infos, others)) => {
                 snapshots.extend(infos.into_iter().filter(|info| known.insert(info.id)));
                 unreadable.extend(others);
@@ -271,10 +307,12 @@ async fn all_snapshots(replicas: &Replicas, plan: &mut ForgetPlan) -> Result<Fou
         .map(|(id, error)| (id, UnreadableSnapshot::new(id, &plan.vault, error)))
         .collect();
     snapshots.sort_by_key(SnapshotInfo::order);
+    let known = Known::take(&mut snapshots, vault, config);
     Ok(Found {
         snapshots,
         on_first,
         damaged,
+        known,
     })
 }
 
@@ -303,11 +341,8 @@ impl ForgetPlan {
     }
 
     fn by_retention(&mut self, found: &Found, policy: &Policy<'_>) {
-        let times: HashMap<ObjectId, Timestamp> = found.snapshots.iter().map(|snapshot| (snapshot.id, snapshot.time)).collect();
-        let taken = |snapshot: &SnapshotInfo| Taken::of(snapshot, snapshot.parent.and_then(|parent| times.get(&parent).copied()));
         let judge = |snapshots: &[&SnapshotInfo]| {
-            let taken: Vec<Taken> = snapshots.iter().map(|snapshot| taken(snapshot)).collect();
-            let reasons = retention::apply(policy.rules, &taken, &policy.circumstances);
+            let reasons = retention::apply(&policy.rules, &found.taken(snapshots), &policy.circumstances);
             reasons
                 .into_iter()
                 .zip(snapshots)
@@ -325,6 +360,33 @@ impl ForgetPlan {
                 self.kept.push(planned(snapshot, reasons));
             }
         }
+    }
+
+    /// Fails where one of those that are named is among the last of its pipeline that were verified.
+    fn refuse_last_verified(&self, operation: &Operation, vault: &config::Vault, found: &Found) -> Result<(), MaintainError> {
+        for snapshot in found.snapshots.iter().filter(|snapshot| self.ids.contains(&snapshot.id)) {
+            let Some(name) = snapshot.pipeline.as_deref() else { continue };
+            let pipeline = operation.config.pipeline(name).filter(|pipeline| pipeline.vault == vault.name);
+            let rules = pipeline.map_or(vault.retention.as_ref(), |pipeline| pipeline.retention.as_ref());
+            let rules = Retention {
+                verified: Some(rules.map_or_else(|| Retention::default().verified(), Retention::verified)),
+                ..Retention::default()
+            };
+            let circumstances = Circumstances {
+                zone: TimeZone::UTC,
+                now: clock::now(),
+                rpo: None,
+            };
+            let judge = |snapshots: &[&SnapshotInfo]| retention::apply(&rules, &found.taken(snapshots), &circumstances);
+            let mut fates = fates(found, name, judge).into_iter();
+            if fates.any(|(other, reasons)| other.id == snapshot.id && reasons.contains(&retention::VERIFIED)) {
+                return Err(MaintainError::LastVerified {
+                    snapshot: snapshot.id.to_string(),
+                    pipeline: name.to_owned(),
+                });
+            }
+        }
+        Ok(())
     }
 
     fn add(&mut self, snapshot: &SnapshotInfo, reasons: Vec<&'static str>) {
@@ -433,8 +495,21 @@ impl Forgetting {
                 forget_on(&self.operation, &self.vault, replica, ids).await
             });
         }
+        self.forget_records(&stop.stop).await;
         sinks.extend(self.plan.unusable);
         Ok(ForgetReport { sinks })
+    }
+
+    /// Removes the records that say nothing that others don't say. One that could not be removed goes with the next plan.
+    async fn forget_records(&self, stop: &Stop) {
+        let records = &self.plan.records;
+        let replicas = [&self.replicas.first].into_iter().chain(&self.replicas.further);
+        for replica in replicas.filter(|_| !records.is_empty()) {
+            let forgotten = replica.vault.forget(records, &self.operation.host.name, stop).await;
+            if let Some(error) = forgotten.error {
+                tracing::warn!(sink = replica.name(), %error, "records of verifications stay for now");
+            }
+        }
     }
 }
 
@@ -451,6 +526,7 @@ mod tests {
             paths: Vec::new(),
             tags: Vec::new(),
             original: None,
+            verification: None,
             parent: None,
             tree: ObjectId::of(tree.as_bytes()),
         }
@@ -462,6 +538,7 @@ mod tests {
             snapshots: snapshots.to_vec(),
             on_first: on_first.iter().map(|name| ObjectId::of(name.as_bytes())).collect(),
             damaged: Vec::new(),
+            known: Known::default(),
         };
         let judge = |snapshots: &[&SnapshotInfo]| {
             let kept = |position: usize| position + number >= snapshots.len();

@@ -61,6 +61,7 @@ mod stored;
 mod subset;
 mod tag;
 mod unlock;
+mod verified;
 mod verify;
 
 pub use access::{AccessError, PasswordError};
@@ -113,10 +114,11 @@ pub use run::{FailedRun, RunError, RunOptions, RunReport, UnbelievableSnapshot, 
 pub use secrets::{SecretError, Secrets, generate_password};
 pub use setup::default_limits;
 pub use stats::{PipelineStats, SnapshotGrowth, StoredObjects, VaultStats, stats};
-pub use status::{LastSnapshot, PipelineStatus, ReplicaStatus, Standing, VaultFigures, VaultStatus, figures, status};
+pub use status::{LastSnapshot, PipelineStatus, ReplicaStatus, Standing, VaultFigures, VaultStatus, VerifiedSnapshot, figures, status};
 pub use subset::{ReadContent, SubsetError};
 pub use tag::{TagReport, TaggedSnapshot, tag};
 pub use unlock::{UnlockReport, unlock};
+pub use verified::VerifiedMark;
 pub use verify::{Damage, SnapshotVerification, SnapshotVerifier, VaultVerification, VerifyError, verify_vault};
 
 /// What maintenance is asked for, and what it plans, in the vault's own words.

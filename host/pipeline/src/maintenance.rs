@@ -98,6 +98,14 @@ pub enum MaintainError {
         /// Who holds it.
         holds: Vec<NamedHold>,
     },
+    /// One of the last snapshots of a pipeline that were verified was to be forgotten by name.
+    #[error("the snapshot {snapshot} is among the last of `{pipeline}` that were verified")]
+    LastVerified {
+        /// The snapshot.
+        snapshot: String,
+        /// The pipeline.
+        pipeline: String,
+    },
     /// Cut short.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
@@ -137,6 +145,9 @@ impl Explain for MaintainError {
             Self::Held { vault, snapshot, .. } => Failure::new(FailureClass::Conflict, self).hint(format!(
                 "nobody can forget it until it is released: `bulkhead hold release --vault {vault} --snapshot {}`",
                 snapshot.chars().take(8).collect::<String>()
+            )),
+            Self::LastVerified { pipeline, .. } => Failure::new(FailureClass::Conflict, self).hint(format!(
+                "verify a newer one first, `bulkhead verify {pipeline} --read-data`; or forget it all the same with `--verified`"
             )),
             Self::Interrupted(error) => crate::run::explain_interrupted(*error, None),
         }

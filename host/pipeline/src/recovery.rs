@@ -122,7 +122,7 @@ async fn stated_log(operation: &Operation, wal: &Pipeline) -> Result<Log, Recove
         wal: wal.name.clone(),
         source: Box::new(source),
     };
-    let verifier = SnapshotVerifier::open(operation, wal).await.map_err(failed)?;
+    let mut verifier = SnapshotVerifier::open(operation, wal).await.map_err(failed)?;
     let verified = verifier.verify(operation, "latest").await.map_err(failed)?;
     if let Some(finding) = verified.findings.iter().find(|finding| finding.severity == Severity::Error) {
         return Err(RecoveryError::Gap {

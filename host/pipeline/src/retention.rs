@@ -6,13 +6,15 @@
 //! future and one that is older than the snapshot it continues; they count for none of the rules, since they would take the place of others. And where the
 //! newest is older than the pipeline's RPO, everything stays: what there is may be all that there will be.
 //!
+//! Nor does age take the last that were verified: of each depth at which `verify` looks, so many as `verified` says stay.
+//!
 //! Snapshots of one identity, as two copies at the same moment leave them, are one: the last of them counts, and the others go.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use bulkhead_config::Retention;
 use bulkhead_model::Timestamp;
-use bulkhead_vault::{SnapshotIdentity, SnapshotInfo};
+use bulkhead_vault::{Depth, SnapshotIdentity, SnapshotInfo};
 use jiff::{Zoned, tz::TimeZone};
 
 /// Whether a snapshot stays, and by which rules; no rule at all says that it goes.
@@ -68,16 +70,19 @@ pub(crate) struct Taken {
     pub(crate) parent: Option<Timestamp>,
     /// Whether it is what remained of a damaged one.
     pub(crate) is_repaired: bool,
+    /// At which depths it was verified, in the order of [`Depth::ALL`].
+    pub(crate) verified: [bool; Depth::ALL.len()],
 }
 
 impl Taken {
-    /// What there is to know of `snapshot`, which continues one of the time `parent`.
-    pub(crate) fn of(snapshot: &SnapshotInfo, parent: Option<Timestamp>) -> Self {
+    /// What there is to know of `snapshot`, which continues one of the time `parent` and was `verified`.
+    pub(crate) fn of(snapshot: &SnapshotInfo, parent: Option<Timestamp>, verified: [bool; Depth::ALL.len()]) -> Self {
         Self {
             identity: snapshot.identity(),
             time: snapshot.time,
             parent,
             is_repaired: snapshot.is_repaired(),
+            verified,
         }
     }
 }
@@ -120,6 +125,7 @@ pub(crate) fn apply(retention: &Retention, snapshots: &[Taken], circumstances: &
         .partition(|number| circumstances.wrong_clock(&snapshots[*number]).is_some());
     let mut met = BTreeSet::new();
     let order: Vec<usize> = order.into_iter().filter(|number| met.insert(snapshots[*number].identity)).collect();
+    let verified = last_verified(&order, snapshots, retention.verified.unwrap_or(0));
     let newest = order.first().map(|number| snapshots[*number].time);
     let newest_whole = order.iter().copied().find(|number| !snapshots[*number].is_repaired);
     let mut rules = rules(retention);
@@ -143,6 +149,9 @@ pub(crate) fn apply(retention: &Retention, snapshots: &[Taken], circumstances: &
         {
             reasons.push("within");
         }
+        if verified.contains(&number) {
+            reasons.push(VERIFIED);
+        }
         if position == 0 && reasons.is_empty() {
             reasons.push("newest");
         }
@@ -158,6 +167,19 @@ pub(crate) fn apply(retention: &Retention, snapshots: &[Taken], circumstances: &
     }
     kept
 }
+
+/// Those of `order`, the newest first, that are among the last `count` that were verified, at any depth: the last whose bytes were all read need not be the last of
+/// which that was too much to read. What remained of a damaged one takes nobody's place.
+fn last_verified(order: &[usize], snapshots: &[Taken], count: u32) -> BTreeSet<usize> {
+    let of_depth = |depth: usize| {
+        let is_verified = move |number: &&usize| snapshots[**number].verified[depth] && !snapshots[**number].is_repaired;
+        order.iter().filter(is_verified).take(count as usize)
+    };
+    (0..Depth::ALL.len()).flat_map(of_depth).copied().collect()
+}
+
+/// What keeps one of the last that were verified.
+pub(crate) const VERIFIED: &str = "verified";
 
 /// What keeps a snapshot that no rule keeps, while the newest one is older than the RPO.
 pub(crate) const OVERDUE: &str = "overdue";

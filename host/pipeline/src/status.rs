@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use bulkhead_config as config;
 use bulkhead_config::Pipeline;
 use bulkhead_model::{Finding, Timestamp};
 use bulkhead_vault::{KeyInfo, ObjectStore as _, ReadError, SnapshotInfo, Vault};
@@ -13,6 +14,7 @@ use crate::{
     clock,
     operation::Operation,
     store::SinkStore,
+    verified::{Known, VerifiedMark},
 };
 
 /// How a pipeline stands.
@@ -55,6 +57,9 @@ pub struct PipelineStatus {
     /// The last of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<LastSnapshot>,
+    /// The last of them that was verified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_verified: Option<VerifiedSnapshot>,
     /// The further sinks.
     pub replicas: Vec<ReplicaStatus>,
 }
@@ -72,6 +77,17 @@ pub struct LastSnapshot {
     pub seconds: i64,
     /// How long ago that was, in seconds; 0 for one of the future.
     pub age_seconds: u64,
+}
+
+/// A snapshot that was found whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct VerifiedSnapshot {
+    /// The snapshot.
+    #[serde(flatten)]
+    pub snapshot: LastSnapshot,
+    /// How it was verified, at most once for each depth.
+    pub verified: Vec<VerifiedMark>,
 }
 
 /// What a further sink has of a pipeline.
@@ -110,7 +126,7 @@ async fn look(operation: &Operation, name: &str, pipelines: &[&Pipeline]) -> Res
     let vault = operation.vault_named(name).map_err(AccessError::from)?;
     let sinks = operation.sinks(vault).await.map_err(AccessError::from)?;
     let opened = operation.open(vault, &sinks).await?;
-    standings(&opened, &sinks, name, pipelines).await
+    standings(&opened, &sinks, vault, pipelines).await
 }
 
 /// What is looked at for monitoring: beside how the pipelines stand, what their last snapshots remarked, and how old the vault's keys are.
@@ -139,7 +155,7 @@ pub async fn figures(operation: &Operation, name: &str, pipelines: &[&Pipeline])
         let vault = operation.vault_named(name).map_err(AccessError::from)?;
         let sinks = operation.sinks(vault).await.map_err(AccessError::from)?;
         let opened = operation.open(vault, &sinks).await?;
-        let status = standings(&opened, &sinks, name, pipelines).await?;
+        let status = standings(&opened, &sinks, vault, pipelines).await?;
         let mut figures = VaultFigures {
             vault: name.to_owned(),
             status,
@@ -181,13 +197,19 @@ pub(crate) fn age_of(key: &KeyInfo) -> Option<u64> {
     u64::try_from(clock::now().seconds - made.as_second()).ok()
 }
 
-async fn standings(opened: &Vault, sinks: &Sinks, name: &str, pipelines: &[&Pipeline]) -> Result<VaultStatus, SnapshotError> {
-    let (snapshots, unreadable) = browse::snapshot_files(opened, &sinks.first).await?;
+async fn standings(opened: &Vault, sinks: &Sinks, config: &config::Vault, pipelines: &[&Pipeline]) -> Result<VaultStatus, SnapshotError> {
+    let (mut snapshots, unreadable) = browse::snapshots_and_records(opened, &sinks.first).await?;
+    let known = Known::take(&mut snapshots, opened, config);
     let replicas = replicas(&sinks.further).await;
     let now = clock::now();
-    let unreadable = unreadable.into_iter().map(|(id, error)| UnreadableSnapshot::new(id, name, error));
+    let unreadable = unreadable
+        .into_iter()
+        .map(|(id, error)| UnreadableSnapshot::new(id, &config.name, error));
     Ok(VaultStatus {
-        pipelines: pipelines.iter().map(|pipeline| of(pipeline, &snapshots, &replicas, now)).collect(),
+        pipelines: pipelines
+            .iter()
+            .map(|pipeline| of(pipeline, (&snapshots, &known), &replicas, now))
+            .collect(),
         unreadable: unreadable.collect(),
     })
 }
@@ -207,11 +229,12 @@ async fn replicas(stores: &[Arc<SinkStore>]) -> Vec<(String, Has)> {
     replicas
 }
 
-fn of(pipeline: &Pipeline, all: &[SnapshotInfo], replicas: &[(String, Has)], now: Timestamp) -> PipelineStatus {
+fn of(pipeline: &Pipeline, (all, known): (&[SnapshotInfo], &Known), replicas: &[(String, Has)], now: Timestamp) -> PipelineStatus {
     let own: Vec<&SnapshotInfo> = all
         .iter()
         .filter(|snapshot| snapshot.pipeline.as_deref() == Some(&pipeline.name))
         .collect();
+    let last_verified = own.iter().rev().find_map(|snapshot| last_verified(snapshot, known, now));
     let last = own.last().map(|snapshot| last(snapshot, now));
     let rpo = pipeline.objectives.as_ref().and_then(|objectives| objectives.rpo);
     let rpo_seconds = rpo.map(|rpo| rpo.0.as_secs());
@@ -227,6 +250,7 @@ fn of(pipeline: &Pipeline, all: &[SnapshotInfo], replicas: &[(String, Has)], now
         rpo_seconds,
         snapshots: own.len() as u64,
         last,
+        last_verified,
         replicas: replicas.iter().map(|(name, has)| replica(name, has, &own, now)).collect(),
     }
 }
@@ -240,6 +264,14 @@ fn replica(name: &str, has: &Has, own: &[&SnapshotInfo], now: Timestamp) -> Repl
         last: own.iter().rev().find(has_it).map(|snapshot| last(snapshot, now)),
         error: has.as_ref().err().cloned(),
     }
+}
+
+fn last_verified(snapshot: &SnapshotInfo, known: &Known, now: Timestamp) -> Option<VerifiedSnapshot> {
+    let verified = known.marks(snapshot);
+    (!verified.is_empty()).then(|| VerifiedSnapshot {
+        snapshot: last(snapshot, now),
+        verified,
+    })
 }
 
 fn last(snapshot: &SnapshotInfo, now: Timestamp) -> LastSnapshot {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use bulkhead_config::Pipeline;
 use bulkhead_model::{Finding, Severity};
 use bulkhead_runtime::{Plugin, PluginError, Source};
-use bulkhead_vault::{Hint as _, ReadError, SnapshotInfo, Vault, VerifyOptions, VerifyPhase, VerifyProgress};
+use bulkhead_vault::{
+    Depth, Hint as _, ObjectId, ReadError, SnapshotInfo, Vault, VerifyOptions, VerifyPhase, VerifyProgress, VerifyReport,
+};
 use serde::Serialize;
 
 use crate::{
@@ -19,6 +21,7 @@ use crate::{
     store::SinkStore,
     stored::VaultSnapshot,
     subset::ReadContent,
+    verified::{self, Verdicts},
 };
 
 /// Damage in a vault.
@@ -62,6 +65,9 @@ pub struct VaultVerification {
     pub bytes_read: u64,
     /// Packs that no index names, left by runs that did not finish. Harmless.
     pub unreferenced_packs: u64,
+    /// Why the vault doesn't know of it: snapshots that are whole count for as verified as before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_recorded: Option<String>,
 }
 
 /// What a plugin found in a snapshot of its.
@@ -82,7 +88,7 @@ impl SnapshotVerification {
     /// Whether the snapshot is worth having.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.findings.iter().all(|finding| finding.severity != Severity::Error)
+        is_good(&self.findings)
     }
 }
 
@@ -171,6 +177,8 @@ async fn check_vault(operation: &Operation, name: &str, content: &ReadContent) -
         site: vault_site(config),
         source: Box::new(source),
     })?;
+    operation.progress.phase("recording", None);
+    let not_recorded = verified::record(operation, config, (store.name(), &vault), verdicts(&report, content)).await;
     let damage = report.problems.into_iter().map(|problem| Damage {
         object: problem.object,
         damage: problem.damage,
@@ -190,7 +198,22 @@ async fn check_vault(operation: &Operation, name: &str, content: &ReadContent) -
         packs_read: report.packs_read,
         bytes_read: report.bytes_read,
         unreferenced_packs: report.unreferenced_packs.len() as u64,
+        not_recorded,
     })
+}
+
+/// What a verification says of snapshots. Where some packs were read, those that are whole are so as far as all were looked at; what is damaged may be so in its bytes.
+fn verdicts(report: &VerifyReport, content: &ReadContent) -> Vec<Verdicts> {
+    let of = |depth, sound: &[ObjectId], damaged: &[ObjectId]| Verdicts {
+        depth,
+        sound: sound.to_vec(),
+        damaged: damaged.to_vec(),
+    };
+    match content {
+        ReadContent::None => vec![of(Depth::Structure, &report.sound, &report.damaged)],
+        ReadContent::All => vec![of(Depth::Data, &report.sound, &report.damaged)],
+        ReadContent::Subset(_) => vec![of(Depth::Structure, &report.sound, &[]), of(Depth::Data, &[], &report.damaged)],
+    }
 }
 
 /// A pipeline whose plugin is to look at its snapshots, as they are on the sink that the operation reads from: plugin and vault are opened once for all.
@@ -200,6 +223,7 @@ pub struct SnapshotVerifier {
     plugin: Plugin,
     vault: Vault,
     store: Arc<SinkStore>,
+    found: Verdicts,
 }
 
 impl SnapshotVerifier {
@@ -219,6 +243,11 @@ impl SnapshotVerifier {
                 plugin,
                 vault,
                 store,
+                found: Verdicts {
+                    depth: Depth::Plugin,
+                    sound: Vec::new(),
+                    damaged: Vec::new(),
+                },
             })
         };
         operation.until_interrupted(None, open).await?
@@ -240,22 +269,32 @@ impl SnapshotVerifier {
     ///
     /// # Errors
     /// When that could not be done; what the plugin found is in the report.
-    pub async fn verify(&self, operation: &Operation, selector: &str) -> Result<SnapshotVerification, VerifyError> {
+    pub async fn verify(&mut self, operation: &Operation, selector: &str) -> Result<SnapshotVerification, VerifyError> {
         operation.until_interrupted(None, self.check(operation, selector)).await?
     }
 
+    /// Keeps in the vault what the plugin found. Returns why it could not be kept.
+    pub async fn record(self, operation: &Operation) -> Option<String> {
+        let config = match operation.vault_named(&self.pipeline.vault) {
+            Ok(config) => config,
+            Err(error) => return Some(error.to_string()),
+        };
+        let recorded = verified::record(operation, config, (self.store.name(), &self.vault), vec![self.found]);
+        operation
+            .until_interrupted(None, recorded)
+            .await
+            .unwrap_or_else(|error| Some(error.to_string()))
+    }
+
     #[tracing::instrument(name = "verify", skip_all, fields(pipeline = self.pipeline.name, plugin = self.pipeline.plugin))]
-    async fn check(&self, operation: &Operation, selector: &str) -> Result<SnapshotVerification, VerifyError> {
+    async fn check(&mut self, operation: &Operation, selector: &str) -> Result<SnapshotVerification, VerifyError> {
         let info = browse::resolve(&self.vault, selector, Some(&self.pipeline.name)).await?;
         let description = self.plugin.description();
         let findings = if description.operations.contains(bulkhead_runtime::Operation::Verify) {
             operation.progress.phase(&format!("verifying {}", &info.id.to_string()[..8]), None);
-            let snapshot = Arc::new(open(&self.vault, &info).await?);
-            let failed = |source| VerifyError::Plugin {
-                site: pipeline_site(&self.pipeline),
-                source: Box::new(source),
-            };
-            self.source.verify(&operation.context(), snapshot).await.map_err(failed)?
+            let looked = self.look(operation, &info).await;
+            self.found.add(info.tree, &looked);
+            looked?
         } else {
             vec![Finding {
                 severity: Severity::Info,
@@ -272,6 +311,31 @@ impl SnapshotVerifier {
             findings,
         })
     }
+
+    async fn look(&self, operation: &Operation, info: &SnapshotInfo) -> Result<Vec<Finding>, VerifyError> {
+        let snapshot = Arc::new(open(&self.vault, info).await?);
+        let looked = self.source.verify(&operation.context(), snapshot).await;
+        looked.map_err(|source| VerifyError::Plugin {
+            site: pipeline_site(&self.pipeline),
+            source: Box::new(source),
+        })
+    }
+}
+
+impl Verdicts {
+    /// What the plugin's look at a snapshot says of it; nothing where it failed for other reasons than what is stored.
+    fn add(&mut self, tree: ObjectId, looked: &Result<Vec<Finding>, VerifyError>) {
+        match looked {
+            Ok(findings) if is_good(findings) => self.sound.push(tree),
+            Ok(_) => self.damaged.push(tree),
+            Err(error) if error.explain().class == FailureClass::Damaged => self.damaged.push(tree),
+            Err(_) => {}
+        }
+    }
+}
+
+fn is_good(findings: &[Finding]) -> bool {
+    findings.iter().all(|finding| finding.severity != Severity::Error)
 }
 
 async fn open(vault: &Vault, info: &SnapshotInfo) -> Result<VaultSnapshot, SnapshotError> {

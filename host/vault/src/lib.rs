@@ -45,6 +45,7 @@ mod survey;
 mod sync;
 mod task;
 mod vault;
+mod verification;
 mod verify;
 mod writer;
 
@@ -72,5 +73,6 @@ pub use survey::{
     Amount, Appearances, Blob, Census, Change, Comparison, Difference, Found, Hit, Objects, Search, SearchError, SharedData, SnapshotCost,
 };
 pub use vault::Vault;
+pub use verification::{Depth, Mark, Marks, Verification};
 pub use verify::{Problem, Subset, VerifyOptions, VerifyPhase, VerifyProgress, VerifyReport};
 pub use writer::{BeginSnapshot, CommittedSnapshot, EntryWriter, RunStats, SnapshotWriter};

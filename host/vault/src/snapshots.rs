@@ -16,6 +16,7 @@ use crate::{
     lock::Held,
     store::ObjectBody,
     vault::{Core, Vault},
+    verification::{VERIFIED_TAG, Verification},
 };
 
 /// The tag on every snapshot of Bulkhead's.
@@ -46,9 +47,17 @@ pub struct SnapshotInfo {
     pub tree: ObjectId,
     /// The first of the line that it is of: what it was called before its tags changed, or in the vault that it was copied from.
     pub original: Option<ObjectId>,
+    /// What a verification found, where this is no backup, but the record of one.
+    pub verification: Option<Verification>,
 }
 
 impl SnapshotInfo {
+    /// Whether it is no backup, but the record of a verification; listings leave it out. It may have lost what it said.
+    #[must_use]
+    pub fn is_record(&self) -> bool {
+        self.tags.iter().any(|tag| tag == VERIFIED_TAG)
+    }
+
     /// Whether it is what remained of a snapshot that was damaged.
     #[must_use]
     pub fn is_repaired(&self) -> bool {
@@ -110,6 +119,8 @@ pub(crate) fn info(id: ObjectId, file: SnapshotFile) -> Result<SnapshotInfo, Str
         parent: file.parent,
         tree: file.tree,
         original: file.original,
+        // One of a later version, which says something else, says nothing here.
+        verification: file.verification.and_then(|said| serde_json::from_value(said).ok()),
     })
 }
 
@@ -201,6 +212,16 @@ impl Vault {
     /// # Errors
     /// [`ReadError`]; also when a single snapshot file is damaged: [`Vault::verify`] says which, and goes on.
     pub async fn snapshots(&self) -> Result<Vec<SnapshotInfo>, ReadError> {
+        let mut snapshots = self.snapshots_and_records().await?;
+        snapshots.retain(|snapshot| !snapshot.is_record());
+        Ok(snapshots)
+    }
+
+    /// The same, and the records of verifications.
+    ///
+    /// # Errors
+    /// As [`Vault::snapshots`].
+    pub async fn snapshots_and_records(&self) -> Result<Vec<SnapshotInfo>, ReadError> {
         let ids = access::list_ids(&*self.core.store, "snapshots/").await?;
         self.core.load_snapshots(ids, false).await
     }
@@ -220,7 +241,7 @@ impl Vault {
             ids.retain(|id| id.to_string().starts_with(selector));
         }
         let mut found = self.core.load_snapshots(ids, latest.is_some()).await?;
-        found.retain(|snapshot| pipeline.is_none_or(|name| snapshot.pipeline.as_deref() == Some(name)));
+        found.retain(|snapshot| !snapshot.is_record() && pipeline.is_none_or(|name| snapshot.pipeline.as_deref() == Some(name)));
         if latest.is_none() && found.len() > 1 {
             let candidates = found.into_iter().map(|snapshot| snapshot.id).collect();
             return Err(ResolveError::Ambiguous {

@@ -30,7 +30,8 @@ impl Pair {
         pair
     }
 
-    fn run(&self, seed: usize, retention: usize) {
+    /// One more snapshot.
+    pub(crate) fn run(&self, seed: usize, retention: usize) {
         let head = self
             .world
             .bulkhead()

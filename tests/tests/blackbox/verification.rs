@@ -3,6 +3,7 @@
 use bulkhead_test_support::Tree;
 
 use crate::history::History;
+use crate::replicas::Pair;
 use crate::world::{World, assert_told, plugin_section};
 
 /// Two vaults, `main` with a snapshot and `other` without a repository, each with a pipeline.
@@ -167,4 +168,101 @@ fn a_verification_says_which_share_it_read() {
         assert!(outcome.stderr.contains("rotating/7"), "{}", outcome.stderr);
     }
     assert_eq!(history.run(&["verify", "--subset", "1/2", "--read-data"]).code, Some(2));
+}
+
+/// The plan of `forget` for `good`: what is kept, oldest first, and why.
+fn kept(world: &World) -> Vec<(String, Vec<String>)> {
+    let plan = world.json(&["forget", "good", "--dry-run", "--json"]);
+    let kept = plan["vaults"][0]["plan"]["kept"].as_array().unwrap().iter();
+    kept.map(|snapshot| {
+        let reasons = snapshot["reasons"].as_array().unwrap().iter();
+        let reasons = reasons.map(|reason| reason.as_str().unwrap().to_owned()).collect();
+        (snapshot["id"].as_str().unwrap().to_owned(), reasons)
+    })
+    .collect()
+}
+
+#[test]
+fn the_last_verified_snapshot_stays_until_a_newer_one_is_verified() {
+    let pair = Pair::with_snapshots(1, 1);
+    let world = &pair.world;
+    assert_eq!(world.json(&["snapshots", "--json"])["snapshots"][0].get("verified"), None);
+    let told = world.succeed(&["verify", "--vault-only", "--read-data"]);
+    assert!(told.contains("1 snapshot"), "{told}");
+    let verified = pair.snapshots("disk").remove(0);
+    let listed = world.json(&["snapshots", "--json"]);
+    let depths: Vec<&serde_json::Value> = listed["snapshots"][0]["verified"].as_array().unwrap().iter().collect();
+    assert_eq!([&depths[0]["depth"], &depths[1]["depth"]], ["structure", "data"]);
+    assert_eq!(depths[1]["sink"], "disk");
+    for seed in 1..4 {
+        pair.run(seed, 1);
+    }
+    // A verification after which two of them are newer: they don't count, and it is not too old.
+    let plan = kept(world);
+    assert_eq!(plan.len(), 2);
+    assert_eq!(plan[0], (verified.clone(), vec!["verified".to_owned()]));
+    world.succeed(&["forget", "good", "--yes"]);
+    for sink in ["disk", "second"] {
+        assert!(
+            pair.snapshots(sink).len() == 2 && pair.snapshots(sink).contains(&verified),
+            "{sink}"
+        );
+    }
+    let status = world.json(&["status", "--json"]);
+    assert_eq!(status["pipelines"][0]["last-verified"]["id"], verified.as_str());
+    let named = ["forget", "good", "--snapshot", &verified];
+    let refused = world.run(&[&named[..], &["--yes"]].concat());
+    assert_eq!(refused.code, Some(12), "{}", refused.stderr);
+    assert!(refused.stderr.contains("among the last of `good` that were verified") && refused.stderr.contains("`--verified`"));
+    world.succeed(&[&named[..], &["--verified", "--dry-run"]].concat());
+    // What is verified now takes its place, and what was said of it before is said no more.
+    world.succeed(&["verify", "--read-data"]);
+    assert_eq!(kept(world).len(), 1);
+    world.succeed(&["forget", "good", "--yes"]);
+    assert_eq!(pair.snapshots("disk").len(), 1);
+    world.restic().check().unwrap();
+    // The one that stays, and what was found of it in the vault and by the plugin.
+    assert!(world.snapshots() <= 3, "{} snapshots for restic", world.snapshots());
+}
+
+#[test]
+fn damage_takes_the_mark_from_the_sink_that_has_it() {
+    let pair = Pair::with_snapshots(1, 1);
+    let world = &pair.world;
+    let marks = || {
+        let listed = world.json(&["snapshots", "--json"]);
+        let marks = listed["snapshots"][0]["verified"].as_array().cloned().unwrap_or_default();
+        marks
+            .iter()
+            .map(|mark| mark["sink"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    world.succeed(&["verify", "--vault-only", "--read-data"]);
+    assert_eq!(marks(), ["disk", "disk"]);
+    let pack = crate::damage::largest_pack(&world.bulkhead().vault());
+    crate::damage::change(&pack, |content| content[1000] ^= 1);
+    assert_eq!(world.run(&["verify", "--vault-only", "--read-data"]).code, Some(10));
+    assert_eq!(marks(), <[&str; 0]>::default());
+    // A look that is not as deep says nothing of it.
+    world.succeed(&["verify", "--vault-only"]);
+    assert_eq!(marks(), <[&str; 0]>::default());
+    world.succeed(&["verify", "--vault-only", "--read-data", "--sink", "second"]);
+    assert_eq!(marks(), ["second", "second"]);
+    world.succeed(&["repair", "objects", "main", "--read-data", "--yes"]);
+    world.succeed(&["verify", "--vault-only", "--read-data"]);
+    assert_eq!(marks(), ["disk", "disk"]);
+}
+
+#[test]
+fn a_vault_that_takes_no_record_is_verified_all_the_same() {
+    let world = World::with_a_snapshot();
+    let locks = world.bulkhead().vault().join("locks");
+    std::fs::remove_dir(&locks).unwrap();
+    std::fs::write(&locks, "").unwrap();
+    let outcome = world.run(&["verify", "--vault-only", "--json"]);
+    assert_eq!(outcome.code, Some(0), "{}{}", outcome.stdout, outcome.stderr);
+    let document: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert!(document["vaults"][0]["not-recorded"].is_string(), "{document}");
+    let told = world.run(&["verify", "--vault-only"]);
+    assert!(told.code == Some(0) && told.stderr.contains("not recorded"), "{}", told.stderr);
 }

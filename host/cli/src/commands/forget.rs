@@ -45,6 +45,10 @@ pub(crate) struct ForgetArguments {
     #[arg(long, conflicts_with_all = ["snapshots", "vault"])]
     overdue: bool,
 
+    /// Also a named snapshot that is among the last of its pipeline that were verified, while otherwise these stay
+    #[arg(long, requires = "snapshots")]
+    verified: bool,
+
     /// Show the plan and change nothing
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
@@ -72,6 +76,7 @@ pub(crate) async fn forget(arguments: &ForgetArguments, session: &Session) -> Re
             ids => ForgetBy::Ids {
                 pipeline: pipelines.first().map(|pipeline| pipeline.name.as_str()),
                 ids,
+                verified: arguments.verified,
             },
         };
         match plan(&operation, vault, by, session).await {
@@ -139,7 +144,7 @@ async fn carry_out(
     let mut document = json!({ "plan": plan, "done": false });
     document["vault"] = plan.vault.clone().into();
     let going = plan.forgotten.len() + plan.damaged.len();
-    let question = format!("Forget {}?", snapshots(going));
+    let question = question(going, plan.superseded_records);
     for pipeline in &plan.overdue {
         session.output.warn(&format!(
             "warning: the newest snapshot of {pipeline} is older than its RPO, so that nothing of it goes\n  help: find out why `bulkhead run {pipeline}` gives no newer one, or \
@@ -147,7 +152,7 @@ async fn carry_out(
         ));
         several.exit = several.exit.and(Exit::Conflict);
     }
-    let is_wanted = !arguments.dry_run && going > 0 && agreed(arguments.yes, &question, session).await?;
+    let is_wanted = !arguments.dry_run && going + plan.superseded_records > 0 && agreed(arguments.yes, &question, session).await?;
     if !is_wanted {
         print_sinks(&plan.unusable, "", "", "", &session.output);
         several.done(&document, plan.unusable.is_empty());
@@ -186,6 +191,17 @@ fn log_line(log: &PlannedLog) -> String {
         bytes(log.unneeded_bytes),
         log.from_lsn
     )
+}
+
+fn question(going: usize, records: usize) -> String {
+    match going {
+        0 => format!("Remove {} that later ones replace?", self::records(records)),
+        _ => format!("Forget {}?", snapshots(going)),
+    }
+}
+
+fn records(number: usize) -> String {
+    counted(number as u64, "record of a verification", "records of verifications")
 }
 
 fn snapshots(number: usize) -> String {
@@ -228,6 +244,9 @@ fn print_plan(plan: &ForgetPlan, output: &Output) {
         ]);
     }
     table.print(output);
+    if plan.superseded_records > 0 {
+        output.line(&format!("{}: later ones say all that they say", records(plan.superseded_records)));
+    }
     for log in &plan.logs {
         output.line(&log_line(log));
     }

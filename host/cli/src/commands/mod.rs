@@ -37,7 +37,7 @@ use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, sync::Arc};
 
 use bulkhead_config::{Config, DiagnosticLevel};
 use bulkhead_model::{EntryPath, Finding, Severity};
-use bulkhead_pipeline::{Explain, Failure, FailureClass, LockReport, Operation, SinkOutcome, Site};
+use bulkhead_pipeline::{Explain, Failure, FailureClass, LockReport, Operation, SinkOutcome, Site, VerifiedMark};
 
 use crate::{
     arguments::Command,
@@ -90,6 +90,13 @@ fn entry_path(typed: &OsStr) -> Result<EntryPath, CommandError> {
     let bytes = bytes.strip_prefix(b"/").unwrap_or(bytes);
     let bytes = bytes.strip_suffix(b"/").unwrap_or(bytes);
     EntryPath::new(bytes).map_err(|error| CommandError::usage(error.to_string(), "paths are those that `bulkhead ls` prints"))
+}
+
+/// When a snapshot was last verified, and how deeply.
+fn last_verified(marks: &[VerifiedMark]) -> String {
+    // Of those of one time the deepest.
+    let last = marks.iter().max_by_key(|mark| mark.seconds);
+    last.map_or_else(|| "-".to_owned(), |mark| format!("{} {}", local_time(&mark.time), mark.depth))
 }
 
 /// The first digits of an id: enough for people.

@@ -7,7 +7,7 @@ use bulkhead_pipeline::{ListedSnapshot, SnapshotList};
 use clap::Args;
 
 use crate::{
-    commands::short,
+    commands::{last_verified, short},
     error::CommandError,
     exit::Exit,
     output::{Align, Output, ProgressDisplay, Table, bytes, count, local_time},
@@ -129,6 +129,7 @@ fn table(snapshots: &[ListedSnapshot]) -> Table {
         ("PIPELINE", Align::Left),
         ("ENTRIES", Align::Right),
         ("SIZE", Align::Right),
+        ("VERIFIED (UTC)", Align::Left),
         ("VAULT", Align::Left),
         ("HOST", Align::Left),
     ]);
@@ -144,6 +145,7 @@ fn table(snapshots: &[ListedSnapshot]) -> Table {
                 None => "-".to_owned(),
             },
             proof.map_or_else(|| "-".to_owned(), |proof| bytes(proof.bytes)),
+            last_verified(&snapshot.verified),
             snapshot.vault.clone(),
             snapshot.host.clone(),
         ]);

@@ -9,7 +9,7 @@ use std::{
 
 use bulkhead_config::Pipeline;
 use bulkhead_pipeline as pipeline;
-use bulkhead_pipeline::{Operation, PipelineStatus, SnapshotError, Standing, VaultFigures, VaultStatus};
+use bulkhead_pipeline::{Operation, PipelineStatus, SnapshotError, Standing, VaultFigures, VaultStatus, VerifiedSnapshot};
 use clap::Args;
 
 use crate::{
@@ -143,6 +143,7 @@ fn table(found: &[PipelineStatus]) -> Table {
         ("AGE", Align::Right),
         ("RPO", Align::Right),
         ("SNAPSHOTS", Align::Right),
+        ("LAST VERIFIED", Align::Left),
         ("VAULT", Align::Left),
         ("REPLICAS", Align::Left),
         ("SNAPSHOT", Align::Left),
@@ -156,12 +157,19 @@ fn table(found: &[PipelineStatus]) -> Table {
             last.map_or_else(none, |last| age(last.age_seconds)),
             status.rpo_seconds.map_or_else(none, age),
             status.snapshots.to_string(),
+            status.last_verified.as_ref().map_or_else(none, verified),
             status.vault.clone(),
             replicas(status),
             last.map_or_else(none, |last| short(&last.id).to_owned()),
         ]);
     }
     table
+}
+
+/// How old the snapshot is, and how it was verified.
+fn verified(last: &VerifiedSnapshot) -> String {
+    let depths: Vec<&str> = last.verified.iter().map(|mark| mark.depth).collect();
+    format!("{} old: {}", age(last.snapshot.age_seconds), depths.join(", "))
 }
 
 fn age(seconds: u64) -> String {

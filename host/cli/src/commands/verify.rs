@@ -19,7 +19,7 @@ use crate::{
 /// Check that what is stored is whole, and makes sense to its plugin
 ///
 /// First each vault: every snapshot's tree, every object that it refers to; with --read-data every byte, with --subset that of some packs. Then each pipeline's plugin looks at its latest
-/// snapshot: checksums, end markers, counts. What can't be looked at is told, and the rest is looked at all the same; damage decides the exit code.
+/// snapshot: checksums, end markers, counts. What was found is recorded in the vault, on its first sink: `snapshots` and `status` show it, and `forget` keeps the last verified ones. What can't be looked at is told, and the rest is looked at all the same; damage decides the exit code.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  bulkhead verify\n  bulkhead verify shop --read-data\n  bulkhead verify --subset rotating/7       each day another seventh of the packs\n  bulkhead verify --subset '50 GiB'         packs chosen at random\n  bulkhead verify shop --snapshot 3f2a91c4\n  bulkhead verify shop --sink offsite --read-data     the replica there\n  bulkhead verify shop --all-snapshots"
@@ -149,6 +149,7 @@ impl Verification<'_> {
                 if !self.output.is_json() {
                     print_vault(&report, self.output);
                 }
+                self.tell_of_the_record(name, report.not_recorded.as_deref());
                 self.vaults.push(serde_json::to_value(&report).unwrap_or_default());
             }
             Err(error) => {
@@ -173,13 +174,15 @@ impl Verification<'_> {
                 return self.snapshots.push(document);
             }
         };
-        let (verifier, selectors) = opened;
+        let (mut verifier, selectors) = opened;
         for selector in selectors {
             if let Some(document) = self.skipped("pipeline", name, &format!("not all snapshots of `{name}` were verified")) {
                 return self.snapshots.push(document);
             }
-            self.snapshot(&verifier, name, &selector).await;
+            self.snapshot(&mut verifier, name, &selector).await;
         }
+        let not_recorded = verifier.record(&self.operation.child()).await;
+        self.tell_of_the_record(name, not_recorded.as_deref());
     }
 
     /// Opens what is needed to verify snapshots of `pipeline`, and says which.
@@ -194,7 +197,7 @@ impl Verification<'_> {
         Ok((verifier, selectors))
     }
 
-    async fn snapshot(&mut self, verifier: &SnapshotVerifier, pipeline: &str, selector: &str) {
+    async fn snapshot(&mut self, verifier: &mut SnapshotVerifier, pipeline: &str, selector: &str) {
         let operation = self.operation.child();
         let display = ProgressDisplay::start(self.output, pipeline, &operation.progress);
         let result = verifier.verify(&operation, selector).await;
@@ -218,6 +221,14 @@ impl Verification<'_> {
                 }
                 self.snapshots.push(document);
             }
+        }
+    }
+
+    /// Why the vault doesn't know of what was found: it is as true, but no `retention` goes by it.
+    fn tell_of_the_record(&self, of: &str, not_recorded: Option<&str>) {
+        if let Some(reason) = not_recorded {
+            self.output
+                .warn(&format!("warning: what was found in {of} is not recorded in the vault: {reason}"));
         }
     }
 

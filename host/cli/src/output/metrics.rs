@@ -24,6 +24,7 @@ struct Metrics {
     readable: Family<Labels, Gauge>,
     snapshots: Family<Labels, Gauge>,
     last: Family<Labels, Gauge>,
+    last_verified: Family<Labels, Gauge>,
     rpo: Family<Labels, Gauge>,
     behind: Family<Labels, Gauge>,
     reachable: Family<Labels, Gauge>,
@@ -68,6 +69,11 @@ impl Metrics {
             "last_snapshot_timestamp_seconds",
             "When the last snapshot of the pipeline was taken",
             self.last,
+        );
+        register(
+            "last_verified_snapshot_timestamp_seconds",
+            "When the last snapshot of the pipeline was taken that was verified",
+            self.last_verified,
         );
         register("rpo_seconds", "How old the last snapshot of the pipeline may be", self.rpo);
         register(
@@ -114,6 +120,9 @@ impl Metrics {
         set(&self.snapshots, labels(), status.snapshots);
         if let Some(last) = &status.last {
             self.last.get_or_create(&labels()).set(last.seconds);
+        }
+        if let Some(last) = &status.last_verified {
+            self.last_verified.get_or_create(&labels()).set(last.snapshot.seconds);
         }
         if let Some(rpo) = status.rpo_seconds {
             set(&self.rpo, labels(), rpo);

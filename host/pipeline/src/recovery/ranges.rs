@@ -53,7 +53,7 @@ pub async fn verify_log(operation: &Operation, wal: &Pipeline) -> Result<LogVeri
     };
     let mut thorough = wal.clone();
     thorough.config.insert(SETTING.to_owned(), true.into());
-    let verifier = SnapshotVerifier::open(operation, &thorough).await.map_err(failed)?;
+    let mut verifier = SnapshotVerifier::open(operation, &thorough).await.map_err(failed)?;
     let log = verifier.verify(operation, "latest").await.map_err(failed)?;
     let is_whole = log.findings.iter().all(|finding| finding.severity != Severity::Error);
     let bases = if is_whole {

@@ -32,11 +32,14 @@ fn snapshot(time: Timestamp) -> SnapshotInfo {
         parent: None,
         tree,
         original: None,
+        verification: None,
     }
 }
 
+const UNVERIFIED: [bool; 3] = [false; 3];
+
 fn taken(time: Timestamp) -> Taken {
-    Taken::of(&snapshot(time), None)
+    Taken::of(&snapshot(time), None, UNVERIFIED)
 }
 
 fn at(now: Timestamp) -> Circumstances {
@@ -128,7 +131,7 @@ fn copies_of_one_snapshot_take_nobodys_place() {
         ..days[2].clone()
     };
     let all = [days[0].clone(), days[1].clone(), days[2].clone(), again("one"), again("two")];
-    let all: Vec<Taken> = all.iter().map(|snapshot| Taken::of(snapshot, None)).collect();
+    let all: Vec<Taken> = all.iter().map(|snapshot| Taken::of(snapshot, None, UNVERIFIED)).collect();
     let kept = apply(&last, &all, &at(time("2026-12-01T00:00:00Z")));
     assert_eq!(kept, [vec![], vec!["last"], vec![], vec![], vec!["last"]]);
 }
@@ -145,7 +148,7 @@ fn what_remained_of_a_damaged_snapshot_is_not_all_that_stays() {
         ..days[number].clone()
     };
     let all = [days[0].clone(), days[1].clone(), repaired(2), repaired(3)];
-    let all: Vec<Taken> = all.iter().map(|snapshot| Taken::of(snapshot, None)).collect();
+    let all: Vec<Taken> = all.iter().map(|snapshot| Taken::of(snapshot, None, UNVERIFIED)).collect();
     let kept = apply(&last, &all, &at(time("2026-12-01T00:00:00Z")));
     assert_eq!(kept, [vec![], vec!["whole"], vec![], vec!["last"]]);
 }
@@ -178,6 +181,7 @@ fn history(random: &mut StdRng) -> (Retention, Vec<Taken>, Timestamp) {
         weekly: count(),
         monthly: count(),
         yearly: count(),
+        verified: count(),
         within: None,
     };
     let mut seconds = 1_700_000_000_i64;
@@ -192,9 +196,10 @@ fn history(random: &mut StdRng) -> (Retention, Vec<Taken>, Timestamp) {
         };
         let parent = taken.last().map(|last| last.time);
         let is_repaired = random.random_bool(0.2);
+        let verified = [0.3, 0.1, 0.2].map(|share| random.random_bool(share));
         taken.push(Taken {
             is_repaired,
-            ..Taken::of(&snapshot(time), parent)
+            ..Taken::of(&snapshot(time), parent, verified)
         });
     }
     (retention, taken, Timestamp { seconds, nanoseconds: 0 })
@@ -230,6 +235,18 @@ fn no_history_and_no_clock_lets_go_of_what_must_stay() {
             sure.iter().filter(|stays| **stays).count() >= last.min(sure.len()),
             "seed {seed}: fewer than `last`"
         );
+        // The last that were verified stay, at whatever depth that was, however old they are.
+        for depth in 0..3 {
+            let mut verified: Vec<(Timestamp, bool)> = snapshots
+                .iter()
+                .zip(&today)
+                .filter(|(taken, _)| is_sure(taken) && !taken.is_repaired && taken.verified[depth])
+                .map(|(taken, stays)| (taken.time, *stays))
+                .collect();
+            verified.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
+            let last = verified.iter().take(retention.verified.unwrap_or(0) as usize);
+            assert!(last.into_iter().all(|(_, stays)| *stays), "seed {seed}: a verified one goes");
+        }
         // However wrong the clock is at the time of `forget`: nothing goes that would not go today.
         let jump = random.random_range(-4000..4000) * 86_400;
         let jumped = Timestamp {

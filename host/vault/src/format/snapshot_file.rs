@@ -32,4 +32,7 @@ pub(crate) struct SnapshotFile {
     /// The program that wrote it (restic 0.16 and later show it).
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) program_version: String,
+    /// What a verification found, where this is the record of one; of no use to other tools, which pass over it.
+    #[serde(default, rename = "bulkhead-verification", skip_serializing_if = "Option::is_none")]
+    pub(crate) verification: Option<serde_json::Value>,
 }

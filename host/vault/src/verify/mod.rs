@@ -77,7 +77,7 @@ impl Vault {
             packs::check_content(self, &index, &subset.of(&index.packs), &progress, &mut findings).await?;
         }
         trees::check(core, &index, &snapshots, &*progress, &mut findings).await?;
-        Ok(findings.into_report(snapshots.len() as u64, &index))
+        Ok(findings.into_report(&snapshots, &index))
     }
 }
 

@@ -1,8 +1,12 @@
 //! What a verification found.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::{id::ObjectId, index::BlobKind, verify::packs::expected_size};
+use crate::{
+    id::ObjectId,
+    index::BlobKind,
+    verify::{packs::expected_size, trees::Root},
+};
 
 /// Problems of one report; a vault that lost its whole index would have millions of them.
 const MAX_PROBLEMS: usize = 1_000;
@@ -26,6 +30,10 @@ pub struct VerifyReport {
     pub bytes_read: u64,
     /// Packs that no index names: left by runs that did not finish. Harmless; `prune` removes them.
     pub unreferenced_packs: Vec<ObjectId>,
+    /// Roots of the snapshots that no damage reaches; none where there is more damage than is listed, since what that reaches is not known.
+    pub sound: Vec<ObjectId>,
+    /// Roots of the snapshots that some damage reaches.
+    pub damaged: Vec<ObjectId>,
 }
 
 /// One piece of damage.
@@ -93,18 +101,27 @@ impl Findings {
     }
 
     /// The report.
-    pub(super) fn into_report(mut self, snapshots: u64, index: &WholeIndex) -> VerifyReport {
+    pub(super) fn into_report(mut self, snapshots: &[Root], index: &WholeIndex) -> VerifyReport {
+        let reached: BTreeSet<ObjectId> = self.problems.iter().flat_map(|problem| &problem.snapshots).copied().collect();
+        let backups: Vec<&Root> = snapshots.iter().filter(|root| !root.is_record).collect();
+        let (damaged, mut sound): (Vec<&Root>, Vec<&Root>) = backups.iter().partition(|root| reached.contains(&root.id));
+        if self.further > 0 {
+            sound.clear();
+        }
+        let trees = |roots: Vec<&Root>| roots.iter().map(|root| root.tree).collect();
         self.problems.sort_by_key(|problem| std::cmp::Reverse(problem.snapshots.len()));
         self.unreferenced.sort_unstable();
         VerifyReport {
             problems: self.problems,
             further_problems: self.further,
-            snapshots,
+            snapshots: backups.len() as u64,
             packs: index.packs.len() as u64,
             pack_bytes: index.packs.values().map(|blobs| expected_size(blobs)).sum(),
             packs_read: self.packs_read,
             bytes_read: self.bytes_read,
             unreferenced_packs: self.unreferenced,
+            sound: trees(sound),
+            damaged: trees(damaged),
         }
     }
 }

@@ -20,14 +20,21 @@ use crate::{
     id::ObjectId,
     index::BlobKind,
     vault::Core,
+    verification::VERIFIED_TAG,
     verify::{
         VerifyPhase, VerifyProgress, damage,
         report::{Findings, ProblemNumber, WholeIndex},
     },
 };
 
-/// A snapshot's name and root.
-pub(super) type Root = (ObjectId, ObjectId);
+/// A snapshot, as far as it is verified.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Root {
+    pub(super) id: ObjectId,
+    pub(super) tree: ObjectId,
+    /// Whether it is the record of a verification.
+    pub(super) is_record: bool,
+}
 
 /// Reads all snapshot files.
 pub(super) async fn read_snapshots(core: &Arc<Core>, findings: &mut Findings) -> Result<Vec<Root>, VerifyError> {
@@ -36,7 +43,7 @@ pub(super) async fn read_snapshots(core: &Arc<Core>, findings: &mut Findings) ->
     let mut roots = Vec::new();
     while let Some(read) = files.next().await {
         match read? {
-            (id, Ok(tree)) => roots.push((id, tree)),
+            (_, Ok(root)) => roots.push(root),
             (id, Err(reason)) => {
                 let number = findings.add(format!("snapshots/{id}"), reason, "this snapshot cannot be restored");
                 number.into_iter().for_each(|number| findings.reaches(number, id));
@@ -46,7 +53,7 @@ pub(super) async fn read_snapshots(core: &Arc<Core>, findings: &mut Findings) ->
     Ok(roots)
 }
 
-async fn read_snapshot(core: &Core, id: ObjectId) -> Result<(ObjectId, Result<ObjectId, String>), VerifyError> {
+async fn read_snapshot(core: &Core, id: ObjectId) -> Result<(ObjectId, Result<Root, String>), VerifyError> {
     let content = match access::get(&*core.store, &format!("snapshots/{id}"), None).await {
         Ok(content) => content,
         Err(error) => return Ok((id, Err(damage(error)?))),
@@ -54,10 +61,12 @@ async fn read_snapshot(core: &Core, id: ObjectId) -> Result<(ObjectId, Result<Ob
     if ObjectId::of(&content) != id {
         return Ok((id, Err("its content does not match its name".to_owned())));
     }
-    Ok((
+    let root = document::decode::<SnapshotFile>(&core.key, content.to_vec()).map(|file| Root {
         id,
-        document::decode::<SnapshotFile>(&core.key, content.to_vec()).map(|file| file.tree),
-    ))
+        tree: file.tree,
+        is_record: file.tags.is_some_and(|tags| tags.iter().any(|tag| tag == VERIFIED_TAG)),
+    });
+    Ok((id, root))
 }
 
 /// A folder: what is wrong in it, and the folders in it.
@@ -76,7 +85,7 @@ pub(super) async fn check(
     findings: &mut Findings,
 ) -> Result<(), VerifyError> {
     let mut known: HashSet<ObjectId> = HashSet::new();
-    let mut waiting: Vec<ObjectId> = snapshots.iter().map(|(_, tree)| *tree).filter(|tree| known.insert(*tree)).collect();
+    let mut waiting: Vec<ObjectId> = snapshots.iter().map(|root| root.tree).filter(|tree| known.insert(*tree)).collect();
     let mut checked: HashMap<ObjectId, Folder> = HashMap::new();
     let mut reading = FuturesUnordered::new();
     loop {
@@ -191,14 +200,14 @@ fn attribute(snapshots: &[Root], checked: &HashMap<ObjectId, Folder>, findings: 
     if checked.values().all(|folder| folder.problems.is_empty()) {
         return;
     }
-    for (snapshot, root) in snapshots {
+    for snapshot in snapshots {
         let mut problems: HashSet<ProblemNumber> = HashSet::new();
-        let mut seen: HashSet<ObjectId> = HashSet::from([*root]);
-        let mut waiting = vec![*root];
+        let mut seen: HashSet<ObjectId> = HashSet::from([snapshot.tree]);
+        let mut waiting = vec![snapshot.tree];
         while let Some(folder) = waiting.pop().and_then(|tree| checked.get(&tree)) {
             problems.extend(&folder.problems);
             waiting.extend(folder.folders.iter().filter(|tree| seen.insert(**tree)));
         }
-        problems.into_iter().for_each(|number| findings.reaches(number, *snapshot));
+        problems.into_iter().for_each(|number| findings.reaches(number, snapshot.id));
     }
 }

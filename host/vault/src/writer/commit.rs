@@ -17,6 +17,7 @@ use crate::{
     snapshots::{self, SnapshotInfo},
     store::ObjectBody,
     sync::lock,
+    verification::{VERIFIED_TAG, Verification},
     writer::{
         entry_writer::EntryWriter,
         run::Run,
@@ -53,7 +54,7 @@ pub(crate) async fn commit(run: &Arc<Run>, record: SnapshotRecord, taken: Timest
     let snapshot = tokio::select! {
         biased;
         error = run.poison.wait() => return Err(error),
-        stored = store_snapshot(run, tree, taken, held) => stored?,
+        stored = store_snapshot(run, file_of(run, tree, taken), held) => stored?,
     };
     let stats = RunStats {
         entries: stats.entries,
@@ -118,14 +119,29 @@ async fn store_trees(run: &Arc<Run>) -> Result<ObjectId, WriteError> {
         .unwrap_or_else(|_| Err(WriteError::Internal("the thread that stores folders panicked".to_owned())))
 }
 
-async fn store_snapshot(run: &Arc<Run>, tree: ObjectId, taken: Timestamp, held: &Held) -> Result<SnapshotInfo, WriteError> {
-    uploads::flush_index(run).await?;
-    let missing = lock(&run.claims).len();
-    if missing > 0 {
-        return Err(WriteError::Internal(format!("{missing} blobs never arrived in the store")));
-    }
-    let begin = &run.begin;
+/// Commits the record of a verification: a snapshot of nothing, which no pipeline has taken.
+pub(crate) async fn commit_verification(run: &Arc<Run>, found: &Verification, held: &Held) -> Result<SnapshotInfo, WriteError> {
+    let tree = store_trees(run).await?;
+    run.uploads.settle(run).await;
+    run.poison.check()?;
+    let found = serde_json::to_value(found).map_err(|error| WriteError::Internal(format!("the record could not be made: {error}")))?;
     let file = SnapshotFile {
+        paths: vec![format!("/{VERIFIED_TAG}")],
+        tags: Some(vec![VERIFIED_TAG.to_owned()]),
+        verification: Some(found),
+        ..file_of(run, tree, run.begin.time)
+    };
+    tokio::select! {
+        biased;
+        error = run.poison.wait() => Err(error),
+        stored = store_snapshot(run, file, held) => stored,
+    }
+}
+
+/// The file of a run's snapshot.
+fn file_of(run: &Run, tree: ObjectId, taken: Timestamp) -> SnapshotFile {
+    let begin = &run.begin;
+    SnapshotFile {
         time: time::format(taken),
         parent: begin.parent,
         tree,
@@ -138,7 +154,16 @@ async fn store_snapshot(run: &Arc<Run>, tree: ObjectId, taken: Timestamp, held: 
         ]),
         original: None,
         program_version: concat!("bulkhead ", env!("CARGO_PKG_VERSION")).to_owned(),
-    };
+        verification: None,
+    }
+}
+
+async fn store_snapshot(run: &Arc<Run>, file: SnapshotFile, held: &Held) -> Result<SnapshotInfo, WriteError> {
+    uploads::flush_index(run).await?;
+    let missing = lock(&run.claims).len();
+    if missing > 0 {
+        return Err(WriteError::Internal(format!("{missing} blobs never arrived in the store")));
+    }
     let content = document::encode(&run.core.key, &file)
         .map_err(|reason| WriteError::Internal(format!("the snapshot could not be made: {reason}")))?;
     let body = ObjectBody::new(content);

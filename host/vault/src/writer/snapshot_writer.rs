@@ -8,7 +8,9 @@ use std::sync::{
 use bulkhead_model::{EntryMetadata, EntryPath, FinishedEntry, NodeType, Timestamp};
 
 use crate::{
+    access,
     error::{Cause, WriteError},
+    format::time,
     id::ObjectId,
     lock::{Held, Lock, Share},
     reader::SnapshotReader,
@@ -16,6 +18,7 @@ use crate::{
     snapshots::SnapshotInfo,
     sync::lock,
     vault::Vault,
+    verification::Verification,
     writer::{
         commit,
         entry_writer::EntryWriter,
@@ -95,6 +98,36 @@ impl Vault {
                 Err(error)
             }
         }
+    }
+
+    /// Keeps what a verification found, in a record of its own that is later than all that are there, whatever the clock says. Returns the record's id.
+    ///
+    /// # Errors
+    /// As [`Self::begin`]; nothing is kept then.
+    pub async fn record_verification(&self, found: &Verification, host: &str) -> Result<ObjectId, WriteError> {
+        let writer = self
+            .begin(BeginSnapshot {
+                pipeline: String::new(),
+                host: host.to_owned(),
+                time: self.time_of_a_record().await?,
+                parent: None,
+            })
+            .await?;
+        let recorded = commit::commit_verification(&writer.run, found, &writer.held).await;
+        writer.abort().await;
+        recorded.map(|record| record.id)
+    }
+
+    /// Now, or a second after the last record.
+    async fn time_of_a_record(&self) -> Result<Timestamp, WriteError> {
+        let ids = access::list_ids(&*self.core.store, "snapshots/").await?;
+        let snapshots = self.core.load_snapshots(ids, true).await?;
+        let last = snapshots.iter().rev().find(|snapshot| snapshot.is_record());
+        let after = last.map(|last| Timestamp {
+            seconds: last.time.seconds.saturating_add(1),
+            ..last.time
+        });
+        Ok(after.map_or_else(time::now, |after| after.max(time::now())))
     }
 
     async fn begin_locked(&self, begin: BeginSnapshot) -> Result<(Arc<Run>, Option<SnapshotReader>), WriteError> {

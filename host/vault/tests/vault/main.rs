@@ -15,6 +15,7 @@ mod old_formats;
 mod parity;
 mod random_tree;
 mod reading;
+mod recording;
 mod restic;
 mod rustic;
 mod sharing;
