@@ -13,7 +13,7 @@ use std::{
 
 use bulkhead_config as config;
 use bulkhead_config::Retention;
-use bulkhead_vault::{Copier, CopyError, Hint as _, ObjectId, ReadError, SnapshotIdentity, SnapshotInfo, Vault};
+use bulkhead_vault::{Copier, CopyError, Hint as _, ReadError, SnapshotIdentity, SnapshotInfo, Vault};
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
@@ -30,6 +30,7 @@ use crate::{
     replicate::{ReplicaReport, replicate},
     retention::{self, Circumstances, Taken},
     run::{class_of_read, class_of_write},
+    status::LastSnapshot,
     store::SinkStore,
     verified::Known,
 };
@@ -85,7 +86,7 @@ pub struct CopyReport {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub locks: Vec<LockReport>,
     #[serde(skip)]
-    missing: Vec<ObjectId>,
+    missing: Vec<SnapshotInfo>,
 }
 
 impl CopyReport {
@@ -104,6 +105,23 @@ impl CopyReport {
     fn copied(&self) -> usize {
         self.snapshots.iter().filter(|snapshot| snapshot.copy.is_some()).count()
     }
+}
+
+/// How far a vault is behind the one that it is fed from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CopyStatus {
+    /// The vault that is fed.
+    pub vault: String,
+    /// The vault that it is fed from.
+    pub from: String,
+    /// Snapshots that are chosen and not there yet: a copy would bring them now.
+    pub behind: u64,
+    /// The oldest of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<LastSnapshot>,
+    /// Snapshots of the other vault whose files are damaged: whether they are chosen can't be told.
+    pub unreadable: u64,
 }
 
 /// Why a vault could not be fed.
@@ -212,6 +230,22 @@ pub async fn copy(operation: &Operation, name: &str, only_planned: bool) -> Resu
     Ok(report)
 }
 
+/// How far the vault called `name` is behind the one that it is fed from. Lists the snapshots of both, and reads no more.
+///
+/// # Errors
+/// See [`CopyVaultError`].
+pub async fn copy_status(operation: &Operation, name: &str) -> Result<CopyStatus, CopyVaultError> {
+    let (pair, report) = operation.until_interrupted(None, plan(operation, name)).await??;
+    let oldest = report.missing.first().map(|snapshot| LastSnapshot::of(snapshot, clock::now()));
+    Ok(CopyStatus {
+        vault: report.vault,
+        from: pair.from.name.clone(),
+        behind: report.snapshots.len() as u64,
+        oldest,
+        unreadable: report.unreadable.len() as u64,
+    })
+}
+
 #[tracing::instrument(name = "copy", skip(operation))]
 async fn plan<'o>(operation: &'o Operation, name: &str) -> Result<(Pair<'o>, CopyReport), CopyVaultError> {
     let config = operation.vault_named(name)?;
@@ -266,7 +300,7 @@ impl Pair<'_> {
             stored_bytes: 0,
             replicas: Vec::new(),
             locks: Vec::new(),
-            missing: missing.iter().map(|snapshot| snapshot.id).collect(),
+            missing: missing.into_iter().cloned().collect(),
         })
     }
 
@@ -340,7 +374,7 @@ impl Pair<'_> {
         };
         let total = report.missing.len();
         for number in 0..total {
-            let id = report.missing[number];
+            let id = report.missing[number].id;
             progress.phase(&format!("copying {} ({} of {total})", &id.to_string()[..8], number + 1), None);
             let copied = tokio::select! {
                 biased;

@@ -70,7 +70,7 @@ pub use browse::{
 };
 pub use check::{CheckReport, CheckedPart, check};
 pub use consent::{Application, Browser, Consent, ConsentError, ConsentServers, Device};
-pub use copy::{CopiedSnapshot, CopyReport, CopyVaultError, copy};
+pub use copy::{CopiedSnapshot, CopyReport, CopyStatus, CopyVaultError, copy, copy_status};
 pub use diff::{Compared, Diff, DiffData, DiffRequest, DiffTotals, DifferenceKind, EntryDifference, EntryTotals, StoredAmount, diff};
 pub use failure::{Explain, Failure, FailureClass, Site};
 pub use find::{

@@ -64,7 +64,7 @@ pub struct PipelineStatus {
     pub replicas: Vec<ReplicaStatus>,
 }
 
-/// The last snapshot of a pipeline.
+/// A snapshot, and how old it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct LastSnapshot {
@@ -77,6 +77,17 @@ pub struct LastSnapshot {
     pub seconds: i64,
     /// How long ago that was, in seconds; 0 for one of the future.
     pub age_seconds: u64,
+}
+
+impl LastSnapshot {
+    pub(crate) fn of(snapshot: &SnapshotInfo, now: Timestamp) -> Self {
+        Self {
+            id: snapshot.id.to_string(),
+            time: clock::rfc3339(snapshot.time),
+            seconds: snapshot.time.seconds,
+            age_seconds: u64::try_from(now.seconds - snapshot.time.seconds).unwrap_or(0),
+        }
+    }
 }
 
 /// A snapshot that was found whole.
@@ -235,7 +246,7 @@ fn of(pipeline: &Pipeline, (all, known): (&[SnapshotInfo], &Known), replicas: &[
         .filter(|snapshot| snapshot.pipeline.as_deref() == Some(&pipeline.name))
         .collect();
     let last_verified = own.iter().rev().find_map(|snapshot| last_verified(snapshot, known, now));
-    let last = own.last().map(|snapshot| last(snapshot, now));
+    let last = own.last().map(|snapshot| LastSnapshot::of(snapshot, now));
     let rpo = pipeline.objectives.as_ref().and_then(|objectives| objectives.rpo);
     let rpo_seconds = rpo.map(|rpo| rpo.0.as_secs());
     let standing = match (&last, rpo_seconds) {
@@ -261,7 +272,7 @@ fn replica(name: &str, has: &Has, own: &[&SnapshotInfo], now: Timestamp) -> Repl
     ReplicaStatus {
         sink: name.to_owned(),
         behind: if has.is_ok() { (own.len() - there) as u64 } else { 0 },
-        last: own.iter().rev().find(has_it).map(|snapshot| last(snapshot, now)),
+        last: own.iter().rev().find(has_it).map(|snapshot| LastSnapshot::of(snapshot, now)),
         error: has.as_ref().err().cloned(),
     }
 }
@@ -269,16 +280,7 @@ fn replica(name: &str, has: &Has, own: &[&SnapshotInfo], now: Timestamp) -> Repl
 fn last_verified(snapshot: &SnapshotInfo, known: &Known, now: Timestamp) -> Option<VerifiedSnapshot> {
     let verified = known.marks(snapshot);
     (!verified.is_empty()).then(|| VerifiedSnapshot {
-        snapshot: last(snapshot, now),
+        snapshot: LastSnapshot::of(snapshot, now),
         verified,
     })
-}
-
-fn last(snapshot: &SnapshotInfo, now: Timestamp) -> LastSnapshot {
-    LastSnapshot {
-        id: snapshot.id.to_string(),
-        time: clock::rfc3339(snapshot.time),
-        seconds: snapshot.time.seconds,
-        age_seconds: u64::try_from(now.seconds - snapshot.time.seconds).unwrap_or(0),
-    }
 }

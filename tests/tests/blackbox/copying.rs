@@ -84,6 +84,43 @@ impl Estate {
 }
 
 #[test]
+fn status_says_what_a_copy_would_bring() {
+    let estate = Estate::new();
+    let world = &estate.world;
+    for time in ["2026-01-06 09:00:00", "2026-01-06 10:00:00", "2026-01-07 09:00:00"] {
+        estate.backdate(time);
+    }
+    let copies = || world.json(&["status", "--json", "--metrics", "figures"])["copies"].clone();
+    let lag = copies();
+    let region = lag.as_array().unwrap().iter().find(|copy| copy["vault"] == "region").unwrap();
+    assert_eq!((&region["from"], &region["behind"]), (&json!("main"), &json!(2)));
+    assert_eq!(region["oldest"]["time"], "2026-01-06T10:00:00Z");
+    assert!(region["oldest"]["age-seconds"].as_u64().unwrap() > 86_400);
+    let figures = || fs::read_to_string(world.folder().join("figures")).unwrap();
+    let behind = |count: u64| format!("bulkhead_copy_behind_snapshots{{vault=\"region\",from=\"main\"}} {count}\n");
+    assert!(figures().contains(&behind(2)), "{}", figures());
+    assert!(figures().contains("bulkhead_copy_oldest_missing_timestamp_seconds{vault=\"region\",from=\"main\"} 1767693600\n"));
+    assert!(world.succeed(&["status"]).contains("2026-01-06 10:00:00"));
+    world.succeed(&["copy"]);
+    assert!(
+        copies()
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|copy| copy["behind"] == 0 && copy.get("oldest").is_none())
+    );
+    assert!(figures().contains(&behind(0)) && !figures().contains("copy_oldest_missing_timestamp_seconds{"));
+    // A vault that can't be asked is told, and the rest all the same.
+    fs::rename(world.folder().join("region"), world.folder().join("away")).unwrap();
+    world.bulkhead().scratch().folder("region").unwrap();
+    let outcome = world.run(&["status", "--json"]);
+    assert_eq!(outcome.code, Some(13), "{}", outcome.stdout);
+    let document: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert_eq!(document["errors"][0]["vault"], "region");
+    assert_eq!(document["copies"].as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn hourly_here_daily_in_another_region_weekly_off_site() {
     let estate = Estate::new();
     let world = &estate.world;

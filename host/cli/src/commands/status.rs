@@ -4,12 +4,13 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
-use bulkhead_config::Pipeline;
+use bulkhead_config::{Config, Pipeline};
 use bulkhead_pipeline as pipeline;
-use bulkhead_pipeline::{Operation, PipelineStatus, SnapshotError, Standing, VaultFigures, VaultStatus, VerifiedSnapshot};
+use bulkhead_pipeline::{CopyStatus, Operation, PipelineStatus, SnapshotError, Standing, VaultFigures, VaultStatus, VerifiedSnapshot};
 use clap::Args;
 
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
     session::{Session, selected_some},
 };
 
-/// Show how old the last snapshot of each pipeline is, and whether all sinks have it
+/// Show how old the last snapshot of each pipeline is, whether all sinks have it, and what vaults that are fed from others lack
 ///
 /// Ends with 14 where a pipeline has no snapshot, or none as young as its `objectives.rpo` promises; with 15 where a further sink lacks snapshots or can't be asked; with 10 where a snapshot is damaged.
 #[derive(Debug, Args)]
@@ -36,6 +37,9 @@ pub(crate) struct StatusArguments {
     #[arg(long, value_name = "FILE")]
     metrics: Option<PathBuf>,
 }
+
+/// How far vaults are behind that are fed from others, or why that can't be told.
+type Copies<'c> = [(&'c str, Result<CopyStatus, CommandError>)];
 
 pub(crate) async fn status(arguments: &StatusArguments, session: &Session) -> Result<Exit, CommandError> {
     let config = session.config()?;
@@ -63,8 +67,15 @@ pub(crate) async fn status(arguments: &StatusArguments, session: &Session) -> Re
             }
         }
     }
+    let copies = copies(&operation, &config, &readable, &session.output).await;
     if let Some(file) = &arguments.metrics {
-        write_metrics(file, &figures, &readable)?;
+        write_metrics(file, &figures, &copies, &readable)?;
+    }
+    let (copies, untold_copies): (Vec<_>, Vec<_>) = copies.into_iter().partition(|(_, status)| status.is_ok());
+    let copies: Vec<CopyStatus> = copies.into_iter().filter_map(|(_, status)| status.ok()).collect();
+    for (vault, error) in untold_copies.into_iter().filter_map(|(vault, status)| Some((vault, status.err()?))) {
+        exit = exit.and(error.exit());
+        errors.push((vault, error));
     }
     let untold: Vec<&String> = figures.iter().flat_map(|figures| &figures.untold).collect();
     for untold in &untold {
@@ -79,13 +90,18 @@ pub(crate) async fn status(arguments: &StatusArguments, session: &Session) -> Re
     let exit = found.iter().fold(exit, |exit, status| exit.and(exit_of(status)));
     if session.output.is_json() {
         let errors: Vec<_> = errors.iter().map(|(vault, error)| error.to_json_of(vault)).collect();
-        let document = serde_json::json!({ "pipelines": found, "unreadable": unreadable, "untold": untold, "errors": errors });
+        let document =
+            serde_json::json!({ "pipelines": found, "copies": copies, "unreadable": unreadable, "untold": untold, "errors": errors });
         session.output.document("status", &document);
         return Ok(exit);
     }
     if !found.is_empty() {
         table(&found).print(&session.output);
         print_troubles(&found, &session.output);
+    }
+    if !copies.is_empty() {
+        session.output.line("");
+        table_of_copies(&copies).print(&session.output);
     }
     for snapshot in &unreadable {
         let text = format!(
@@ -100,6 +116,29 @@ pub(crate) async fn status(arguments: &StatusArguments, session: &Session) -> Re
         session.output.complain(error);
     }
     Ok(exit)
+}
+
+/// How far the vaults are behind that are fed from those that were read.
+async fn copies<'c>(
+    operation: &Operation,
+    config: &'c Arc<Config>,
+    readable: &[(&str, bool)],
+    output: &Output,
+) -> Vec<(&'c str, Result<CopyStatus, CommandError>)> {
+    let is_read = |from: &str| readable.iter().any(|(vault, is_readable)| *is_readable && *vault == from);
+    let fed = config
+        .vaults
+        .iter()
+        .filter(|vault| vault.copy.as_ref().is_some_and(|copy| is_read(&copy.from)));
+    let mut copies = Vec::new();
+    for vault in fed {
+        let operation = operation.child();
+        let display = ProgressDisplay::start(output, &vault.name, &operation.progress);
+        let status = pipeline::copy_status(&operation, &vault.name).await;
+        drop(display);
+        copies.push((vault.name.as_str(), status.map_err(|error| CommandError::operation(&error, config))));
+    }
+    copies
 }
 
 /// How pipelines stand; with figures, where they are wanted.
@@ -120,9 +159,10 @@ async fn look(
 }
 
 /// Writes metrics beside the file and moves them into its place, so that nobody reads half of them. Others may read them: whoever collects them is somebody else.
-fn write_metrics(file: &Path, figures: &[VaultFigures], readable: &[(&str, bool)]) -> Result<(), CommandError> {
+fn write_metrics(file: &Path, figures: &[VaultFigures], copies: &Copies<'_>, readable: &[(&str, bool)]) -> Result<(), CommandError> {
     let failed = |error: std::io::Error| CommandError::system(&format!("write metrics to {}", file.display()), &error);
-    let text = metrics(figures, readable).map_err(|error| failed(std::io::Error::other(error)))?;
+    let text = metrics(figures, copies.iter().filter_map(|(_, status)| status.as_ref().ok()), readable)
+        .map_err(|error| failed(std::io::Error::other(error)))?;
     let mut beside = file.as_os_str().to_owned();
     beside.push(".new");
     fs::write(&beside, text).and_then(|()| fs::rename(&beside, file)).map_err(failed)
@@ -161,6 +201,27 @@ fn table(found: &[PipelineStatus]) -> Table {
             status.vault.clone(),
             replicas(status),
             last.map_or_else(none, |last| short(&last.id).to_owned()),
+        ]);
+    }
+    table
+}
+
+fn table_of_copies(copies: &[CopyStatus]) -> Table {
+    let mut table = Table::new(&[
+        ("COPY", Align::Left),
+        ("OF", Align::Left),
+        ("LACKS", Align::Right),
+        ("OLDEST (UTC)", Align::Left),
+        ("AGE", Align::Right),
+    ]);
+    for copy in copies {
+        let oldest = copy.oldest.as_ref();
+        table.row([
+            copy.vault.clone(),
+            copy.from.clone(),
+            copy.behind.to_string(),
+            oldest.map_or_else(|| "-".to_owned(), |oldest| local_time(&oldest.time)),
+            oldest.map_or_else(|| "-".to_owned(), |oldest| age(oldest.age_seconds)),
         ]);
     }
     table

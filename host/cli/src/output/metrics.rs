@@ -5,7 +5,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use bulkhead_pipeline::{PipelineStatus, VaultFigures};
+use bulkhead_pipeline::{CopyStatus, PipelineStatus, VaultFigures};
 use prometheus_client::{
     encoding::text::encode,
     metrics::{family::Family, gauge::Gauge},
@@ -32,10 +32,16 @@ struct Metrics {
     damaged: Family<Labels, Gauge>,
     key_age: Family<Labels, Gauge>,
     key_max_age: Family<Labels, Gauge>,
+    copy_behind: Family<Labels, Gauge>,
+    copy_oldest: Family<Labels, Gauge>,
 }
 
-/// The figures of the vaults that could be read, and the names of those that could not.
-pub(crate) fn metrics(figures: &[VaultFigures], vaults: &[(&str, bool)]) -> Result<String, fmt::Error> {
+/// The figures of the vaults that could be read, and the names of those that could not; and how far those are behind that are fed from others.
+pub(crate) fn metrics<'c>(
+    figures: &[VaultFigures],
+    copies: impl Iterator<Item = &'c CopyStatus>,
+    vaults: &[(&str, bool)],
+) -> Result<String, fmt::Error> {
     let metrics = Metrics::default();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     set(&metrics.collected, Vec::new(), now);
@@ -45,6 +51,7 @@ pub(crate) fn metrics(figures: &[VaultFigures], vaults: &[(&str, bool)]) -> Resu
     for vault in figures {
         metrics.add(vault);
     }
+    copies.for_each(|copy| metrics.add_copy(copy));
     let mut text = String::new();
     encode(&mut text, &metrics.registry())?;
     Ok(text)
@@ -90,6 +97,16 @@ impl Metrics {
         register("damaged_snapshots", "Snapshots of the vault whose files are damaged", self.damaged);
         register("key_age_seconds", "The age of the vault's oldest key", self.key_age);
         register("key_max_age_seconds", "How old a key of the vault may get", self.key_max_age);
+        register(
+            "copy_behind_snapshots",
+            "Snapshots that a copy would bring into the vault now",
+            self.copy_behind,
+        );
+        register(
+            "copy_oldest_missing_timestamp_seconds",
+            "When the oldest of them was taken",
+            self.copy_oldest,
+        );
         registry
     }
 
@@ -112,6 +129,14 @@ impl Metrics {
         set(&self.key_max_age, labels(), vault.key_max_age_seconds);
         if let Some(age) = vault.oldest_key_seconds {
             set(&self.key_age, labels(), age);
+        }
+    }
+
+    fn add_copy(&self, copy: &CopyStatus) {
+        let labels = || vec![("vault", copy.vault.clone()), ("from", copy.from.clone())];
+        set(&self.copy_behind, labels(), copy.behind);
+        if let Some(oldest) = &copy.oldest {
+            self.copy_oldest.get_or_create(&labels()).set(oldest.seconds);
         }
     }
 
