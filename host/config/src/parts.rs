@@ -90,6 +90,8 @@ pub struct Sink {
     pub bandwidth: Option<Bandwidth>,
     /// For how long nobody can remove what is stored there.
     pub lock: Option<Period>,
+    /// How long its store takes to bring back an object before it can be read; it can be read at once where `None`.
+    pub retrieval: Option<Period>,
     /// Limits of its plugin, `[limits]` included.
     pub limits: Limits,
     /// Where it is written.
@@ -275,6 +277,7 @@ pub(crate) fn sink(entry: &Entry, limits: &Limits, reader: &mut Reader<'_>) -> O
     let config = config(&mut fields, reader);
     let bandwidth = fields.optional("bandwidth", reader);
     let lock = fields.optional("lock", reader);
+    let retrieval = fields.optional("retrieval", reader);
     let limits = Limits::read_for_writing(&mut fields, limits, reader);
     fields.close(reader);
     let origin = origin(entry.key_span.clone(), &entry.node);
@@ -286,6 +289,7 @@ pub(crate) fn sink(entry: &Entry, limits: &Limits, reader: &mut Reader<'_>) -> O
         config,
         bandwidth,
         lock,
+        retrieval,
         limits,
         origin,
     })

@@ -129,6 +129,9 @@ pub struct PlannedSink {
     /// For how long nobody can remove what is stored there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lock: Option<Period>,
+    /// How long its store takes to bring back an object before it can be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retrieval: Option<Period>,
     /// Its plugin and what it may touch.
     #[serde(flatten)]
     pub plugin: PlannedPlugin,
@@ -251,6 +254,7 @@ fn planned_vault(config: &Config, vault: &Vault, defaults: &DefaultLimits) -> Op
             region: sink.region.clone(),
             bandwidth: sink.bandwidth.clone(),
             lock: sink.lock,
+            retrieval: sink.retrieval,
             plugin: planned(config, &sink.plugin, &sink.config, &sink.grants, &sink.limits, &defaults.sink),
         })
     };
@@ -345,7 +349,11 @@ impl PlannedVault {
                 .map(|bandwidth| format!(", {bandwidth}"))
                 .unwrap_or_default();
             let lock = sink.lock.map(|lock| format!(", locked for {lock}")).unwrap_or_default();
-            writeln!(formatter, "  sink      {} ({role}{region}{bandwidth}{lock})", sink.name)?;
+            let retrieval = sink
+                .retrieval
+                .map(|time| format!(", read after a retrieval of {time}"))
+                .unwrap_or_default();
+            writeln!(formatter, "  sink      {} ({role}{region}{bandwidth}{lock}{retrieval})", sink.name)?;
             sink.plugin.write("    plugin", formatter)?;
         }
         for copy in &self.copies {

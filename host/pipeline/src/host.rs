@@ -214,7 +214,8 @@ impl Host {
         warn_about(pool.unused_grants());
         Ok(SinkStore::new(sink.name.clone(), site, pool)
             .with_bandwidth(sink.bandwidth.clone())
-            .with_lock(sink.lock.map(|length| ObjectLock::new(length.0))))
+            .with_lock(sink.lock.map(|length| ObjectLock::new(length.0)))
+            .with_retrieval(sink.retrieval))
     }
 
     fn setup(&self, site: &Site, table: Table<'_>, defaults: bulkhead_runtime::Limits) -> Result<PluginSetup, BuildError> {

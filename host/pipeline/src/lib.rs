@@ -107,8 +107,8 @@ pub use repair::{
 pub use repair_objects::{Loss, LostObject, ObjectRepairOptions, ObjectRepairReport, plan_object_repair, repair_objects};
 pub use replicate::ReplicaReport;
 pub use restore::{
-    Confirm, ExistingFiles, FolderOptions, PatternError, Patterns, RestoreError, RestoreOptions, RestoreReport, TargetDelta,
-    restore_to_folder, restore_to_target,
+    Confirm, ExistingFiles, FolderOptions, PatternError, Patterns, RestoreError, RestoreOptions, RestoreReport, Retrieval, TargetDelta,
+    restore_to_folder, restore_to_target, retrieval,
 };
 pub use run::{FailedRun, RunError, RunOptions, RunReport, UnbelievableSnapshot, run};
 pub use secrets::{SecretError, Secrets, generate_password};

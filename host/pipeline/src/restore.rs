@@ -10,6 +10,7 @@ mod patterns;
 
 use std::path::PathBuf;
 
+use bulkhead_config::{Period, Pipeline};
 use bulkhead_model::{EntryPath, Fact, Finding, Severity};
 use bulkhead_runtime::PluginError;
 use serde::Serialize;
@@ -19,7 +20,7 @@ use crate::{
     failure::{Explain, Failure, FailureClass, Site},
     folder::{self, Changes, FolderError, Owners, SurplusItem},
     host::BuildError,
-    operation::Interrupted,
+    operation::{Interrupted, Operation},
     recovery::{RecoveryError, RecoveryOptions, RecoveryRange},
     run::explain_interrupted,
 };
@@ -113,6 +114,26 @@ pub enum ExistingFiles {
         /// Whether what the snapshot does not have is removed.
         delete: bool,
     },
+}
+
+/// That a restore has to wait for what it reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Retrieval {
+    /// The sink that is read first.
+    pub sink: String,
+    /// How long its store takes to bring back an object, as its table says.
+    pub time: Period,
+}
+
+/// Whether the sink that a restore of `pipeline` reads first is one whose objects must be brought back before they can be read.
+#[must_use]
+pub fn retrieval(operation: &Operation, pipeline: &Pipeline) -> Option<Retrieval> {
+    let vault = operation.config.vault(&pipeline.vault)?;
+    let sink = operation.config.sink(operation.read_from.as_ref().or(vault.sinks.first())?)?;
+    Some(Retrieval {
+        sink: sink.name.clone(),
+        time: sink.retrieval?,
+    })
 }
 
 /// Why a restore failed. What it wrote so far is still there.

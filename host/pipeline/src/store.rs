@@ -6,7 +6,7 @@
 use std::{ops::Range, time::Duration};
 
 use async_trait::async_trait;
-use bulkhead_config::Bandwidth;
+use bulkhead_config::{Bandwidth, Period};
 use bulkhead_model::{Fault, FaultKind, Timestamp};
 use bulkhead_runtime::{PluginError, PutOptions, SinkPool};
 use bulkhead_vault::{ObjectBody, ObjectInfo, ObjectStore, StoreTraits};
@@ -22,6 +22,7 @@ pub(crate) struct SinkStore {
     pool: SinkPool,
     throttle: Option<Throttle>,
     lock: Option<ObjectLock>,
+    retrieval: Option<Period>,
 }
 
 impl SinkStore {
@@ -32,6 +33,7 @@ impl SinkStore {
             pool,
             throttle: None,
             lock: None,
+            retrieval: None,
         }
     }
 
@@ -44,6 +46,11 @@ impl SinkStore {
     /// Whatever is stored is locked for so long.
     pub(crate) fn with_lock(self, lock: Option<ObjectLock>) -> Self {
         Self { lock, ..self }
+    }
+
+    /// Objects are read after a retrieval of so long.
+    pub(crate) fn with_retrieval(self, retrieval: Option<Period>) -> Self {
+        Self { retrieval, ..self }
     }
 
     /// For how long objects are locked.
@@ -117,7 +124,8 @@ impl ObjectStore for SinkStore {
     }
 
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Bytes, Fault> {
-        self.pool.get(key, range).await.map_err(PluginError::into_fault)
+        let got = self.pool.get(key, range).await.map_err(PluginError::into_fault);
+        got.map_err(|fault| told_of_retrieval(fault, self.retrieval))
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, Fault> {
@@ -141,6 +149,16 @@ impl ObjectStore for SinkStore {
 
     async fn delete(&self, key: &str) -> Result<(), Fault> {
         self.pool.delete(key).await.map_err(PluginError::into_fault)
+    }
+}
+
+/// A store that must bring an object back first does not do what it is asked: then its operator hears how long that takes.
+fn told_of_retrieval(fault: Fault, retrieval: Option<Period>) -> Fault {
+    match retrieval {
+        Some(time) if fault.kind == FaultKind::Unsupported => fault.hint(format!(
+            "have the store bring the vault's objects back, which takes {time} by the sink's `retrieval`, and call this again; or read another sink (`--sink`)"
+        )),
+        _ => fault,
     }
 }
 
@@ -211,6 +229,23 @@ mod tests {
             "2 MiB at 10 MiB/s took {:?}",
             start.elapsed()
         );
+    }
+
+    #[test]
+    fn an_object_that_must_be_brought_back_is_told_with_the_time_it_takes() {
+        let time = Some(Period(Duration::from_secs(12 * 3600)));
+        let hint = |kind, retrieval| {
+            told_of_retrieval(Fault::new(kind, "no").hint("as the plugin says"), retrieval)
+                .hint
+                .unwrap_or_default()
+        };
+        assert!(
+            hint(FaultKind::Unsupported, time).contains("which takes 12 h"),
+            "{}",
+            hint(FaultKind::Unsupported, time)
+        );
+        assert_eq!(hint(FaultKind::Unsupported, None), "as the plugin says");
+        assert_eq!(hint(FaultKind::Server, time), "as the plugin says");
     }
 
     #[test]

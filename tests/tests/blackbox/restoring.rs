@@ -13,6 +13,8 @@ use bulkhead_test_support::{Bulkhead, Outcome, run};
 use rustix::fs::{FileType, Mode, XattrFlags};
 use serde_json::Value;
 
+use crate::world::World;
+
 /// The pipeline whose snapshots the tests restore. Nothing of its plugin runs.
 pub(crate) const GOOD: &str = "\n[pipeline.good]\nplugin = \"redis\"\nvault = \"main\"\n";
 
@@ -557,4 +559,25 @@ fn a_restore_that_is_killed_again_and_again_ends_with_every_byte() {
     assert_same(&into, &files.source);
     let all = details(&into).len() as u64;
     assert_eq!(changes(&files.restore("into", &["--delta", "--checksum"])), [0, 0, all, 0]);
+}
+
+#[test]
+fn a_sink_that_must_bring_objects_back_first_says_so() {
+    let world = World::with_a_snapshot();
+    let text = fs::read_to_string(world.folder().join("bulkhead.toml")).unwrap();
+    assert!(!world.succeed(&["plan"]).contains("retrieval"));
+    world.write(&text.replace("[sink.disk]\n", "[sink.disk]\nretrieval = \"12 h\"\n"));
+    let plan = world.succeed(&["plan"]);
+    assert!(plan.contains("(must succeed, read after a retrieval of 12 h)"), "{plan}");
+    let restore = ["restore", "good", "--into", "restored"];
+    let document = world.json(&[&restore[..], &["--dry-run", "--json"]].concat());
+    assert_eq!(document["retrieval"], serde_json::json!({ "sink": "disk", "time": 43200.0 }));
+    for more in [&["--dry-run"][..], &[]] {
+        let told = world.run(&[&restore[..], more].concat());
+        assert!(
+            told.stderr.contains("on the sink disk") && told.stderr.contains("12 h"),
+            "{}",
+            told.stderr
+        );
+    }
 }

@@ -9,7 +9,7 @@ use std::{
 use bulkhead_pipeline as pipeline;
 use bulkhead_pipeline::{
     Changes, Confirm, ExistingFiles, FolderOptions, IdMapping, Owners, Patterns, RecoveryOptions, RecoveryTarget, RestoreError,
-    RestoreOptions, RestoreReport, SurplusItem, TargetAction, TargetDelta,
+    RestoreOptions, RestoreReport, Retrieval, SurplusItem, TargetAction, TargetDelta,
 };
 use clap::{Args, ValueEnum};
 
@@ -234,6 +234,8 @@ pub(crate) async fn restore(arguments: &RestoreArguments, session: &Session) -> 
         return Err(CommandError::operation(&RestoreError::Declined, &config));
     }
     let operation = session.reading(&config, arguments.sink.as_deref(), [pipeline.vault.as_str()])?;
+    let retrieval = pipeline::retrieval(&operation, pipeline);
+    tell_of_retrieval(retrieval.as_ref(), &session.output);
     let display = ProgressDisplay::start(&session.output, &pipeline.name, &operation.progress);
     let result = match (&arguments.into, target) {
         (_, Some(target)) => pipeline::restore_to_target(&operation, pipeline, &options, target).await,
@@ -255,6 +257,9 @@ pub(crate) async fn restore(arguments: &RestoreArguments, session: &Session) -> 
     if session.output.is_json() {
         let mut document = serde_json::to_value(&report).unwrap_or_default();
         document["good"] = report.is_good().into();
+        if let Some(retrieval) = retrieval {
+            document["retrieval"] = serde_json::json!(retrieval);
+        }
         session.output.document("restore", &document);
         return Ok(exit);
     }
@@ -266,6 +271,15 @@ pub(crate) async fn restore(arguments: &RestoreArguments, session: &Session) -> 
         &session.output,
     );
     Ok(exit)
+}
+
+/// What is to be done before a restore can read, and how long it takes.
+fn tell_of_retrieval(retrieval: Option<&Retrieval>, output: &Output) {
+    if let Some(Retrieval { sink, time }) = retrieval {
+        output.warn(&format!(
+            "warning: what is on the sink {sink} must be brought back by its store before it can be read, which takes {time}: where that was not done, the restore ends at the first object that it needs"
+        ));
+    }
 }
 
 /// How what the target has is brought up to the snapshot, if it is.
