@@ -47,6 +47,7 @@ mod s3;
 mod s3_locks;
 mod s3_roles;
 mod server_desk;
+mod silent_sink;
 mod sinks;
 mod sqlite;
 mod stats;

@@ -21,6 +21,8 @@ pub enum Fault {
     FlipRequest(usize),
     /// The bit 0 of this byte, counted from the end of the answer, is flipped.
     FlipAnswer(usize),
+    /// It is taken and never answered; the connection stays for as long as the client has it open.
+    Silence,
 }
 
 type Choice = dyn Fn(&str) -> Option<Fault> + Send + Sync;
@@ -140,6 +142,10 @@ fn carry(client: TcpStream, shared: &Shared) -> io::Result<()> {
     let mut client = client;
     if let Some(Fault::Answer(status, headers, text)) = &fault {
         return answer(&mut client, &first, *status, headers, text);
+    }
+    if let Some(Fault::Silence) = fault {
+        // Ends with the client.
+        return io::copy(&mut request, &mut io::sink()).map(drop);
     }
     if let Some(Fault::FlipRequest(byte)) = fault {
         flip(&mut body, byte);
