@@ -15,9 +15,18 @@ use crate::{
 };
 
 /// A vault's sinks, ready to work: the one that must succeed, and those that catch up.
+#[derive(Clone)]
 pub(crate) struct Sinks {
     pub(crate) first: Arc<SinkStore>,
     pub(crate) further: Vec<Arc<SinkStore>>,
+}
+
+/// A vault that is open on its first sink, for what reads and writes it several times: opening derives a key, which takes its time by design.
+#[derive(Clone)]
+pub(crate) struct Opened {
+    pub(crate) name: String,
+    pub(crate) sinks: Sinks,
+    pub(crate) vault: Vault,
 }
 
 /// Why a vault could not be opened.
@@ -170,6 +179,16 @@ impl Operation {
     /// The sink called `name`, which a parsed configuration has.
     pub(crate) async fn sink_named(&self, name: &str) -> Result<Arc<SinkStore>, BuildError> {
         Ok(Arc::new(self.host.sink(&self.config, name, &self.sink_context()).await?))
+    }
+
+    /// Opens `vault` on its first sink, with all of its sinks ready.
+    pub(crate) async fn open_with_sinks(&self, vault: &config::Vault) -> Result<Opened, AccessError> {
+        let sinks = self.sinks(vault).await?;
+        Ok(Opened {
+            name: vault.name.clone(),
+            vault: self.open(vault, &sinks).await?,
+            sinks,
+        })
     }
 
     /// Opens `vault` on its first sink.

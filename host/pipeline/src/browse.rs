@@ -1,6 +1,6 @@
 //! `bulkhead snapshots`, `ls` and `dump`: looking at what is stored.
 
-use bulkhead_config::Pipeline;
+use bulkhead_config::{self as config, Pipeline};
 use bulkhead_model::{EntryPath, Finding, NodeType, Proof, Severity};
 use bulkhead_vault::{
     self as vault, EntryReader, Hint as _, ObjectId, ObjectStore as _, ReadError, ResolveError, SnapshotEntry, SnapshotInfo, StoreError,
@@ -167,8 +167,19 @@ pub async fn snapshots(operation: &Operation, name: &str, pipelines: &[String]) 
 async fn list_snapshots(operation: &Operation, name: &str, pipelines: &[String]) -> Result<SnapshotList, SnapshotError> {
     let config = operation.vault_named(name).map_err(AccessError::from)?;
     let (store, vault) = operation.open_to_read(config).await?;
-    let (mut infos, unreadable) = snapshots_and_records(&vault, &store).await?;
-    let known = Known::take(&mut infos, &vault, config);
+    snapshots_in(&vault, &store, config, pipelines).await
+}
+
+/// The same of a vault that is open.
+pub(crate) async fn snapshots_in(
+    vault: &Vault,
+    store: &SinkStore,
+    config: &config::Vault,
+    pipelines: &[String],
+) -> Result<SnapshotList, SnapshotError> {
+    let (mut infos, unreadable) = snapshots_and_records(vault, store).await?;
+    let known = Known::take(&mut infos, vault, config);
+    let name = &config.name;
     let mut list = SnapshotList {
         unreadable: unreadable
             .into_iter()
@@ -179,7 +190,7 @@ async fn list_snapshots(operation: &Operation, name: &str, pipelines: &[String])
     let infos: Vec<SnapshotInfo> = infos.into_iter().filter(|info| is_of(info, pipelines)).collect();
     for reader in vault.read_listed(infos).await? {
         let info = reader.info().clone();
-        let (proof, error) = match proof_of(&vault, &reader).await {
+        let (proof, error) = match proof_of(vault, &reader).await {
             Ok(proof) => (proof, None),
             Err(ReadError::NoSuchSnapshot(_)) => continue,
             Err(error) if concerns_one_snapshot(&error) => (None, Some(SnapshotError::from(error).explain().to_string())),
@@ -189,7 +200,7 @@ async fn list_snapshots(operation: &Operation, name: &str, pipelines: &[String])
             id: info.id.to_string(),
             time: clock::rfc3339(info.time),
             seconds: info.time.seconds,
-            vault: name.to_owned(),
+            vault: name.clone(),
             verified: known.marks(&info),
             pipeline: info.pipeline,
             parent: info.parent.map(|parent| parent.to_string()),
@@ -284,13 +295,23 @@ pub struct OpenSnapshot {
 pub async fn open_snapshot(operation: &Operation, pipeline: &Pipeline, selector: &str) -> Result<OpenSnapshot, SnapshotError> {
     let open = async {
         let vault = operation.open_named(&pipeline.vault).await?;
-        let info = resolve(&vault, selector, Some(&pipeline.name)).await?;
-        Ok(OpenSnapshot {
-            reader: vault.read(info.id).await?,
-            operation: operation.clone(),
-        })
+        snapshot_in(operation, &vault, pipeline, selector).await
     };
     operation.until_interrupted(None, open).await?
+}
+
+/// The same in a vault that is open.
+pub(crate) async fn snapshot_in(
+    operation: &Operation,
+    vault: &Vault,
+    pipeline: &Pipeline,
+    selector: &str,
+) -> Result<OpenSnapshot, SnapshotError> {
+    let info = resolve(vault, selector, Some(&pipeline.name)).await?;
+    Ok(OpenSnapshot {
+        reader: vault.read(info.id).await?,
+        operation: operation.clone(),
+    })
 }
 
 impl OpenSnapshot {

@@ -16,6 +16,7 @@ use bulkhead_vault::SnapshotInfo;
 use serde::Serialize;
 
 use crate::{
+    access::Opened,
     browse::{self, OpenSnapshot, SnapshotError, open_snapshot},
     maintenance::MaintainError,
     operation::Operation,
@@ -56,11 +57,16 @@ impl Base {
     }
 }
 
-/// The base backups that need the log called `log`, but for those whose ids are in `without`.
-async fn bases(operation: &Operation, log: &str, without: &[String]) -> Result<Vec<Base>, SnapshotError> {
+/// The base backups that need the log called `log`, but for those whose ids are in `without`. `opened` is a vault that needn't be opened for that.
+async fn bases(operation: &Operation, log: &str, without: &[String], opened: Option<&Opened>) -> Result<Vec<Base>, SnapshotError> {
     let mut bases = Vec::new();
     for pipeline in operation.config.pipelines.iter().filter(|pipeline| needs(pipeline, log)) {
-        let listed = browse::snapshots(operation, &pipeline.vault, std::slice::from_ref(&pipeline.name)).await?;
+        let name = std::slice::from_ref(&pipeline.name);
+        let config = operation.vault_named(&pipeline.vault).map_err(AccessError::from)?;
+        let listed = match opened.filter(|opened| opened.name == pipeline.vault) {
+            Some(Opened { vault, sinks, .. }) => browse::snapshots_in(vault, &sinks.first, config, name).await?,
+            None => browse::snapshots(operation, &pipeline.vault, name).await?,
+        };
         let readable = listed.snapshots.iter().map(|snapshot| (&snapshot.id, snapshot.proof.as_ref()));
         let unreadable = listed.unreadable.iter().map(|snapshot| (&snapshot.id, None));
         bases.extend(readable.chain(unreadable).map(|(id, proof)| Base::of(id, pipeline, proof)));
@@ -85,11 +91,12 @@ pub(crate) struct Handed<'p> {
 }
 
 impl<'p> Handed<'p> {
-    /// `pipeline`, and where others name it as their log, what the oldest base backup needs of it; where that can't be found out, nothing is left out.
-    pub(crate) async fn to_run(operation: &Operation, pipeline: &'p Pipeline) -> Self {
+    /// `pipeline`, and where others name it as their log, what the oldest base backup needs of it; where that can't be found out, nothing is left out. `opened` is a
+    /// vault that is open already.
+    pub(crate) async fn to_run(operation: &Operation, pipeline: &'p Pipeline, opened: Option<&Opened>) -> Self {
         let named = operation.config.pipelines.iter().any(|other| needs(other, &pipeline.name));
         let found = if named {
-            bases(operation, &pipeline.name, &[]).await
+            bases(operation, &pipeline.name, &[], opened).await
         } else {
             Ok(Vec::new())
         };
@@ -193,7 +200,7 @@ async fn plan_log(
         .filter(|info| info.pipeline.as_deref() == Some(&log.name))
         .map(|info| info.id.to_string())
         .collect();
-    let bases = bases(operation, &log.name, without).await?;
+    let bases = bases(operation, &log.name, without, None).await?;
     let after = match (ids.iter().find(|id| !without.contains(id)), ids.is_empty()) {
         (Some(stays), _) => stated(operation, log, stays).await?,
         (None, false) => None,

@@ -17,13 +17,14 @@ use bulkhead_vault::ResolveError;
 use serde::Serialize;
 
 use crate::{
-    browse::{Content, OpenSnapshot, SnapshotError, open_snapshot},
+    access::Opened,
+    browse::{Content, OpenSnapshot, SnapshotError, snapshot_in},
     clock,
     failure::{Explain, Failure, FailureClass, Site},
     host::pipeline_site,
     operation::Operation,
     recovery::{LogPart, fetch_log, is_log_file},
-    run::{FailedRun, RunOptions, run},
+    run::{FailedRun, RunOptions, run_in},
 };
 
 /// The grant for the server's `pg_wal`.
@@ -148,17 +149,8 @@ pub async fn push_log(operation: &Operation, pipeline: &Pipeline, path: &Path) -
         return Err(PushError::NotALog(name));
     }
     let folder = granted(pipeline, path)?;
-    let vault = operation.config.vault(&pipeline.vault);
-    // What another sink has is not durable on the first.
-    let first = Operation {
-        read_from: vault.and_then(|vault| vault.sinks.first()).cloned(),
-        ..operation.clone()
-    };
-    let last = match open_snapshot(&first, pipeline, "latest").await {
-        Ok(last) => Some(last),
-        Err(error) if is_none_yet(&error) => None,
-        Err(error) => return Err(error.into()),
-    };
+    let open = open_with_last(operation, pipeline);
+    let (opened, last) = operation.until_interrupted(None, open).await.map_err(SnapshotError::from)??;
     if let Some(last) = &last {
         carries_on(pipeline, last).await?;
         if let Some(stored) = fetch_log(last, &name, LogPart::Whole).await? {
@@ -166,27 +158,43 @@ pub async fn push_log(operation: &Operation, pipeline: &Pipeline, path: &Path) -
         }
     }
     let files = with_others(&folder, name.clone(), last.as_ref()).await?;
-    match store(operation, pipeline, &name, files.clone()).await {
+    match store(operation, pipeline, &opened, &name, files.clone()).await {
         // One of the others may be what can't be stored, and must not keep this one back.
         Err(error) if files.len() > 1 && !matches!(error.explain().class, FailureClass::Cancelled) => {
             tracing::warn!(
                 "storing {name} with others that are ready failed, it is stored alone: {}",
                 error.explain()
             );
-            store(operation, pipeline, &name, vec![name.clone()]).await
+            store(operation, pipeline, &opened, &name, vec![name.clone()]).await
         }
         stored => stored,
     }
 }
 
-async fn store(operation: &Operation, pipeline: &Pipeline, name: &str, files: Vec<String>) -> Result<PushReport, PushError> {
+/// The vault, and the pipeline's last snapshot. Of the first sink only: what another one has is not durable there.
+async fn open_with_last(operation: &Operation, pipeline: &Pipeline) -> Result<(Opened, Option<OpenSnapshot>), SnapshotError> {
+    let opened = operation.open_with_sinks(operation.vault_named(&pipeline.vault)?).await?;
+    match snapshot_in(operation, &opened.vault, pipeline, "latest").await {
+        Ok(last) => Ok((opened, Some(last))),
+        Err(error) if is_none_yet(&error) => Ok((opened, None)),
+        Err(error) => Err(error),
+    }
+}
+
+async fn store(
+    operation: &Operation,
+    pipeline: &Pipeline,
+    opened: &Opened,
+    name: &str,
+    files: Vec<String>,
+) -> Result<PushReport, PushError> {
     let mut handed = pipeline.clone();
     handed.config.insert(SETTING.to_owned(), files.clone().into());
     let options = RunOptions {
         leave_locks: true,
         ..RunOptions::default()
     };
-    let report = run(operation, &handed, options)
+    let report = run_in(operation, &handed, options, Some(opened.clone()))
         .await
         .map_err(|error| PushError::Run(Box::new(error)))?;
     Ok(PushReport {

@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use crate::{
-    access::{AccessError, Sinks, vault_site},
+    access::{AccessError, Opened, Sinks, vault_site},
     clock,
     entries::{RecordTemplate, VaultEntries, is_committed},
     failure::{Explain, Failure, FailureClass, Site},
@@ -281,11 +281,21 @@ fn is_the_sources(error: &WriteError) -> bool {
 /// # Errors
 /// See [`FailedRun`]. A further sink that failed, or that an interruption left behind, is in the report.
 pub async fn run(operation: &Operation, pipeline: &Pipeline, options: RunOptions) -> Result<RunReport, FailedRun> {
+    run_in(operation, pipeline, options, None).await
+}
+
+/// The same, in the pipeline's vault where that is open already.
+pub(crate) async fn run_in(
+    operation: &Operation,
+    pipeline: &Pipeline,
+    options: RunOptions,
+    opened: Option<Opened>,
+) -> Result<RunReport, FailedRun> {
     let limit = setup::limits(&pipeline.limits, setup::source_defaults()).wall_clock;
     let journal = Journal::default();
     let hooks = Hooks::of(pipeline);
     let ending = operation
-        .watch(Some(limit), take_snapshot(operation, pipeline, options, &journal, &hooks))
+        .watch(Some(limit), take_snapshot(operation, pipeline, options, opened, &journal, &hooks))
         .await;
     // Where the run ended before it came to that.
     let put_in_order = hooks.after().await;
@@ -326,6 +336,7 @@ async fn take_snapshot(
     operation: &Operation,
     pipeline: &Pipeline,
     options: RunOptions,
+    opened: Option<Opened>,
     journal: &Journal,
     hooks: &Hooks<'_>,
 ) -> Result<RunReport, RunError> {
@@ -333,10 +344,12 @@ async fn take_snapshot(
     let started = clock::now();
     operation.progress.phase("opening", None);
     let vault_config = operation.vault_named(&pipeline.vault)?;
-    let handed = Handed::to_run(operation, pipeline).await;
+    let handed = Handed::to_run(operation, pipeline, opened.as_ref()).await;
     let (source, plugin) = operation.host.source(&operation.config, &handed.pipeline).await?;
-    let sinks = operation.sinks(vault_config).await?;
-    let vault = operation.open(vault_config, &sinks).await?;
+    let Opened { sinks, vault, .. } = match opened {
+        Some(opened) => opened,
+        None => operation.open_with_sinks(vault_config).await?,
+    };
     let (last, without_parent) = parent(&vault, pipeline, &vault_site(vault_config)).await?;
     let last_record = last.as_ref().and_then(|last| last.snapshot.record());
     // A log that becomes smaller because nobody needs its beginning is as it is expected to be.
