@@ -25,7 +25,7 @@ pub(crate) fn backup(config: &Config, request: &BackupRequest) -> Result<BackupR
         begun,
         method,
         parent,
-    } = method::start(config, request.checkpoint.as_deref()).map_err(explain_backup)?;
+    } = method::start(config, request.checkpoint.as_deref())?;
     let mut unpacker = Unpacker::new(&server, parent);
     let damage = begun.receive(&mut session, &mut unpacker).map_err(explain_backup)?;
     let (notices, _) = session.take_notices();
@@ -66,7 +66,7 @@ fn slot_name() -> Result<String> {
 }
 
 /// Adds what to do where the server gave up on keeping the log: it terminates whoever holds the slot (57P01), or finds the log missing at the end.
-fn explain_backup(error: Error) -> Error {
+pub(super) fn explain_backup(error: Error) -> Error {
     let error = error.context("the base backup failed");
     let is_about = |words: &str| error.causes.iter().any(|cause| cause.contains(words));
     if is_about("SQLSTATE 57P01") {

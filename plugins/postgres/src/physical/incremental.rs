@@ -175,8 +175,7 @@ impl Target {
         let mut merge = Merge {
             written: 0,
             length: layout.length(self.block_size),
-            from_parent: (u64::from(layout.least) * u64::from(self.block_size))
-                .min(self.parent.size - self.parent.size % u64::from(self.block_size)),
+            from_parent: layout.parents(self.parent.size, self.block_size),
             blocks: layout.blocks.into_iter(),
             missing: 0,
             block_size: self.block_size,
@@ -256,6 +255,12 @@ impl Layout {
             Some(&last) if last >= MAX_BLOCKS => Err(IncrementalError::TooLong(last)),
             _ => Ok(Some(Self { head, blocks, least })),
         }
+    }
+
+    /// Up to where what doesn't follow is the parent's, which has so many bytes: whole blocks, of those that the file has at least.
+    fn parents(&self, size: u64, block_size: u32) -> u64 {
+        let block_size = u64::from(block_size);
+        (u64::from(self.least) * block_size).min(size - size % block_size)
     }
 
     /// Bytes of the whole file.

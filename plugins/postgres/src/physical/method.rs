@@ -9,7 +9,7 @@ use bulkhead_postgres_client::{ClientError, Lsn};
 use bulkhead_sdk::{Result, ResultExt, progress, types::Finding};
 
 use super::{
-    backup::reserve_log,
+    backup::{explain_backup, reserve_log},
     base_backup::{self, Beginning, Begun, Command},
     parent::{Full, Parent, Run, offered},
 };
@@ -104,7 +104,11 @@ fn current_run(config: &Config, server: &Server, session: &mut Connection) -> Re
 }
 
 fn find(checkpoint: Option<&[u8]>, server: &Server, run: &Run, session: &mut Connection) -> Result<Result<Parent, Full>> {
-    let block_size = session.show("block_size")?.parse().map_err(|_| ClientError::Answer {
+    /// PostgreSQL can be built with pages of these sizes, in bytes.
+    const PAGES: std::ops::RangeInclusive<u32> = 1 << 10..=32 << 10;
+    let stated = session.show("block_size")?.parse().ok();
+    let usable = stated.filter(|size: &u32| size.is_power_of_two() && PAGES.contains(size));
+    let block_size = usable.ok_or(ClientError::Answer {
         command: "SHOW",
         what: "a usable block_size",
     })?;
@@ -113,7 +117,8 @@ fn find(checkpoint: Option<&[u8]>, server: &Server, run: &Run, session: &mut Con
 
 fn full(config: &Config, server: &Server, session: &mut Connection) -> Result<Begun> {
     reserve_log(session, server.major)?;
-    base_backup::begin(session, command(config, server, false)?)?.or_error()
+    let begun = base_backup::begin(session, command(config, server, false)?).and_then(Beginning::or_error);
+    begun.map_err(explain_backup)
 }
 
 fn incremental(config: &Config, server: &Server, session: &mut Connection) -> Result<Result<Begun, Full>> {
@@ -122,10 +127,12 @@ fn incremental(config: &Config, server: &Server, session: &mut Connection) -> Re
     }
     reserve_log(session, server.major)?;
     progress::report("waiting for the server's summaries of its log", 0, None);
-    Ok(match base_backup::begin(session, command(config, server, true)?)? {
-        Beginning::Begun(begun) => Ok(begun),
-        Beginning::Refused(report) => Err(Full::refused(&report)),
-    })
+    Ok(
+        match base_backup::begin(session, command(config, server, true)?).map_err(explain_backup)? {
+            Beginning::Begun(begun) => Ok(begun),
+            Beginning::Refused(report) => Err(Full::refused(&report)),
+        },
+    )
 }
 
 fn command(config: &Config, server: &Server, incremental: bool) -> Result<Command> {

@@ -75,7 +75,7 @@ impl fmt::Display for Full {
             Self::Asked => formatter.write_str("`incremental` is \"never\""),
             Self::Version(major) => write!(formatter, "PostgreSQL {major} does not tell what has changed; {FIRST_MAJOR} does"),
             Self::NotSummarized => formatter.write_str("`summarize_wal` is off on the server"),
-            Self::NoParent => formatter.write_str("there is no snapshot to build on"),
+            Self::NoParent => formatter.write_str("this run has no snapshot to build on"),
             Self::ForeignParent => formatter.write_str("the last snapshot is not one of mode `physical` that this version knows"),
             Self::Cluster(system) => write!(formatter, "the last snapshot is of another cluster, system {system}"),
             Self::Timeline(timeline) => write!(formatter, "the last snapshot is of timeline {timeline}"),

@@ -161,7 +161,7 @@ fn each_generation_is_what_a_full_backup_is() {
     let cluster = summarizing().start().unwrap();
     let oid = fill(&cluster);
     let harness = over_tcp(&cluster);
-    let first = full(&harness, "there is no snapshot to build on");
+    let first = full(&harness, "this run has no snapshot to build on");
     assert!(first.findings.is_empty(), "{:?}", first.findings);
     for generation in 1..=4 {
         churn(&cluster, generation);
