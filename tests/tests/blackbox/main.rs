@@ -39,6 +39,7 @@ mod mounting;
 mod output;
 mod plugins;
 mod postgres;
+mod postgres_incremental;
 mod redis;
 mod replicas;
 mod restic;

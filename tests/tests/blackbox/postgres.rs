@@ -26,7 +26,11 @@ pub(crate) struct Shop {
 
 impl Shop {
     pub(crate) fn open() -> Self {
-        let cluster = Cluster::start_default().unwrap();
+        Self::of(Cluster::start_default().unwrap())
+    }
+
+    /// Fills this cluster.
+    pub(crate) fn of(cluster: Cluster) -> Self {
         let folder = cluster.tablespace_folder("archive").unwrap();
         cluster
             .execute("postgres", &format!("CREATE TABLESPACE archive LOCATION '{}'", folder.display()))
@@ -79,7 +83,7 @@ impl Shop {
 
     /// Kills the server and makes empty folders for a restore, as PostgreSQL wants them; PGDATA's. The tablespace goes back to where it was, because
     /// `pg_dumpall` says where tablespaces are.
-    fn destroy(&self) -> PathBuf {
+    pub(crate) fn destroy(&self) -> PathBuf {
         let tablespace = self.cluster.tablespaces().unwrap().remove(0);
         self.cluster.kill().unwrap();
         std::fs::remove_dir_all(&tablespace).unwrap();
@@ -94,7 +98,7 @@ impl Shop {
     }
 
     /// Everything that a server holds, as SQL. Unlogged tables are empty after a restore, as after a crash, so they are emptied here.
-    fn dump(&self, server: &Cluster, name: &str) -> PathBuf {
+    pub(crate) fn dump(&self, server: &Cluster, name: &str) -> PathBuf {
         server.execute("shop", "TRUNCATE session").unwrap();
         let path = self.bulkhead.scratch().join(name);
         server.dump_all(&path).unwrap();
@@ -106,7 +110,7 @@ impl Shop {
     }
 }
 
-fn assert_same_dump(before: &Path, after: &Path) {
+pub(crate) fn assert_same_dump(before: &Path, after: &Path) {
     assert!(std::fs::metadata(before).unwrap().len() > 1_000_000);
     assert_eq!(
         sha256_of_file(before).unwrap(),
