@@ -16,7 +16,7 @@ use bulkhead_vault::SnapshotInfo;
 use serde::Serialize;
 
 use crate::{
-    access::Opened,
+    access::{AccessError, Opened},
     browse::{self, OpenSnapshot, SnapshotError, open_snapshot},
     maintenance::MaintainError,
     operation::Operation,

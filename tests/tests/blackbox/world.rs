@@ -111,10 +111,25 @@ impl World {
         Restic::new(self.bulkhead.vault(), self.bulkhead.vault_password_file()).unwrap()
     }
 
-    /// How many snapshots plain restic sees.
+    /// How many snapshots plain restic sees, but for the records of verifications.
     pub(crate) fn snapshots(&self) -> usize {
+        self.listed_by_restic(|tag| tag != "bulkhead-verified")
+    }
+
+    /// How many records of verifications plain restic sees.
+    pub(crate) fn records(&self) -> usize {
+        self.listed_by_restic(|tag| tag == "bulkhead-verified")
+    }
+
+    /// How many snapshots have such a first tag.
+    fn listed_by_restic(&self, is_wanted: impl Fn(&str) -> bool) -> usize {
         let listed: serde_json::Value = serde_json::from_str(&self.restic().text(["snapshots", "--json"]).unwrap()).unwrap();
-        listed.as_array().unwrap().len()
+        let tags = listed
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|snapshot| snapshot["tags"][0].as_str().unwrap_or_default());
+        tags.filter(|tag| is_wanted(tag)).count()
     }
 
     /// Contents of the oldest snapshot, restored by plain restic.
