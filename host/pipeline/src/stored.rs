@@ -40,7 +40,7 @@ impl SnapshotStore for VaultSnapshot {
     }
 
     async fn walk(&self, path: EntryPath) -> Result<Box<dyn SnapshotWalk>, Fault> {
-        Ok(Box::new(VaultWalk(self.reader.walk(&path).await.map_err(read_fault)?)))
+        Ok(Box::new(VaultWalk(self.reader.walk_grouped(&path).await.map_err(read_fault)?)))
     }
 
     async fn stat(&self, path: EntryPath) -> Result<SnapshotEntry, Fault> {
@@ -60,7 +60,7 @@ fn entry(entry: vault::SnapshotEntry) -> SnapshotEntry {
     }
 }
 
-struct VaultWalk(vault::Walk);
+struct VaultWalk(vault::GroupedWalk);
 
 #[async_trait]
 impl SnapshotWalk for VaultWalk {

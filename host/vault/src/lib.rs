@@ -65,7 +65,9 @@ pub use maintenance::{
 };
 pub use options::{InitOptions, VaultOptions};
 pub use password::Password;
-pub use reader::{Chunk, ContentFilter, ContentWalk, EntryReader, Piece, SnapshotEntry, SnapshotReader, StoredContent, Walk, Wanted};
+pub use reader::{
+    Chunk, ContentFilter, ContentWalk, EntryReader, GroupedWalk, Piece, SnapshotEntry, SnapshotReader, StoredContent, Walk, Wanted,
+};
 pub use record::{PluginIdentity, RESERVED_FOLDER, SnapshotRecord};
 pub use snapshots::{SnapshotIdentity, SnapshotInfo};
 pub use store::{ObjectBody, ObjectInfo, ObjectStore, SharedStore, StoreTraits};

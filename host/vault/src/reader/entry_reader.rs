@@ -15,6 +15,7 @@ use crate::{
         ahead::Ahead,
         fetch::{Window, fetch},
         recent::Recent,
+        together::Together,
     },
     sync::lock,
     vault::Core,
@@ -33,6 +34,8 @@ pub struct EntryReader {
     rest: Bytes,
     /// The chunks that `read_at` needed last, of all files of the snapshot.
     recent: Arc<Mutex<Recent>>,
+    /// What was fetched with other small files.
+    together: Arc<tokio::sync::Mutex<Together>>,
 }
 
 /// A chunk of a file: where in the content it begins, and where it is stored.
@@ -49,6 +52,7 @@ impl EntryReader {
         core: Arc<Core>,
         buffers: Arc<ChunkBuffers>,
         recent: Arc<Mutex<Recent>>,
+        together: Arc<tokio::sync::Mutex<Together>>,
         path: &EntryPath,
         node: &Node,
         read_ahead: usize,
@@ -70,6 +74,7 @@ impl EntryReader {
             planned: 0,
             rest: Bytes::new(),
             recent,
+            together,
         })
     }
 
@@ -84,6 +89,12 @@ impl EntryReader {
     /// # Errors
     /// [`ReadError::Corrupt`] and failures of the store; a further call returns the same, never what is behind the damage.
     pub async fn read_next(&mut self, max: usize) -> Result<Option<Bytes>, ReadError> {
+        if let (0, [only]) = (self.planned, &*self.chunks)
+            && let Some(content) = self.together.lock().await.content(&self.core, &self.buffers, &only.id).await
+        {
+            self.planned = 1;
+            self.rest = content;
+        }
         while self.rest.is_empty() {
             while let Some(chunk) = self.chunks.get(self.planned).filter(|_| self.ahead.has_room()) {
                 self.ahead.add(chunk.id, chunk.location);

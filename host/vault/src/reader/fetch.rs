@@ -24,17 +24,42 @@ pub(crate) const WINDOW: usize = 4 << 20;
 const WINDOW_BLOBS: usize = 4096;
 /// Bytes between two blobs that are fetched and thrown away, rather than making a request of their own.
 const GAP: u64 = 16 << 10;
+/// The same between blobs of many small files that are scattered over packs: what a request costs a sink next door, and more so one that is far away, is more than to
+/// read this.
+const SCATTERED_GAP: u64 = 64 << 10;
+/// Bytes of one request, unless a single blob is larger: several are on their way at once.
+const REQUEST: u64 = 4 << 20;
 /// Bytes of content up to which blobs share a buffer: those of small files.
 const SHARED: u64 = 64 << 10;
 
 /// Blobs that are fetched together, in the order of the content.
-#[derive(Default)]
 pub(crate) struct Window {
     blobs: Vec<(ObjectId, Location)>,
     bytes: u64,
+    /// Bytes between two blobs of one request at most.
+    gap: u64,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self {
+            blobs: Vec::new(),
+            bytes: 0,
+            gap: GAP,
+        }
+    }
 }
 
 impl Window {
+    /// One that somebody else has bounded, of blobs in no order.
+    pub(crate) fn scattered(blobs: Vec<(ObjectId, Location)>) -> Self {
+        Self {
+            bytes: blobs.iter().map(|(_, location)| memory(location)).sum(),
+            blobs,
+            gap: SCATTERED_GAP,
+        }
+    }
+
     /// Adds the blob that comes next in the content; says whether there was room.
     pub(crate) fn add(&mut self, id: ObjectId, location: Location) -> bool {
         let bytes = memory(&location);
@@ -78,7 +103,7 @@ struct Request {
 pub(crate) async fn fetch(core: Arc<Core>, buffers: Arc<ChunkBuffers>, window: Window) -> Result<Vec<Bytes>, ReadError> {
     let concurrency = core.concurrency();
     let mut contents: HashMap<ObjectId, Bytes> = HashMap::with_capacity(window.blobs.len());
-    let mut fetched = stream::iter(requests(&window.blobs))
+    let mut fetched = stream::iter(requests(&window.blobs, window.gap))
         .map(|request| fetch_request(&core, &buffers, request))
         .buffer_unordered(concurrency);
     while let Some(part) = fetched.try_next().await? {
@@ -91,8 +116,8 @@ pub(crate) async fn fetch(core: Arc<Core>, buffers: Arc<ChunkBuffers>, window: W
     window.blobs.iter().map(content).collect()
 }
 
-/// The requests that get all blobs, each once.
-fn requests(blobs: &[(ObjectId, Location)]) -> Vec<Request> {
+/// The requests that get all blobs, each once; those that are no further apart than `gap` in one.
+fn requests(blobs: &[(ObjectId, Location)], gap: u64) -> Vec<Request> {
     let mut sorted = blobs.to_vec();
     sorted.sort_unstable_by_key(|(id, location)| (location.pack, location.offset, *id));
     sorted.dedup_by_key(|(id, _)| *id);
@@ -101,7 +126,7 @@ fn requests(blobs: &[(ObjectId, Location)]) -> Vec<Request> {
         let start = u64::from(location.offset);
         let end = start + u64::from(location.length);
         match requests.last_mut() {
-            Some(last) if last.pack == location.pack && start >= last.end && start - last.end <= GAP => {
+            Some(last) if last.pack == location.pack && start >= last.end && start - last.end <= gap && end - last.start <= REQUEST => {
                 last.end = end;
                 last.blobs.push((id, location));
             }
@@ -253,12 +278,22 @@ mod tests {
             blob(4, 2, 0, 10),
             blob(5, 1, far, 10),
         ];
-        let mut ranges: Vec<_> = requests(&blobs)
+        let mut ranges: Vec<_> = requests(&blobs, GAP)
             .iter()
             .map(|request| (request.start, request.end, request.blobs.len()))
             .collect();
         ranges.sort_unstable();
         assert_eq!(ranges, [(0, 10, 1), (0, 1000, 3), (far.into(), u64::from(far) + 10, 1)]);
+    }
+
+    #[test]
+    fn what_is_scattered_is_read_with_what_stands_between_up_to_a_bound() {
+        let apart = 50 << 10;
+        let blobs: Vec<_> = (0..200_u8).map(|number| blob(number, 1, u32::from(number) * apart, 100)).collect();
+        assert_eq!(requests(&blobs, GAP).len(), 200);
+        let requests = requests(&blobs, SCATTERED_GAP);
+        assert!(requests.iter().all(|request| request.end - request.start <= REQUEST));
+        assert_eq!(requests.len(), 3, "9.7 MiB");
     }
 
     #[test]

@@ -6,11 +6,13 @@ mod entry_reader;
 mod fetch;
 mod recent;
 mod snapshot_reader;
+mod together;
 mod walk;
 
 pub use content_walk::{Chunk, ContentFilter, ContentWalk, Piece, StoredContent, Wanted};
 pub use entry_reader::EntryReader;
 pub(crate) use fetch::{Window, fetch};
 pub use snapshot_reader::{SnapshotEntry, SnapshotReader};
+pub use together::GroupedWalk;
 pub use walk::Walk;
 pub(crate) use walk::{describe, join, subtree};

@@ -16,6 +16,7 @@ use crate::{
         entry_reader::EntryReader,
         fetch::WINDOW,
         recent::Recent,
+        together::{GroupedWalk, Together},
         walk::{self, Walk},
     },
     record::{CHECKPOINT_ENTRY, RECORD_ENTRY, SnapshotRecord},
@@ -38,6 +39,7 @@ pub struct SnapshotReader {
     last: Arc<Mutex<Vec<Folder>>>,
     buffers: Arc<ChunkBuffers>,
     recent: Arc<Mutex<Recent>>,
+    together: Arc<tokio::sync::Mutex<Together>>,
 }
 
 /// A tree and its name.
@@ -97,6 +99,7 @@ impl Vault {
             last: Arc::default(),
             buffers: Arc::default(),
             recent: Arc::default(),
+            together: Arc::default(),
         }
     }
 }
@@ -176,6 +179,14 @@ impl SnapshotReader {
         Walk::new(Arc::clone(self.core()), path.clone(), node)
     }
 
+    /// As [`Self::walk`], for whoever opens small files as they come: their contents are fetched together. Of several walks, the one that was asked last counts.
+    ///
+    /// # Errors
+    /// As [`Self::walk`].
+    pub async fn walk_grouped(&self, path: &EntryPath) -> Result<GroupedWalk, ReadError> {
+        Ok(GroupedWalk::new(self.walk(path).await?, Arc::clone(&self.together)))
+    }
+
     /// As [`Self::walk`], with the content of what `filter` wants: read ahead, neighbours in one request. For a restore.
     ///
     /// # Errors
@@ -205,6 +216,7 @@ impl SnapshotReader {
             Arc::clone(self.core()),
             Arc::clone(&self.buffers),
             Arc::clone(&self.recent),
+            Arc::clone(&self.together),
             path,
             &node,
             self.vault.options.read_ahead,

@@ -156,3 +156,72 @@ async fn a_filter_leaves_out_folders_and_chunks() {
         "what comes after a folder that was left out comes"
     );
 }
+
+/// What each small file has, or why it can't be read, as they are opened along a walk.
+async fn opened_along_a_walk(reader: &SnapshotReader) -> Result<BTreeMap<String, Result<Vec<u8>, ReadError>>, ReadError> {
+    let mut walk = reader.walk_grouped(&path("small")).await?;
+    let mut files = BTreeMap::new();
+    while let Some(entry) = walk.next().await? {
+        if entry.metadata.node_type == NodeType::File {
+            files.insert(entry.path.to_string(), whole(reader, &entry).await);
+        }
+    }
+    Ok(files)
+}
+
+async fn whole(reader: &SnapshotReader, entry: &SnapshotEntry) -> Result<Vec<u8>, ReadError> {
+    let (mut file, mut content) = (reader.open(&entry.path).await?, Vec::new());
+    while let Some(part) = file.read_next(1_000).await? {
+        content.extend_from_slice(&part);
+    }
+    Ok(content)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn small_files_that_are_opened_along_a_walk_are_fetched_together() {
+    let (memory, _) = memory_vault().await;
+    let store = Faulty::new(memory);
+    let vault = Vault::open(store.clone(), &password()).await.unwrap();
+    let (reader, mut files) = many_files(&vault).await;
+    files.retain(|name, _| name.starts_with("small/"));
+    let before = store.gets.load(Ordering::SeqCst);
+    let found = opened_along_a_walk(&reader).await.unwrap();
+    let requests = store.gets.load(Ordering::SeqCst) - before;
+    let found: BTreeMap<_, _> = found.into_iter().map(|(name, content)| (name, content.unwrap())).collect();
+    assert!(found == files, "contents differ");
+    // 12 folders on the way, each looked at by the walk and by who opens.
+    assert!(requests < 40, "{requests} requests for {} files", files.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_files_that_are_fetched_together_only_the_damaged_one_fails() {
+    let (memory, _) = memory_vault().await;
+    let vault = Vault::open(memory.clone(), &password()).await.unwrap();
+    let files: BTreeMap<String, Vec<u8>> = (0..200).map(|number| (format!("small/{number}"), random(1_000, number))).collect();
+    let writer = vault.begin(begin(None)).await.unwrap();
+    for (name, content) in &files {
+        write(&writer, name, content).await.unwrap();
+    }
+    let latest = writer.commit(record()).await.unwrap().snapshot.id;
+    let packs: Vec<String> = memory.tamper(|objects| objects.keys().filter(|key| key.starts_with("data/")).cloned().collect());
+    let mut damaged = 0;
+    for pack in packs {
+        let whole = memory.tamper(|objects| objects[&pack].clone());
+        let mut bytes = whole.to_vec();
+        let place = bytes.len() / 3;
+        bytes[place] ^= 1;
+        memory.tamper(|objects| objects.insert(pack.clone(), bytes.into()));
+        let reader = vault.read(latest).await.unwrap();
+        // Else the damage is in a folder.
+        if let Ok(found) = opened_along_a_walk(&reader).await {
+            let failed = found.values().filter(|content| content.is_err()).count();
+            assert!(failed <= 1, "{failed} files of {pack}");
+            damaged += failed;
+            for (name, content) in found {
+                assert!(content.is_err() || content.unwrap() == files[&name], "{name}");
+            }
+        }
+        memory.tamper(|objects| objects.insert(pack, whole));
+    }
+    assert!(damaged > 0, "no pack has a small file");
+}
