@@ -6,17 +6,18 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt as _;
 
-use crate::{Error, Result};
+use crate::{Error, Result, installed};
 
 /// Below 32,768, where Linux begins to choose ports for those who don't mind which, so that no outgoing connection has one of these; and so
 /// that Redis' cluster bus, 10,000 above, is neither among them nor there.
 const PORTS: Range<u16> = 12_000..22_000;
 
-/// A port of 127.0.0.1 that nobody listens on, and that no other test of this user is given before the other 9,999 had their turn.
+/// A port of 127.0.0.1 that nobody listens on, and that no other test is given before the other 9,999 had their turn.
 ///
 /// One that is merely free for a moment would not do: the server of another test that takes it meanwhile answers in this one's place.
 pub fn free_port() -> Result<u16> {
-    let path = std::env::temp_dir().join(format!("bulkhead-test-port-{}", rustix::process::getuid().as_raw()));
+    // Beside the servers themselves, where all who start them look.
+    let path = installed("")?.join("last-port");
     let failed = |error| Error::on_path("take the next port from", &path)(error);
     let mut options = File::options();
     let mut last = options
