@@ -26,7 +26,7 @@ const WINDOW_BLOBS: usize = 4096;
 const GAP: u64 = 16 << 10;
 /// The same between blobs of many small files that are scattered over packs: what a request costs a sink next door, and more so one that is far away, is more than to
 /// read this.
-const SCATTERED_GAP: u64 = 64 << 10;
+pub(crate) const SCATTERED_GAP: u64 = 64 << 10;
 /// Bytes of one request, unless a single blob is larger: several are on their way at once.
 const REQUEST: u64 = 4 << 20;
 /// Bytes of content up to which blobs share a buffer: those of small files.
