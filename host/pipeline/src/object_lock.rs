@@ -133,6 +133,10 @@ impl ExtendReport {
 /// # Errors
 /// See [`MaintainError`]; what could not be locked is in the report.
 pub async fn extend_locks(operation: &Operation, name: &str) -> Result<ExtendReport, MaintainError> {
+    operation.until_interrupted(None, extend_in(operation, name)).await?
+}
+
+async fn extend_in(operation: &Operation, name: &str) -> Result<ExtendReport, MaintainError> {
     let vault = operation.vault_named(name)?;
     let sinks = operation.sinks(vault).await?;
     let opened = operation.open(vault, &sinks).await?;
@@ -145,16 +149,18 @@ pub async fn extend_locks(operation: &Operation, name: &str) -> Result<ExtendRep
 /// Locks for longer what is on those of the sinks that lock, where that is due. An interruption leaves the rest to the next time.
 pub(crate) async fn extend(vault: &Vault, sinks: &Sinks, operation: &Operation) -> Vec<LockReport> {
     let mut reports = Vec::new();
-    for sink in std::iter::once(&sinks.first).chain(&sinks.further) {
+    for (number, sink) in std::iter::once(&sinks.first).chain(&sinks.further).enumerate() {
         if let Some(lock) = sink.lock() {
             operation.progress.phase(&format!("locking on {}", sink.name()), None);
-            reports.push(extend_on(vault, sink, lock.until(clock::now()), &operation.cancellation).await);
+            // A further sink may lack what it has not got yet, and gets with the next run what was removed from it.
+            let complete = (number == 0).then_some(vault);
+            reports.push(extend_on(complete, sink, lock.until(clock::now()), &operation.cancellation).await);
         }
     }
     reports
 }
 
-async fn extend_on(vault: &Vault, sink: &SinkStore, until: Timestamp, cancellation: &Cancellation) -> LockReport {
+async fn extend_on(vault: Option<&Vault>, sink: &SinkStore, until: Timestamp, cancellation: &Cancellation) -> LockReport {
     let mut report = LockReport {
         sink: sink.name().to_owned(),
         until: clock::rfc3339(until),
@@ -174,8 +180,8 @@ async fn extend_on(vault: &Vault, sink: &SinkStore, until: Timestamp, cancellati
     report
 }
 
-/// Extends the locks of all objects, also behind one whose lock can't be; the first failure is told.
-async fn extend_all(vault: &Vault, sink: &SinkStore, until: Timestamp, extended: &mut u64) -> Result<(), Fault> {
+/// Extends the locks of all objects, also behind one whose lock can't be; the first failure is told. All packs of `vault` should be there.
+async fn extend_all(vault: Option<&Vault>, sink: &SinkStore, until: Timestamp, extended: &mut u64) -> Result<(), Fault> {
     let locked = sink.pool().locked_until(LAST).await.map_err(PluginError::into_fault)?;
     // One that is locked for longer was locked when the length was another one, which says nothing of what was stored since.
     if locked.is_some_and(|locked| locked.seconds == until.seconds) {
@@ -185,7 +191,7 @@ async fn extend_all(vault: &Vault, sink: &SinkStore, until: Timestamp, extended:
     let mut failed = Ok(());
     for kind in KINDS.iter().filter(|kind| **kind != LAST) {
         let listed = sink.list(kind).await?;
-        if *kind == PACKS {
+        if let Some(vault) = vault.filter(|_| *kind == PACKS) {
             failed = failed.and(all_packs(vault, sink, &listed).await);
         }
         let objects = stream::iter(listed)

@@ -155,9 +155,13 @@ impl ObjectStore for SinkStore {
 /// A store that must bring an object back first does not do what it is asked: then its operator hears how long that takes.
 fn told_of_retrieval(fault: Fault, retrieval: Option<Period>) -> Fault {
     match retrieval {
-        Some(time) if fault.kind == FaultKind::Unsupported => fault.hint(format!(
-            "have the store bring the vault's objects back, which takes {time} by the sink's `retrieval`, and call this again; or read another sink (`--sink`)"
-        )),
+        Some(time) if fault.kind == FaultKind::Unsupported => {
+            let said = fault.hint.as_ref().map(|hint| format!("{hint}; ")).unwrap_or_default();
+            let told = format!(
+                "{said}to bring the vault's objects back takes {time} by the sink's `retrieval`: call this again then, or read another sink (`--sink`)"
+            );
+            fault.hint(told)
+        }
         _ => fault,
     }
 }
@@ -239,11 +243,8 @@ mod tests {
                 .hint
                 .unwrap_or_default()
         };
-        assert!(
-            hint(FaultKind::Unsupported, time).contains("which takes 12 h"),
-            "{}",
-            hint(FaultKind::Unsupported, time)
-        );
+        let told = hint(FaultKind::Unsupported, time);
+        assert!(told.starts_with("as the plugin says; ") && told.contains("takes 12 h"), "{told}");
         assert_eq!(hint(FaultKind::Unsupported, None), "as the plugin says");
         assert_eq!(hint(FaultKind::Server, time), "as the plugin says");
     }
