@@ -58,6 +58,15 @@ impl Server {
 
 /// "16MB", as `SHOW wal_segment_size` writes it.
 fn segment_size(text: &str) -> Result<u64> {
+    let answer = ClientError::Answer {
+        command: "SHOW",
+        what: "a usable wal_segment_size",
+    };
+    bytes(text).filter(|&size| is_segment_size(size)).ok_or_else(|| answer.into())
+}
+
+/// "1GB", as `SHOW` writes sizes of memory and of files.
+pub(crate) fn bytes(text: &str) -> Option<u64> {
     let end = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(end);
     let factor: u64 = match unit.trim() {
@@ -67,12 +76,7 @@ fn segment_size(text: &str) -> Result<u64> {
         "GB" => 1 << 30,
         _ => 0,
     };
-    let size = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
-    let answer = ClientError::Answer {
-        command: "SHOW",
-        what: "a usable wal_segment_size",
-    };
-    size.filter(|&size| is_segment_size(size)).ok_or_else(|| answer.into())
+    digits.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 /// "0700" or "0750"; anything else is taken for the stricter.

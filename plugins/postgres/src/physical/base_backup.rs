@@ -173,10 +173,14 @@ pub(crate) struct Begun {
 }
 
 impl Begun {
+    /// Where the log of the backup begins.
+    pub(crate) fn start(&self) -> Result<Point> {
+        self.start.ok_or_else(|| lacks("the start of the backup"))
+    }
+
     /// Receives all of it. A server that found damaged pages says so after everything was sent: that report comes back, and the rest is as usual.
     pub(crate) fn receive<T: Transport>(mut self, session: &mut Session<T>, receiver: &mut dyn Receiver) -> Result<Option<ServerReport>> {
-        let start = self.start.ok_or_else(|| lacks("the start of the backup"))?;
-        receiver.begin(start, &self.tablespaces)?;
+        receiver.begin(self.start()?, &self.tablespaces)?;
         self.copy_begins(receiver)?;
         loop {
             match session.next_event() {

@@ -2,7 +2,8 @@
 //!
 //! Source: PostgreSQL's `src/backend/backup/basebackup_incremental.c`. A file called `INCREMENTAL.<name>` has a head of three numbers of four bytes in the server's
 //! byte order (a magic number, how many blocks follow, and how many blocks the file has at least), the number of each block that follows, zeros up to the next
-//! block's beginning where any follow, and the blocks. Every other block is as it was, or zeros where there was none.
+//! block's beginning where any follow, and the blocks. Every other block is as it was, or zeros where there was none. Nor is there one where the file was cut meanwhile: it may
+//! have grown again, by pages that nothing was written to. The file doesn't say so; [`Pages`] does.
 //!
 //! A file of which no block follows and whose length has not changed is carried forward unread. Any other is read from the last snapshot from its beginning to its
 //! end, also where blocks of it are replaced: so its CRC-32C is compared with what the server said of it when it was stored, and no damage gets into a new file.
@@ -30,6 +31,15 @@ const HEAD: usize = 12;
 
 /// Blocks that a file may have. PostgreSQL cuts relations into files of 1 GiB, 131,072 blocks, unless it was built otherwise; their numbers are held in memory.
 const MAX_BLOCKS: u32 = 1 << 20;
+
+/// A file's pages, as far as what the server sends of it doesn't tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pages {
+    /// Bytes of one.
+    pub(crate) size: u32,
+    /// From this number on, none is the parent's: they were cut off since.
+    pub(crate) uncut: u32,
+}
 
 /// What cannot be put over the parent's file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,7 +71,7 @@ struct Target {
     metadata: Metadata,
     /// Bytes that the server sends.
     size: u64,
-    block_size: u32,
+    pages: Pages,
     parent: ParentFile,
     /// What its manifest states.
     parent_checksum: Checksum,
@@ -95,7 +105,7 @@ pub(crate) enum Sum {
 
 impl Rebuild {
     /// The entry at `path`, of which the server sends `size` bytes.
-    pub(crate) fn new(path: Vec<u8>, metadata: Metadata, size: u64, block_size: u32, parent: Option<ParentFile>) -> Result<Self> {
+    pub(crate) fn new(path: Vec<u8>, metadata: Metadata, size: u64, pages: Pages, parent: Option<ParentFile>) -> Result<Self> {
         let known = parent.and_then(|parent| Some((parent, parent.checksum?)));
         let (parent, parent_checksum) = known.ok_or_else(|| {
             let message = format!(
@@ -109,7 +119,7 @@ impl Rebuild {
                 path,
                 metadata,
                 size,
-                block_size,
+                pages,
                 parent,
                 parent_checksum,
             },
@@ -166,19 +176,21 @@ impl Target {
 
     /// With the head whole, keeps the parent's file, or begins to write over it.
     fn begin(&self, head: Vec<u8>) -> Result<State> {
-        let Some(layout) = Layout::read(&head, self.size, self.block_size).map_err(|error| self.wrong(error))? else {
+        let Some(layout) = Layout::read(&head, self.size, self.pages.size).map_err(|error| self.wrong(error))? else {
             return Ok(State::Head(head));
         };
-        if layout.blocks.is_empty() && layout.length(self.block_size) == self.parent.size {
+        let length = layout.length(self.pages.size);
+        let from_parent = layout.parents(self.parent.size, self.pages);
+        if layout.blocks.is_empty() && length == self.parent.size && length == from_parent {
             return Ok(State::Kept(self.keep()?));
         }
         let mut merge = Merge {
             written: 0,
-            length: layout.length(self.block_size),
-            from_parent: layout.parents(self.parent.size, self.block_size),
+            length,
+            from_parent,
             blocks: layout.blocks.into_iter(),
             missing: 0,
-            block_size: self.block_size,
+            block_size: self.pages.size,
             entry: Entry::create(&self.path, &self.metadata)?,
             parent: ParentReader::open(self)?,
         };
@@ -257,10 +269,10 @@ impl Layout {
         }
     }
 
-    /// Up to where what doesn't follow is the parent's, which has so many bytes: whole blocks, of those that the file has at least.
-    fn parents(&self, size: u64, block_size: u32) -> u64 {
-        let block_size = u64::from(block_size);
-        (u64::from(self.least) * block_size).min(size - size % block_size)
+    /// Up to where what doesn't follow is the parent's, which has so many bytes: whole blocks, of those that the file has at least and that were never cut off it.
+    fn parents(&self, size: u64, pages: Pages) -> u64 {
+        let block_size = u64::from(pages.size);
+        (u64::from(self.least.min(pages.uncut)) * block_size).min(size - size % block_size)
     }
 
     /// Bytes of the whole file.
@@ -443,8 +455,14 @@ mod tests {
             .collect()
     }
 
+    /// Those of a file that was never cut.
+    const PAGES: Pages = Pages {
+        size: BLOCK,
+        uncut: u32::MAX,
+    };
+
     /// Stores one file over the parent's, from what comes in pieces of a size.
-    fn rebuild(harness: &Harness, sent: &[u8], stated: &[u8], piece: usize) -> Result<Rebuilt> {
+    fn rebuild(harness: &Harness, sent: &[u8], pages: Pages, stated: &[u8], piece: usize) -> Result<Rebuilt> {
         harness.run(|| {
             let parent = snapshot::stat("data/base/5/1")?;
             let parent = ParentFile {
@@ -452,7 +470,7 @@ mod tests {
                 checksum: Some(Checksum::of(crc_of(&digest(Algorithm::Crc32c, stated))?)),
             };
             let path = b"data/base/5/1".to_vec();
-            let mut rebuild = Rebuild::new(path, Metadata::file(), sent.len() as u64, BLOCK, Some(parent))?;
+            let mut rebuild = Rebuild::new(path, Metadata::file(), sent.len() as u64, pages, Some(parent))?;
             sent.chunks(piece).try_for_each(|piece| rebuild.write(piece))?;
             rebuild.finish()
         })
@@ -463,10 +481,10 @@ mod tests {
     }
 
     /// What is made of the parent's letters.
-    fn made(old: &str, sent: &[u8], piece: usize) -> String {
+    fn made(old: &str, sent: &[u8], pages: Pages, piece: usize) -> String {
         let old = blocks(old);
         let harness = parent(&old);
-        let rebuilt = rebuild(&harness, sent, &old, piece).unwrap();
+        let rebuilt = rebuild(&harness, sent, pages, &old, piece).unwrap();
         let mut proof = Proof {
             complete: true,
             ..Proof::default()
@@ -497,9 +515,26 @@ mod tests {
         ] {
             for piece in [1, 5, 16, 1000] {
                 for order in [u32::to_le_bytes, u32::to_be_bytes] {
-                    assert_eq!(made("abcd", &sent(least, changed, order), piece), expected, "pieces of {piece}");
+                    assert_eq!(
+                        made("abcd", &sent(least, changed, order), PAGES, piece),
+                        expected,
+                        "pieces of {piece}"
+                    );
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_was_cut_off_is_gone_also_where_the_file_has_grown_again() {
+        for (uncut, changed, expected) in [
+            (4, &[][..], "abcd"),
+            (2, &[], "ab00"),
+            (1, &[(2, b'X')], "a0X0"),
+            (0, &[(0, b'X')], "X000"),
+        ] {
+            let pages = Pages { uncut, ..PAGES };
+            assert_eq!(made("abcd", &sent(4, changed, u32::to_le_bytes), pages, 16), expected);
         }
     }
 
@@ -509,7 +544,7 @@ mod tests {
         for place in 0..old.len() {
             let mut damaged = old.clone();
             damaged[place] ^= 1;
-            let error = rebuild(&parent(&damaged), &sent(2, &[(1, b'X')], u32::to_le_bytes), &old, 7).unwrap_err();
+            let error = rebuild(&parent(&damaged), &sent(2, &[(1, b'X')], u32::to_le_bytes), PAGES, &old, 7).unwrap_err();
             assert_eq!(error.kind, ErrorKind::Corrupt, "{error}");
         }
     }
@@ -535,7 +570,7 @@ mod tests {
             (good[..7].to_vec(), "does not begin"),
             (Vec::new(), "does not begin"),
         ] {
-            let error = rebuild(&parent(&old), &wrong, &old, 9).unwrap_err();
+            let error = rebuild(&parent(&old), &wrong, PAGES, &old, 9).unwrap_err();
             assert_eq!(error.kind, ErrorKind::Protocol, "{error}");
             assert!(error.to_string().contains(what), "`{what}` is not in: {error}");
         }

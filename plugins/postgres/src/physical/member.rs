@@ -15,6 +15,7 @@ use super::{
     incremental::{Rebuild, Sum, whole_label},
     layout::{self, Archive},
     parent::Parent,
+    truncations::RelationFile,
 };
 use crate::segment::HEAD;
 
@@ -152,8 +153,27 @@ impl Content {
         };
         let entry = layout::join(&archive.root(), &whole);
         let known = parent.file(&entry);
-        Rebuild::new(entry, metadata, size, parent.block_size, known).map(|rebuild| Self::Changes(Box::new(rebuild)))
+        let Some(file) = RelationFile::of(&entry) else {
+            // A user's own file may be called so, too. It is told from one whose name a later server would give a relation.
+            let own = known.is_none() || parent.file(&layout::join(&archive.root(), path)).is_some();
+            return if own {
+                Self::whole(archive, path, &metadata)
+            } else {
+                Err(unknown(&entry))
+            };
+        };
+        Rebuild::new(entry, metadata, size, parent.pages(file), known).map(|rebuild| Self::Changes(Box::new(rebuild)))
     }
+}
+
+fn unknown(path: &[u8]) -> Error {
+    let message = format!(
+        "the server sends what has changed of {}, which is no file of a relation that this version knows",
+        String::from_utf8_lossy(path)
+    );
+    Error::protocol(message)
+        .with_setting("incremental")
+        .with_hint("`bulkhead run --full` takes a backup that builds on nothing; where that comes each time, `incremental = \"never\"` does without it")
 }
 
 impl Received {

@@ -5,13 +5,14 @@
 
 use std::fmt;
 
-use bulkhead_postgres_client::{ClientError, Lsn};
-use bulkhead_sdk::{Result, ResultExt, progress, types::Finding};
+use bulkhead_postgres_client::Lsn;
+use bulkhead_sdk::{ErrorKind, Result, ResultExt, progress, types::Finding};
 
 use super::{
     backup::{explain_backup, reserve_log},
-    base_backup::{self, Beginning, Begun, Command},
-    parent::{Full, Parent, Run, offered},
+    base_backup::{self, Beginning, Begun, Command, Point},
+    parent::{Full, Parent, Run, Sizes, offered},
+    truncations::Truncations,
 };
 use crate::{
     config::Config,
@@ -70,8 +71,8 @@ pub(crate) fn start(config: &Config, checkpoint: Option<&[u8]>) -> Result<Starte
     };
     let (begun, method, parent) = match parent {
         Err(why) => (full(config, &server, &mut session)?, Method::Full(why), None),
-        Ok(parent) => match incremental(config, &server, &mut session)? {
-            Ok(begun) => (begun, Method::Incremental(parent.start), Some(parent)),
+        Ok(parent) => match incremental(config, &server, &mut session, parent)? {
+            Ok((begun, parent)) => (begun, Method::Incremental(parent.start), Some(parent)),
             Err(why) => {
                 session.close();
                 session = connection::open(config, Purpose::PhysicalReplication)?;
@@ -104,15 +105,8 @@ fn current_run(config: &Config, server: &Server, session: &mut Connection) -> Re
 }
 
 fn find(checkpoint: Option<&[u8]>, server: &Server, run: &Run, session: &mut Connection) -> Result<Result<Parent, Full>> {
-    /// PostgreSQL can be built with pages of these sizes, in bytes.
-    const PAGES: std::ops::RangeInclusive<u32> = 1 << 10..=32 << 10;
-    let stated = session.show("block_size")?.parse().ok();
-    let usable = stated.filter(|size: &u32| size.is_power_of_two() && PAGES.contains(size));
-    let block_size = usable.ok_or(ClientError::Answer {
-        command: "SHOW",
-        what: "a usable block_size",
-    })?;
-    Ok(Parent::find(checkpoint, server, run, block_size))
+    let sizes = Sizes::of(session)?;
+    Ok(Parent::find(checkpoint, server, run, sizes))
 }
 
 fn full(config: &Config, server: &Server, session: &mut Connection) -> Result<Begun> {
@@ -121,18 +115,31 @@ fn full(config: &Config, server: &Server, session: &mut Connection) -> Result<Be
     begun.map_err(explain_backup)
 }
 
-fn incremental(config: &Config, server: &Server, session: &mut Connection) -> Result<Result<Begun, Full>> {
+fn incremental(config: &Config, server: &Server, session: &mut Connection, parent: Parent) -> Result<Result<(Begun, Parent), Full>> {
     if let Err(why) = Parent::upload(session).context(|| "giving the server the last snapshot's manifest failed")? {
         return Ok(Err(why));
     }
     reserve_log(session, server.major)?;
     progress::report("waiting for the server's summaries of its log", 0, None);
-    Ok(
-        match base_backup::begin(session, command(config, server, true)?).map_err(explain_backup)? {
-            Beginning::Begun(begun) => Ok(begun),
-            Beginning::Refused(report) => Err(Full::refused(&report)),
-        },
-    )
+    let begun = match base_backup::begin(session, command(config, server, true)?).map_err(explain_backup)? {
+        Beginning::Begun(begun) => begun,
+        Beginning::Refused(report) => return Ok(Err(Full::refused(&report))),
+    };
+    // Only now has the server summarized all of the log up to where the backup begins.
+    let truncations = truncations(config, parent.start, begun.start()?)?;
+    Ok(truncations.map(|truncations| (begun, parent.without(truncations))))
+}
+
+fn truncations(config: &Config, start: Lsn, end: Point) -> Result<Result<Truncations, Full>> {
+    let read = connection::open(config, Purpose::Database("postgres")).and_then(|mut sql| {
+        let truncations = Truncations::read(&mut sql, end.timeline, start, end.lsn)?;
+        sql.close();
+        Ok(truncations)
+    });
+    match read {
+        Err(error) if error.retryable || error.kind == ErrorKind::Cancelled => Err(error),
+        read => Ok(read.map_err(|error| Full::NoTruncations(error.to_string()))),
+    }
 }
 
 fn command(config: &Config, server: &Server, incremental: bool) -> Result<Command> {

@@ -19,7 +19,8 @@
 //! # Incremental backups
 //! A server from version 17 on that summarizes its log tells which blocks have changed since the last snapshot began. The snapshot is complete all the same:
 //! [`incremental`] puts those blocks over the files of the last one as they arrive, a file of which nothing has changed is carried forward unread, and the
-//! manifest is written anew for the whole files. So neither a restore nor a retention knows of it. Whether the last snapshot can be built on, [`parent`] says.
+//! manifest is written anew for the whole files. So neither a restore nor a retention knows of it. Whether the last snapshot can be built on, [`parent`] says, and which of
+//! its blocks had been cut off meanwhile, [`truncations`].
 //!
 //! The tablespace links are stored as links, and `BASE_BACKUP` is not asked for a `tablespace_map`: a restore must point them elsewhere, and a file that
 //! the manifest lists could not be changed for that without breaking it.
@@ -39,6 +40,7 @@ mod outcome;
 mod parent;
 mod recovery;
 mod restore;
+mod truncations;
 mod unpack;
 mod verify;
 mod wal;

@@ -12,11 +12,17 @@ use bulkhead_sdk::{Error, Result, host::BEST_TRANSFER, metadata::NodeType, snaps
 use super::{
     base_backup::is_refusal,
     checkpoint::Checkpoint,
+    incremental::Pages,
     layout,
     manifest::{Checksum, ManifestFile, ManifestItem, ManifestReader},
     manifest_writer::ManifestWriter,
+    truncations::{RelationFile, Truncations},
 };
-use crate::{config::Incremental, connection::Connection, server::Server};
+use crate::{
+    config::Incremental,
+    connection::Connection,
+    server::{Server, bytes},
+};
 
 /// The first version that summarizes its log.
 pub(crate) const FIRST_MAJOR: u32 = 17;
@@ -26,10 +32,40 @@ pub(crate) const FIRST_MAJOR: u32 = 17;
 pub(crate) struct Parent {
     /// Where it begins.
     pub(crate) start: Lsn,
-    /// Of the server's pages, in bytes.
-    pub(crate) block_size: u32,
+    sizes: Sizes,
+    /// To where relations were cut since.
+    truncations: Truncations,
     /// By path in the snapshot. About 100 bytes of memory for each.
     files: BTreeMap<Box<[u8]>, ParentFile>,
+}
+
+/// How the server stores relations.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    /// Bytes of a page.
+    pub(crate) page: u32,
+    /// Pages of a file that has another one behind it.
+    pub(crate) segment: u32,
+}
+
+impl Sizes {
+    /// Asks the server.
+    pub(crate) fn of<T: Transport>(session: &mut Session<T>) -> Result<Self> {
+        /// PostgreSQL can be built with pages of these sizes, in bytes.
+        const PAGES: std::ops::RangeInclusive<u32> = 1 << 10..=32 << 10;
+        let page = session.show("block_size")?.parse().ok();
+        let page = page.filter(|size: &u32| size.is_power_of_two() && PAGES.contains(size));
+        let segment = bytes(&session.show("segment_size")?);
+        let sizes = page.zip(segment).and_then(|(page, segment)| {
+            let segment = u32::try_from(segment / u64::from(page)).ok()?;
+            (segment > 0).then_some(Self { page, segment })
+        });
+        let unusable = ClientError::Answer {
+            command: "SHOW",
+            what: "a usable block_size and segment_size",
+        };
+        sizes.ok_or_else(|| unusable.into())
+    }
 }
 
 /// A file of the parent.
@@ -65,6 +101,8 @@ pub(crate) enum Full {
     Unmarked,
     /// It was restarted.
     Restarted,
+    /// It doesn't tell to where relations were cut since the last snapshot.
+    NoTruncations(String),
     /// The server refuses.
     Refused(String),
 }
@@ -88,6 +126,10 @@ impl fmt::Display for Full {
             Self::Restarted => {
                 formatter.write_str("the server was restarted since the last snapshot, and may have been set back to an older one")
             }
+            Self::NoTruncations(why) => write!(
+                formatter,
+                "the server does not tell to where relations were cut since the last snapshot: {why}"
+            ),
             Self::Refused(why) => write!(formatter, "the server refuses an incremental one: {why}"),
         }
     }
@@ -105,6 +147,10 @@ impl Full {
         match self {
             Self::Asked | Self::Version(_) | Self::NotSummarized | Self::NoParent | Self::Unmarked => None,
             Self::NoSql(_) => Some(finding.with_hint(SQL_HINT)),
+            Self::NoTruncations(_) => Some(finding.with_hint(
+                "everybody may call these functions by default; where that was revoked, in database `postgres`: GRANT EXECUTE ON FUNCTION \
+                 pg_available_wal_summaries(), pg_wal_summary_contents(bigint, pg_lsn, pg_lsn) TO the role",
+            )),
             Self::Refused(_) => Some(finding.with_hint(
                 "the next run can be incremental again; where this comes often, raise `wal_summary_keep_time` on the server above the time between two runs",
             )),
@@ -155,7 +201,7 @@ pub(crate) fn offered<T: Transport>(incremental: Incremental, server: &Server, s
 
 impl Parent {
     /// The parent of a backup of `server` in this `run` of it; `checkpoint` is that of the last snapshot.
-    pub(crate) fn find(checkpoint: Option<&[u8]>, server: &Server, run: &Run, block_size: u32) -> Result<Self, Full> {
+    pub(crate) fn find(checkpoint: Option<&[u8]>, server: &Server, run: &Run, sizes: Sizes) -> Result<Self, Full> {
         let parent = Checkpoint::read(checkpoint.ok_or(Full::NoParent)?).ok_or(Full::ForeignParent)?;
         if parent.system_identifier != server.identity.system_identifier {
             return Err(Full::Cluster(parent.system_identifier));
@@ -168,7 +214,8 @@ impl Parent {
         }
         Ok(Self {
             start: parent.start().ok_or(Full::ForeignParent)?,
-            block_size,
+            sizes,
+            truncations: Truncations::default(),
             files: read_files()?,
         })
     }
@@ -194,6 +241,19 @@ impl Parent {
     /// What it has at a path of the snapshot.
     pub(crate) fn file(&self, path: &[u8]) -> Option<ParentFile> {
         self.files.get(path).copied()
+    }
+
+    /// The same, less what was cut off since.
+    pub(crate) fn without(self, truncations: Truncations) -> Self {
+        Self { truncations, ..self }
+    }
+
+    /// What is known of a file's pages.
+    pub(crate) fn pages(&self, file: RelationFile) -> Pages {
+        Pages {
+            size: self.sizes.page,
+            uncut: self.truncations.uncut(file, self.sizes.segment),
+        }
     }
 }
 
