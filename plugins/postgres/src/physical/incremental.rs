@@ -29,7 +29,7 @@ const MAGIC: u32 = 0xd3ae_1f0d;
 /// Bytes before the numbers of blocks.
 const HEAD: usize = 12;
 
-/// Blocks that a file may have. PostgreSQL cuts relations into files of 1 GiB, 131,072 blocks, unless it was built otherwise; their numbers are held in memory.
+/// Blocks that a file may have here. PostgreSQL makes files of 1 GiB at most, 131,072 blocks, unless it was built otherwise; their numbers are held in memory.
 const MAX_BLOCKS: u32 = 1 << 20;
 
 /// A file's pages, as far as what the server sends of it doesn't tell.
@@ -37,6 +37,8 @@ const MAX_BLOCKS: u32 = 1 << 20;
 pub(crate) struct Pages {
     /// Bytes of one.
     pub(crate) size: u32,
+    /// How many a file has at most.
+    pub(crate) segment: u32,
     /// From this number on, none is the parent's: they were cut off since.
     pub(crate) uncut: u32,
 }
@@ -48,6 +50,8 @@ pub(crate) enum IncrementalError {
     Magic,
     #[error("it has {0} blocks, more than the {MAX_BLOCKS} that are supported")]
     TooLong(u32),
+    #[error("it has block {block}, and the server's files have {segment}")]
+    Beyond { block: u32, segment: u32 },
     #[error("its blocks are not in order")]
     Order,
     #[error("it has {size} bytes, and states blocks for {expected}")]
@@ -176,7 +180,7 @@ impl Target {
 
     /// With the head whole, keeps the parent's file, or begins to write over it.
     fn begin(&self, head: Vec<u8>) -> Result<State> {
-        let Some(layout) = Layout::read(&head, self.size, self.pages.size).map_err(|error| self.wrong(error))? else {
+        let Some(layout) = Layout::read(&head, self.size, self.pages).map_err(|error| self.wrong(error))? else {
             return Ok(State::Head(head));
         };
         let length = layout.length(self.pages.size);
@@ -199,12 +203,17 @@ impl Target {
     }
 
     fn keep(&self) -> Result<Finished> {
-        let kept = entries::keep(&self.path)?;
+        let kept = entries::keep(&self.path).map_err(|error| self.lost(error))?;
         if kept.size == self.parent.size {
             Ok(kept)
         } else {
             Err(self.damaged())
         }
+    }
+
+    /// What is wrong with the parent's file is said so; what passes stays as it is.
+    fn lost(&self, error: Error) -> Error {
+        if is_lost(&error) { self.damaged().with_cause(error) } else { error }
     }
 
     fn damaged(&self) -> Error {
@@ -229,7 +238,9 @@ struct Layout {
 
 impl Layout {
     /// Reads the beginning of a file of `size` bytes; `None` while there is too little of it.
-    fn read(bytes: &[u8], size: u64, block_size: u32) -> Result<Option<Self>, IncrementalError> {
+    ///
+    /// Some servers state the length of the whole relation for its first file, where it was cut in a later one.
+    fn read(bytes: &[u8], size: u64, pages: Pages) -> Result<Option<Self>, IncrementalError> {
         let number = |place: usize, read: fn([u8; 4]) -> u32| bytes.get(place..place + 4).and_then(|bytes| bytes.try_into().ok()).map(read);
         let Some(little) = number(0, u32::from_le_bytes) else {
             return Ok(None);
@@ -242,6 +253,7 @@ impl Layout {
         let (Some(count), Some(least)) = (number(4, read), number(8, read)) else {
             return Ok(None);
         };
+        let least = least.min(pages.segment);
         let most = count.max(least);
         if most > MAX_BLOCKS {
             return Err(IncrementalError::TooLong(most));
@@ -250,9 +262,9 @@ impl Layout {
         let head = if count == 0 {
             numbers
         } else {
-            numbers.next_multiple_of(block_size as usize)
+            numbers.next_multiple_of(pages.size as usize)
         };
-        let expected = head as u64 + u64::from(count) * u64::from(block_size);
+        let expected = head as u64 + u64::from(count) * u64::from(pages.size);
         if size != expected {
             return Err(IncrementalError::Size { size, expected });
         }
@@ -265,6 +277,10 @@ impl Layout {
         }
         match blocks.last() {
             Some(&last) if last >= MAX_BLOCKS => Err(IncrementalError::TooLong(last)),
+            Some(&block) if block >= pages.segment => Err(IncrementalError::Beyond {
+                block,
+                segment: pages.segment,
+            }),
             _ => Ok(Some(Self { head, blocks, least })),
         }
     }
@@ -354,7 +370,7 @@ struct ParentReader {
 
 impl ParentReader {
     fn open(target: &Target) -> Result<Self> {
-        let reader = snapshot::open(&target.path)?;
+        let reader = snapshot::open(&target.path).map_err(|error| target.lost(error))?;
         if reader.size() != target.parent.size {
             return Err(target.damaged());
         }
@@ -391,9 +407,12 @@ impl ParentReader {
     }
 
     fn next(&mut self) -> Result<Option<Vec<u8>>> {
-        let piece = self.reader.read_bytes(BEST_TRANSFER).map_err(|error| match error.kind {
-            ErrorKind::Corrupt => self.damaged.clone().with_cause(error),
-            _ => error,
+        let piece = self.reader.read_bytes(BEST_TRANSFER).map_err(|error| {
+            if is_lost(&error) {
+                self.damaged.clone().with_cause(error)
+            } else {
+                error
+            }
         })?;
         if let Some(piece) = &piece {
             self.crc.update(piece);
@@ -410,6 +429,11 @@ impl ParentReader {
             Err(self.damaged.clone().with_cause("its checksum is not the one in its manifest"))
         }
     }
+}
+
+/// Whether what the vault had of the parent is damaged or gone, and will be tomorrow.
+pub(crate) fn is_lost(error: &Error) -> bool {
+    matches!(error.kind, ErrorKind::Corrupt | ErrorKind::NotFound)
 }
 
 /// The backup's label without the lines that say that it is incremental: with them, no server would start.
@@ -458,6 +482,7 @@ mod tests {
     /// Those of a file that was never cut.
     const PAGES: Pages = Pages {
         size: BLOCK,
+        segment: u32::MAX,
         uncut: u32::MAX,
     };
 
@@ -539,6 +564,22 @@ mod tests {
     }
 
     #[test]
+    fn no_file_is_longer_than_the_server_makes_them() {
+        let pages = Pages { segment: 4, ..PAGES };
+        for (least, changed, expected) in [
+            (4, &[(3, b'X')][..], "abcX"),
+            (6, &[], "abcd"),
+            (6, &[(3, b'X')], "abcX"),
+            (u32::MAX, &[], "abcd"),
+        ] {
+            assert_eq!(made("abcd", &sent(least, changed, u32::to_le_bytes), pages, 16), expected);
+        }
+        let old = blocks("abcd");
+        let error = rebuild(&parent(&old), &sent(4, &[(4, b'X')], u32::to_le_bytes), pages, &old, 16).unwrap_err();
+        assert!(error.to_string().contains("block 4"), "{error}");
+    }
+
+    #[test]
     fn a_parent_that_is_not_what_its_manifest_says_is_noticed_wherever_it_differs() {
         let old = blocks("abcd");
         for place in 0..old.len() {
@@ -546,6 +587,25 @@ mod tests {
             damaged[place] ^= 1;
             let error = rebuild(&parent(&damaged), &sent(2, &[(1, b'X')], u32::to_le_bytes), PAGES, &old, 7).unwrap_err();
             assert_eq!(error.kind, ErrorKind::Corrupt, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_parent_that_has_lost_the_file_is_damaged() {
+        for changed in [&[][..], &[(0, b'X')]] {
+            let sent = sent(4, changed, u32::to_le_bytes);
+            let harness = Harness::new().snapshot(Snapshot::default().file("data/base/5/2", "another"));
+            let error = harness.run(|| {
+                let parent = ParentFile {
+                    size: u64::from(4 * BLOCK),
+                    checksum: Some(Checksum::of(7)),
+                };
+                let mut rebuild =
+                    Rebuild::new(b"data/base/5/1".to_vec(), Metadata::file(), sent.len() as u64, PAGES, Some(parent)).unwrap();
+                rebuild.write(&sent).unwrap_err()
+            });
+            assert_eq!(error.kind, ErrorKind::Corrupt, "{error}");
+            assert!(error.hint.unwrap().contains("--full"));
         }
     }
 

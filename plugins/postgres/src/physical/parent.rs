@@ -252,6 +252,7 @@ impl Parent {
     pub(crate) fn pages(&self, file: RelationFile) -> Pages {
         Pages {
             size: self.sizes.page,
+            segment: self.sizes.segment,
             uncut: self.truncations.uncut(file, self.sizes.segment),
         }
     }
