@@ -106,7 +106,7 @@ fn current_run(config: &Config, server: &Server, session: &mut Connection) -> Re
 
 fn find(checkpoint: Option<&[u8]>, server: &Server, run: &Run, session: &mut Connection) -> Result<Result<Parent, Full>> {
     let sizes = Sizes::of(session)?;
-    Ok(Parent::find(checkpoint, server, run, sizes))
+    Parent::find(checkpoint, server, run, sizes)
 }
 
 fn full(config: &Config, server: &Server, session: &mut Connection) -> Result<Begun> {

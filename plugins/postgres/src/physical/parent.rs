@@ -7,12 +7,12 @@
 use std::{collections::BTreeMap, fmt};
 
 use bulkhead_postgres_client::{ClientError, CopyEvent, Lsn, ServerReport, Session, TimelineId, Transport};
-use bulkhead_sdk::{Error, Result, host::BEST_TRANSFER, metadata::NodeType, snapshot, types::Finding};
+use bulkhead_sdk::{Error, ErrorKind, Result, host::BEST_TRANSFER, metadata::NodeType, snapshot, types::Finding};
 
 use super::{
     base_backup::is_refusal,
     checkpoint::Checkpoint,
-    incremental::Pages,
+    incremental::{Pages, is_lost},
     layout,
     manifest::{Checksum, ManifestFile, ManifestItem, ManifestReader},
     manifest_writer::ManifestWriter,
@@ -35,9 +35,11 @@ pub(crate) struct Parent {
     sizes: Sizes,
     /// To where relations were cut since.
     truncations: Truncations,
-    /// By path in the snapshot. About 100 bytes of memory for each.
-    files: BTreeMap<Box<[u8]>, ParentFile>,
+    files: Files,
 }
+
+/// By path in the snapshot. About 100 bytes of memory for each.
+type Files = BTreeMap<Box<[u8]>, ParentFile>;
 
 /// How the server stores relations.
 #[derive(Debug, Clone, Copy)]
@@ -201,7 +203,21 @@ pub(crate) fn offered<T: Transport>(incremental: Incremental, server: &Server, s
 
 impl Parent {
     /// The parent of a backup of `server` in this `run` of it; `checkpoint` is that of the last snapshot.
-    pub(crate) fn find(checkpoint: Option<&[u8]>, server: &Server, run: &Run, sizes: Sizes) -> Result<Self, Full> {
+    pub(crate) fn find(checkpoint: Option<&[u8]>, server: &Server, run: &Run, sizes: Sizes) -> Result<Result<Self, Full>> {
+        let start = match Self::start(checkpoint, server, run) {
+            Ok(start) => start,
+            Err(why) => return Ok(Err(why)),
+        };
+        Ok(read_files()?.map(|files| Self {
+            start,
+            sizes,
+            truncations: Truncations::default(),
+            files,
+        }))
+    }
+
+    /// Where the last snapshot begins, if it fits.
+    fn start(checkpoint: Option<&[u8]>, server: &Server, run: &Run) -> Result<Lsn, Full> {
         let parent = Checkpoint::read(checkpoint.ok_or(Full::NoParent)?).ok_or(Full::ForeignParent)?;
         if parent.system_identifier != server.identity.system_identifier {
             return Err(Full::Cluster(parent.system_identifier));
@@ -212,12 +228,7 @@ impl Parent {
         if parent.run().ok_or(Full::Unmarked)? != run.text() {
             return Err(Full::Restarted);
         }
-        Ok(Self {
-            start: parent.start().ok_or(Full::ForeignParent)?,
-            sizes,
-            truncations: Truncations::default(),
-            files: read_files()?,
-        })
+        parent.start().ok_or(Full::ForeignParent)
     }
 
     /// Gives the server the parent's manifest. It knows from it where the parent begins and which files it has, and sends whole what it doesn't find there.
@@ -281,10 +292,24 @@ fn send_manifest<T: Transport>(session: &mut Session<T>) -> Result<()> {
 }
 
 /// All files of the parent that its manifest lists, each there and as long as it says.
-fn read_files() -> Result<BTreeMap<Box<[u8]>, ParentFile>, Full> {
-    let mut files = BTreeMap::new();
-    for entry in snapshot::walk("").map_err(incomplete)? {
-        let entry = entry.map_err(incomplete)?;
+fn read_files() -> Result<Result<Files, Full>> {
+    let read = list_files().and_then(|mut files| Ok(read_manifest(&mut files)?.map(|()| files)));
+    read.or_else(|error| incomplete(error).map(Err))
+}
+
+/// An error that the same snapshot gives tomorrow, too. Any other is no reason to read everything: it fails the run.
+fn incomplete(error: Error) -> Result<Full> {
+    if is_lost(&error) || error.kind == ErrorKind::Unsupported {
+        Ok(Full::Incomplete(error.to_string()))
+    } else {
+        Err(error)
+    }
+}
+
+fn list_files() -> Result<Files> {
+    let mut files = Files::new();
+    for entry in snapshot::walk("")? {
+        let entry = entry?;
         if entry.metadata.node_type == NodeType::File {
             let file = ParentFile {
                 size: entry.size,
@@ -293,16 +318,15 @@ fn read_files() -> Result<BTreeMap<Box<[u8]>, ParentFile>, Full> {
             files.insert(entry.path.into_boxed_slice(), file);
         }
     }
-    read_manifest(&mut files)?;
     Ok(files)
 }
 
-fn read_manifest(files: &mut BTreeMap<Box<[u8]>, ParentFile>) -> Result<(), Full> {
+fn read_manifest(files: &mut Files) -> Result<Result<(), Full>> {
     let mut lacking = None;
-    let mut reader = snapshot::open(layout::MANIFEST).map_err(incomplete)?;
+    let mut reader = snapshot::open(layout::MANIFEST)?;
     let mut manifest = ManifestReader::default();
-    while let Some(part) = reader.read_bytes(BEST_TRANSFER).map_err(incomplete)? {
-        let read = manifest.feed(&part, |item| {
+    while let Some(part) = reader.read_bytes(BEST_TRANSFER)? {
+        manifest.feed(&part, |item| {
             let ManifestItem::File(file) = item else { return Ok(()) };
             let path = layout::from_manifest(&file.path);
             match files.get_mut(path.as_slice()) {
@@ -310,16 +334,32 @@ fn read_manifest(files: &mut BTreeMap<Box<[u8]>, ParentFile>) -> Result<(), Full
                 _ => lacking = Some(String::from_utf8_lossy(&path).into_owned()),
             }
             Ok::<_, Error>(())
-        });
-        read.map_err(incomplete)?;
+        })?;
     }
-    manifest.finish().map_err(|error| incomplete(error.into()))?;
-    match lacking {
+    manifest.finish()?;
+    Ok(match lacking {
         Some(path) => Err(Full::Incomplete(format!("{path} is not what its manifest says"))),
         None => Ok(()),
-    }
+    })
 }
 
-fn incomplete(error: Error) -> Full {
-    Full::Incomplete(error.to_string())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_by_itself_does_not_make_a_backup_full() {
+        for (kind, is_full) in [
+            (ErrorKind::Corrupt, true),
+            (ErrorKind::NotFound, true),
+            (ErrorKind::Unsupported, true),
+            (ErrorKind::TimedOut, false),
+            (ErrorKind::Unreachable, false),
+            (ErrorKind::ConnectionLost, false),
+            (ErrorKind::Cancelled, false),
+            (ErrorKind::Io, false),
+        ] {
+            assert_eq!(incomplete(Error::new(kind, "x")).is_ok(), is_full, "{kind:?}");
+        }
+    }
 }
