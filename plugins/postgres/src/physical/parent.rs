@@ -105,8 +105,8 @@ pub(crate) enum Full {
     Restarted,
     /// It doesn't tell to where relations were cut since the last snapshot.
     NoTruncations(String),
-    /// The server refuses.
-    Refused(String),
+    /// The server refuses, and what helps.
+    Refused { why: String, hint: Option<String> },
 }
 
 impl fmt::Display for Full {
@@ -132,7 +132,7 @@ impl fmt::Display for Full {
                 formatter,
                 "the server does not tell to where relations were cut since the last snapshot: {why}"
             ),
-            Self::Refused(why) => write!(formatter, "the server refuses an incremental one: {why}"),
+            Self::Refused { why, .. } => write!(formatter, "the server refuses an incremental one: {why}"),
         }
     }
 }
@@ -140,7 +140,13 @@ impl fmt::Display for Full {
 impl Full {
     /// What the server says where it refuses.
     pub(crate) fn refused(report: &ServerReport) -> Self {
-        Self::Refused(report.message.clone())
+        // Of what this function says, only missing summaries remain on the server's own timeline, where it has no advice itself.
+        let lacks_summaries = report.is_from("PrepareForIncrementalBackup") && report.hint.is_none();
+        let ours = lacks_summaries.then(|| KEEP_SUMMARIES.to_owned());
+        Self::Refused {
+            why: report.message.clone(),
+            hint: report.hint.clone().or(ours),
+        }
     }
 
     /// What is worth telling of it; nothing where an incremental backup was not to be expected.
@@ -153,14 +159,18 @@ impl Full {
                 "everybody may call these functions by default; where that was revoked, in database `postgres`: GRANT EXECUTE ON FUNCTION \
                  pg_available_wal_summaries(), pg_wal_summary_contents(bigint, pg_lsn, pg_lsn) TO the role",
             )),
-            Self::Refused(_) => Some(finding.with_hint(
-                "the next run can be incremental again; where this comes often, raise `wal_summary_keep_time` on the server above the time between two runs",
-            )),
+            Self::Refused { hint, .. } => Some(Finding {
+                hint: hint.clone(),
+                ..finding
+            }),
             Self::ForeignParent | Self::Cluster(_) | Self::Timeline(_) | Self::Restarted => Some(finding),
             Self::Incomplete(_) => Some(finding.with_hint("`bulkhead verify` tells which snapshots are whole")),
         }
     }
 }
+
+/// What keeps the server from refusing.
+const KEEP_SUMMARIES: &str = "the next run can be incremental again; where this comes often, raise `wal_summary_keep_time` on the server above the time between two runs";
 
 /// How the role gets at SQL.
 pub(crate) const SQL_HINT: &str = "give the role a line for database `postgres` in pg_hba.conf; it needs no rights there";
@@ -345,7 +355,28 @@ fn read_manifest(files: &mut Files) -> Result<Result<(), Full>> {
 
 #[cfg(test)]
 mod tests {
+    use bulkhead_postgres_client::Severity;
+
     use super::*;
+
+    #[test]
+    fn a_refusal_comes_with_the_servers_advice_or_with_ours_where_summaries_are_missing() {
+        let hint = |routine: &str, hint: Option<&str>| {
+            let report = ServerReport {
+                severity: Severity::Error,
+                code: "55000".into(),
+                message: "no".into(),
+                detail: None,
+                hint: hint.map(str::to_owned),
+                context: None,
+                routine: Some(routine.into()),
+            };
+            Full::refused(&report).finding().and_then(|finding| finding.hint)
+        };
+        assert_eq!(hint("PrepareForIncrementalBackup", None).as_deref(), Some(KEEP_SUMMARIES));
+        assert_eq!(hint("PrepareForIncrementalBackup", Some("wait")).as_deref(), Some("wait"));
+        assert_eq!(hint("WaitForWalSummarization", None), None);
+    }
 
     #[test]
     fn what_passes_by_itself_does_not_make_a_backup_full() {
