@@ -3,7 +3,11 @@
 //! An incremental one is tried where the last snapshot fits ([`Parent`]). Whatever is in its way is found out before the first entry is written, and a full backup
 //! is taken instead, over a connection of its own.
 
-use std::fmt;
+use std::{
+    fmt,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use bulkhead_postgres_client::Lsn;
 use bulkhead_sdk::{ErrorKind, Result, ResultExt, progress, types::Finding};
@@ -75,8 +79,9 @@ pub(crate) fn start(config: &Config, checkpoint: Option<&[u8]>) -> Result<Starte
             Ok((begun, parent)) => (begun, Method::Incremental(parent.start), Some(parent)),
             Err(why) => {
                 session.close();
-                session = connection::open(config, Purpose::PhysicalReplication)?;
-                (full(config, &server, &mut session)?, Method::Full(why), None)
+                let begun;
+                (session, begun) = instead(config, &server)?;
+                (begun, Method::Full(why), None)
             }
         },
     };
@@ -113,6 +118,23 @@ fn full(config: &Config, server: &Server, session: &mut Connection) -> Result<Be
     reserve_log(session, server.major)?;
     let begun = base_backup::begin(session, command(config, server, false)?).and_then(Beginning::or_error);
     begun.map_err(explain_backup)
+}
+
+/// A full backup over another connection. The server may count the one that was closed, and its slot, for a moment longer.
+fn instead(config: &Config, server: &Server) -> Result<(Connection, Begun)> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    const PAUSE: Duration = Duration::from_millis(200);
+    let since = Instant::now();
+    loop {
+        let begun = connection::open(config, Purpose::PhysicalReplication).and_then(|mut session| {
+            let begun = full(config, server, &mut session)?;
+            Ok((session, begun))
+        });
+        match begun {
+            Err(error) if error.kind == ErrorKind::Limit && error.retryable && since.elapsed() < PATIENCE => sleep(PAUSE),
+            begun => return begun,
+        }
+    }
 }
 
 fn incremental(config: &Config, server: &Server, session: &mut Connection, parent: Parent) -> Result<Result<(Begun, Parent), Full>> {

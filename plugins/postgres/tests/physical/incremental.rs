@@ -398,9 +398,20 @@ fn a_role_without_sql_reads_all() {
     assert!(method(&result).starts_with("incremental"), "{}", method(&result));
 }
 
+/// Waits until no connection of a backup is left.
+fn wait_for_the_end(cluster: &Cluster) {
+    let left = "SELECT (SELECT count(*) FROM pg_stat_replication) + (SELECT count(*) FROM pg_replication_slots)";
+    while cluster.execute("postgres", left).unwrap() != "0" {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
 #[test]
 fn where_cuts_are_not_told_all_is_read() {
+    // The full backup needs the connection and the slot that the incremental one had.
     let cluster = summarizing()
+        .setting("max_wal_senders", 1)
+        .setting("max_replication_slots", 1)
         .rule("host replication clerk 127.0.0.1/32 trust")
         .rule("host all clerk 127.0.0.1/32 trust")
         .start()
@@ -413,12 +424,14 @@ fn where_cuts_are_not_told_all_is_read() {
         .unwrap();
     let harness = over_tcp(&cluster);
     harness.backup_as(&config("clerk", "")).unwrap();
+    wait_for_the_end(&cluster);
     let result = harness.backup_as(&config("clerk", "")).unwrap();
     assert!(method(&result).contains("to where relations were cut"), "{}", method(&result));
     let hint = result.findings[0].hint.clone().unwrap();
     assert!(hint.contains("GRANT EXECUTE"), "{hint}");
     let grant = "GRANT EXECUTE ON FUNCTION pg_available_wal_summaries(), pg_wal_summary_contents(bigint, pg_lsn, pg_lsn) TO clerk";
     cluster.execute("postgres", grant).unwrap();
+    wait_for_the_end(&cluster);
     let result = harness.backup_as(&config("clerk", "")).unwrap();
     assert!(method(&result).starts_with("incremental"), "{}", method(&result));
 }
