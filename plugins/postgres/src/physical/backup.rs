@@ -11,7 +11,6 @@ use super::{
     checkpoint::Checkpoint,
     method::{self, Method, Started},
     outcome::{damage_error, damage_finding, damaged_files},
-    parent::Run,
     unpack::{Unpacked, Unpacker},
 };
 use crate::{config::Config, server::Server};
@@ -30,6 +29,7 @@ pub(crate) fn backup(config: &Config, request: &BackupRequest) -> Result<BackupR
     let damage = begun.receive(&mut session, &mut unpacker).map_err(explain_backup)?;
     let (notices, _) = session.take_notices();
     let mut findings: Vec<Finding> = method.finding().into_iter().collect();
+    let damaged = damage.is_some();
     if let Some(report) = damage {
         let files = damaged_files(&notices);
         if !config.accept_damaged_pages {
@@ -41,7 +41,9 @@ pub(crate) fn backup(config: &Config, request: &BackupRequest) -> Result<BackupR
         findings.push(checksums_off());
     }
     session.close();
-    result(&server, run.as_ref(), unpacker.finish()?, &method, findings)
+    let unpacked = unpacker.finish()?;
+    let checkpoint = Checkpoint::of(&server, run.as_ref(), &unpacked, damaged).to_bytes()?;
+    Ok(result(&server, unpacked, checkpoint, &method, findings))
 }
 
 /// Makes a slot that keeps the log from the last checkpoint on, until this connection ends: the log of the backup cannot be removed under it.
@@ -90,8 +92,7 @@ pub(super) fn checksums_off() -> Finding {
     .with_hint("stop the server, run pg_checksums --enable -D PGDATA, and start it")
 }
 
-fn result(server: &Server, run: Option<&Run>, unpacked: Unpacked, method: &Method, findings: Vec<Finding>) -> Result<BackupResult> {
-    let checkpoint = Checkpoint::of(server, run, &unpacked).to_bytes()?;
+fn result(server: &Server, unpacked: Unpacked, checkpoint: Vec<u8>, method: &Method, findings: Vec<Finding>) -> BackupResult {
     let mut proof = unpacked.proof;
     proof.fact("start-lsn", unpacked.start.lsn);
     proof.fact("end-lsn", unpacked.end.lsn);
@@ -106,11 +107,14 @@ fn result(server: &Server, run: Option<&Run>, unpacked: Unpacked, method: &Metho
     proof.fact("bytes", proof.bytes);
     proof.fact("method", method);
     proof.fact("bytes-received", unpacked.received);
+    if let Method::Incremental(_) = method {
+        proof.fact("bytes-read-from-vault", unpacked.reread);
+    }
     proof.fact("manifest-verified-files", unpacked.verified);
     proof.fact("tablespaces", unpacked.tablespaces.len());
-    Ok(BackupResult {
+    BackupResult {
         proof,
         checkpoint: Some(checkpoint),
         findings,
-    })
+    }
 }

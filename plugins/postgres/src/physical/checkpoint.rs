@@ -29,11 +29,14 @@ pub(crate) struct Checkpoint {
     /// Which run of the server it was, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     run: Option<String>,
+    /// Whether it has pages that the server found damaged, which the operator accepts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    damaged: bool,
 }
 
 impl Checkpoint {
     /// That of a backup of `server`.
-    pub(crate) fn of(server: &Server, run: Option<&Run>, backup: &Unpacked) -> Self {
+    pub(crate) fn of(server: &Server, run: Option<&Run>, backup: &Unpacked, damaged: bool) -> Self {
         Self {
             version: VERSION,
             mode: MODE.to_owned(),
@@ -46,6 +49,7 @@ impl Checkpoint {
             tablespaces: backup.tablespaces.clone(),
             finished: backup.finished,
             run: run.map(|run| run.text().to_owned()),
+            damaged,
         }
     }
 
@@ -67,6 +71,11 @@ impl Checkpoint {
     /// Which run of the server it was.
     pub(crate) fn run(&self) -> Option<&str> {
         self.run.as_deref()
+    }
+
+    /// Whether it has pages that the server found damaged.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.damaged
     }
 
     /// Where its log begins.

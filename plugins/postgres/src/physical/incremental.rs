@@ -96,6 +96,8 @@ pub(crate) struct Rebuilt {
     pub(crate) sent: u32,
     pub(crate) finished: Finished,
     pub(crate) checksum: Sum,
+    /// Bytes of the parent that were read.
+    pub(crate) reread: u64,
 }
 
 /// The checksum of what is in the snapshot in place of what was sent.
@@ -151,15 +153,20 @@ impl Rebuild {
     /// The server has sent all of it.
     pub(crate) fn finish(mut self) -> Result<Rebuilt> {
         let sent = crc_of(&self.sent.finish())?;
-        let (finished, checksum) = match self.state {
+        let (finished, checksum, reread) = match self.state {
             State::Head(_) => return Err(self.target.wrong(IncrementalError::Magic)),
-            State::Kept(finished) => (finished, Sum::Stated(self.target.parent_checksum)),
+            State::Kept(finished) => (finished, Sum::Stated(self.target.parent_checksum), 0),
             State::Merge(merge) => {
                 let (finished, crc) = merge.finish()?;
-                (finished, Sum::Computed(crc))
+                (finished, Sum::Computed(crc), self.target.parent.size)
             }
         };
-        Ok(Rebuilt { sent, finished, checksum })
+        Ok(Rebuilt {
+            sent,
+            finished,
+            checksum,
+            reread,
+        })
     }
 }
 

@@ -57,6 +57,8 @@ pub(crate) struct Received {
     pub(crate) crc: u32,
     /// What was stored, where it is something else.
     pub(crate) instead: Option<Instead>,
+    /// Bytes of the last snapshot's file that were read for it.
+    pub(crate) reread: u64,
     pub(crate) finished: Finished,
     /// The first bytes of a file that was stored as it came.
     pub(crate) head: Vec<u8>,
@@ -115,13 +117,16 @@ impl Member {
                     size,
                     crc,
                     instead: None,
+                    reread: 0,
                     finished,
                     head,
                 })
             }
             Content::Changes(rebuild) => {
                 let rebuilt = rebuild.finish()?;
-                Ok(Received::instead(path, size, rebuilt.sent, rebuilt.finished, rebuilt.checksum))
+                let reread = rebuilt.reread;
+                let received = Received::instead(path, size, rebuilt.sent, rebuilt.finished, rebuilt.checksum);
+                Ok(Received { reread, ..received })
             }
             Content::Label { mut entry, label } => {
                 entry.write(&whole_label(&label))?;
@@ -187,6 +192,7 @@ impl Received {
             size,
             crc,
             instead: Some(instead),
+            reread: 0,
             finished,
             head: Vec::new(),
         }

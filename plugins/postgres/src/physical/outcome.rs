@@ -190,6 +190,7 @@ mod tests {
             size,
             crc,
             instead: None,
+            reread: 0,
             finished: Finished::default(),
             head: Vec::new(),
         }

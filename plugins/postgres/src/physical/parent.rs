@@ -95,6 +95,8 @@ pub(crate) enum Full {
     Cluster(u64),
     /// It is of another timeline.
     Timeline(TimelineId),
+    /// It has pages that the server found damaged: an incremental backup would neither read nor name them.
+    Damaged,
     /// It has lost what it needs to build on.
     Incomplete(String),
     /// SQL is closed to the role, so nobody knows whether the server was restarted.
@@ -119,6 +121,7 @@ impl fmt::Display for Full {
             Self::ForeignParent => formatter.write_str("the last snapshot is not one of mode `physical` that this version knows"),
             Self::Cluster(system) => write!(formatter, "the last snapshot is of another cluster, system {system}"),
             Self::Timeline(timeline) => write!(formatter, "the last snapshot is of timeline {timeline}"),
+            Self::Damaged => formatter.write_str("the last snapshot has damaged pages, which only a full backup finds again"),
             Self::Incomplete(what) => write!(formatter, "the last snapshot cannot be built on: {what}"),
             Self::NoSql(why) => write!(
                 formatter,
@@ -153,7 +156,7 @@ impl Full {
     pub(crate) fn finding(&self) -> Option<Finding> {
         let finding = Finding::info("full-backup", format!("all of the cluster was read: {self}"));
         match self {
-            Self::Asked | Self::Version(_) | Self::NotSummarized | Self::NoParent | Self::Unmarked => None,
+            Self::Asked | Self::Version(_) | Self::NotSummarized | Self::NoParent | Self::Unmarked | Self::Damaged => None,
             Self::NoSql(_) => Some(finding.with_hint(SQL_HINT)),
             Self::NoTruncations(_) => Some(finding.with_hint(
                 "everybody may call these functions by default; where that was revoked, in database `postgres`: GRANT EXECUTE ON FUNCTION \
@@ -237,6 +240,9 @@ impl Parent {
         }
         if parent.run().ok_or(Full::Unmarked)? != run.text() {
             return Err(Full::Restarted);
+        }
+        if parent.is_damaged() {
+            return Err(Full::Damaged);
         }
         parent.start().ok_or(Full::ForeignParent)
     }

@@ -63,6 +63,8 @@ pub(crate) struct Unpacked {
     pub(crate) verified: u64,
     /// Bytes of files that the server sent.
     pub(crate) received: u64,
+    /// Bytes of the last snapshot's files that were read, to put what has changed over them.
+    pub(crate) reread: u64,
     pub(crate) tablespaces: Vec<u32>,
 }
 
@@ -79,6 +81,7 @@ pub(crate) struct Unpacker {
     ranges: Vec<WalRange>,
     proof: Proof,
     progress: Progress,
+    reread: u64,
     start: Option<Point>,
     end: Option<Point>,
     /// When the server began to send the log of the backup that had just ended.
@@ -115,6 +118,7 @@ impl Unpacker {
             ranges: Vec::new(),
             proof: Proof::default(),
             progress: Progress::default(),
+            reread: 0,
             start: None,
             end: None,
             log_sent: None,
@@ -151,6 +155,7 @@ impl Unpacker {
             finished: log_sent + 1,
             verified,
             received: self.progress.bytes,
+            reread: self.reread,
             tablespaces: self.tablespaces,
         })
     }
@@ -173,6 +178,7 @@ impl Unpacker {
     fn end_member(&mut self, file: Member) -> Result<()> {
         let received = file.finish()?;
         self.proof.count(&received.finished);
+        self.reread += received.reread;
         if let Some(name) = layout::below(&received.path, layout::WAL) {
             self.segments.add(name, received.size, &received.head)?;
         }

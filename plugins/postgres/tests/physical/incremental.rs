@@ -476,6 +476,36 @@ fn damage_in_the_parent_never_gets_into_the_next_snapshot() {
         harness.tamper(|snapshot| snapshot.entries.get_mut(file.as_bytes()).unwrap().content[place] ^= 1);
     }
     assert_eq!(harness.snapshots().len(), 1);
+    let result = next(&harness);
+    let reread: usize = fact(&result, "bytes-read-from-vault").parse().unwrap();
+    assert!(reread >= harness.content(&file).unwrap().len(), "{reread}");
+}
+
+#[test]
+fn accepted_damage_is_found_by_every_run_until_it_is_mended() {
+    let cluster = summarizing().start().unwrap();
+    cluster
+        .execute("postgres", "CREATE TABLE t AS SELECT generate_series(1, 10000) AS n")
+        .unwrap();
+    let file = cluster.execute("postgres", "SELECT pg_relation_filepath('t')").unwrap();
+    cluster.stop().unwrap();
+    let path = cluster.data_directory().join(&file);
+    let sound = std::fs::read(&path).unwrap();
+    let mut damaged = sound.clone();
+    damaged[8192 + 5000] ^= 1;
+    std::fs::write(&path, damaged).unwrap();
+    cluster.start().unwrap();
+
+    let accepting = config("postgres", r#", "accept-damaged-pages": true"#);
+    let harness = over_tcp(&cluster);
+    for why in ["no snapshot", "damaged pages"] {
+        let result = harness.backup_as(&accepting).unwrap();
+        assert_eq!(codes(&result.findings), ["damaged-pages"]);
+        assert!(method(&result).contains(why), "{}", method(&result));
+    }
+    std::fs::write(&path, sound).unwrap();
+    let result = harness.backup_as(&accepting).unwrap();
+    assert!(result.findings.is_empty(), "{:?}", result.findings);
     next(&harness);
 }
 
