@@ -526,7 +526,7 @@ mod tests {
             paths: Vec::new(),
             tags: Vec::new(),
             original: None,
-            verification: None,
+            recorded: None,
             parent: None,
             tree: ObjectId::of(tree.as_bytes()),
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use bulkhead_config as config;
+use bulkhead_model::Timestamp;
 use bulkhead_vault::{Depth, Hint as _, Mark, Marks, ObjectId, SnapshotInfo, Vault, Verification};
 use serde::Serialize;
 
@@ -79,6 +80,8 @@ impl Known {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Verdicts {
     pub(crate) depth: Depth,
+    /// When looking began.
+    pub(crate) began: Timestamp,
     pub(crate) sound: Vec<ObjectId>,
     pub(crate) damaged: Vec<ObjectId>,
 }
@@ -117,10 +120,11 @@ async fn record_all(
             repository: first.id().to_owned(),
             sink: sink.to_owned(),
             depth: verdicts.depth,
+            began: verdicts.began,
             sound: verdicts.sound,
             damaged: verdicts.damaged,
         };
-        let recorded = first.record_verification(&verification, &operation.host.name).await;
+        let recorded = first.record_verification(verification, &operation.host.name).await;
         recorded.map_err(|error| Failure::of_vault(class_of_write(&error), &error, error.hint()).at(&vault_site(config)))?;
     }
     Ok(())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bulkhead_config::Pipeline;
-use bulkhead_model::{Finding, Severity};
+use bulkhead_model::{Finding, Severity, Timestamp};
 use bulkhead_runtime::{Plugin, PluginError, Source};
 use bulkhead_vault::{
     Depth, Hint as _, ObjectId, ReadError, SnapshotInfo, Vault, VerifyOptions, VerifyPhase, VerifyProgress, VerifyReport,
@@ -164,6 +164,7 @@ pub async fn verify_vault(operation: &Operation, name: &str, content: &ReadConte
 
 #[tracing::instrument(name = "verify", skip(operation))]
 async fn check_vault(operation: &Operation, name: &str, content: &ReadContent) -> Result<VaultVerification, VerifyError> {
+    let began = clock::now();
     let config = operation.vault_named(name)?;
     let store = operation.sink_to_read(config).await?;
     let vault = operation.open_on(config, &store).await?;
@@ -178,7 +179,7 @@ async fn check_vault(operation: &Operation, name: &str, content: &ReadContent) -
         source: Box::new(source),
     })?;
     operation.progress.phase("recording", None);
-    let not_recorded = verified::record(operation, config, (store.name(), &vault), verdicts(&report, content)).await;
+    let not_recorded = verified::record(operation, config, (store.name(), &vault), verdicts(&report, content, began)).await;
     let damage = report.problems.into_iter().map(|problem| Damage {
         object: problem.object,
         damage: problem.damage,
@@ -203,9 +204,10 @@ async fn check_vault(operation: &Operation, name: &str, content: &ReadContent) -
 }
 
 /// What a verification says of snapshots. Where some packs were read, those that are whole are so as far as all were looked at; what is damaged may be so in its bytes.
-fn verdicts(report: &VerifyReport, content: &ReadContent) -> Vec<Verdicts> {
+fn verdicts(report: &VerifyReport, content: &ReadContent, began: Timestamp) -> Vec<Verdicts> {
     let of = |depth, sound: &[ObjectId], damaged: &[ObjectId]| Verdicts {
         depth,
+        began,
         sound: sound.to_vec(),
         damaged: damaged.to_vec(),
     };
@@ -232,6 +234,7 @@ impl SnapshotVerifier {
     /// # Errors
     /// See [`VerifyError`].
     pub async fn open(operation: &Operation, pipeline: &Pipeline) -> Result<Self, VerifyError> {
+        let began = clock::now();
         let open = async {
             let (source, plugin) = operation.host.source(&operation.config, pipeline).await?;
             let config = operation.vault_named(&pipeline.vault)?;
@@ -245,6 +248,7 @@ impl SnapshotVerifier {
                 store,
                 found: Verdicts {
                     depth: Depth::Plugin,
+                    began,
                     sound: Vec::new(),
                     damaged: Vec::new(),
                 },

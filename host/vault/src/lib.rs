@@ -75,6 +75,6 @@ pub use survey::{
     Amount, Appearances, Blob, Census, Change, Comparison, Difference, Found, Hit, Objects, Search, SearchError, SharedData, SnapshotCost,
 };
 pub use vault::Vault;
-pub use verification::{Depth, Mark, Marks, Verification};
+pub use verification::{Depth, Mark, Marks, Recorded, Verification, VerificationRecord};
 pub use verify::{Problem, Subset, VerifyOptions, VerifyPhase, VerifyProgress, VerifyReport};
 pub use writer::{BeginSnapshot, CommittedSnapshot, EntryWriter, RunStats, SnapshotWriter};

@@ -16,7 +16,7 @@ use crate::{
     lock::Held,
     store::ObjectBody,
     vault::{Core, Vault},
-    verification::{VERIFIED_TAG, Verification},
+    verification::{self, Recorded},
 };
 
 /// The tag on every snapshot of Bulkhead's.
@@ -47,15 +47,15 @@ pub struct SnapshotInfo {
     pub tree: ObjectId,
     /// The first of the line that it is of: what it was called before its tags changed, or in the vault that it was copied from.
     pub original: Option<ObjectId>,
-    /// What a verification found, where this is no backup, but the record of one.
-    pub verification: Option<Verification>,
+    /// What it says, where it is no backup, but the record of a verification.
+    pub recorded: Option<Recorded>,
 }
 
 impl SnapshotInfo {
-    /// Whether it is no backup, but the record of a verification; listings leave it out. It may have lost what it said.
+    /// Whether it is no backup, but the record of a verification; listings leave it out. The tag of one is not enough.
     #[must_use]
     pub fn is_record(&self) -> bool {
-        self.tags.iter().any(|tag| tag == VERIFIED_TAG)
+        self.recorded.is_some()
     }
 
     /// Whether it is what remained of a snapshot that was damaged.
@@ -103,6 +103,7 @@ pub struct SnapshotIdentity {
 
 /// What a snapshot file says.
 pub(crate) fn info(id: ObjectId, file: SnapshotFile) -> Result<SnapshotInfo, String> {
+    let recorded = verification::recorded(&file);
     let tags = file.tags.unwrap_or_default();
     let pipeline = tags
         .iter()
@@ -119,8 +120,7 @@ pub(crate) fn info(id: ObjectId, file: SnapshotFile) -> Result<SnapshotInfo, Str
         parent: file.parent,
         tree: file.tree,
         original: file.original,
-        // One of a later version, which says something else, says nothing here.
-        verification: file.verification.and_then(|said| serde_json::from_value(said).ok()),
+        recorded,
     })
 }
 

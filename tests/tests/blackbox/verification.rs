@@ -254,6 +254,21 @@ fn damage_takes_the_mark_from_the_sink_that_has_it() {
 }
 
 #[test]
+fn plain_restic_restores_the_backup_that_was_verified_last() {
+    let world = World::with_a_snapshot();
+    let restored = |selector: &str| {
+        let target = world.bulkhead().scratch().folder(format!("restic-{selector}")).unwrap();
+        world.restic().restore(selector, &target).unwrap();
+        Tree::of(&target).unwrap().contents()
+    };
+    let listed = world.json(&["snapshots", "--json"]);
+    let before = restored(listed["snapshots"][0]["id"].as_str().unwrap());
+    world.succeed(&["verify", "--read-data"]);
+    assert!(world.records() > 0 && !before.is_empty());
+    assert_eq!(restored("latest"), before);
+}
+
+#[test]
 fn a_vault_that_takes_no_record_is_verified_all_the_same() {
     let world = World::with_a_snapshot();
     let locks = world.bulkhead().vault().join("locks");

@@ -135,7 +135,9 @@ impl World {
     /// Contents of the oldest snapshot, restored by plain restic.
     fn restored_by_restic(&self, name: &str) -> BTreeMap<PathBuf, String> {
         let listed: serde_json::Value = serde_json::from_str(&self.restic().text(["snapshots", "--json"]).unwrap()).unwrap();
-        let oldest = listed[0]["id"].as_str().unwrap().to_owned();
+        let mut listed = listed.as_array().unwrap().iter();
+        let oldest = listed.find(|snapshot| snapshot["tags"][0] != "bulkhead-verified").unwrap();
+        let oldest = oldest["id"].as_str().unwrap().to_owned();
         let target = self.bulkhead.scratch().folder(format!("restic-{name}")).unwrap();
         self.restic().restore(&oldest, &target).unwrap();
         Tree::of(&target).unwrap().contents()

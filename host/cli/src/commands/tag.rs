@@ -14,8 +14,8 @@ use crate::{
 
 /// Add, remove or set the tags of snapshots
 ///
-/// A snapshot is named by what is said about it, so one whose tags change gets a new id. The tags that say whose snapshot it is (`bulkhead` and
-/// `pipeline:…`) can be neither given nor taken away.
+/// A snapshot is named by what is said about it, so one whose tags change gets a new id. The tags that say what it is and whose
+/// (`bulkhead`, `bulkhead-verified`, `pipeline:…`) can be neither given nor taken away.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  bulkhead tag shop --add before-upgrade                      the latest snapshot\n  bulkhead tag shop --snapshot 3f2a91c4 --remove before-upgrade\n  bulkhead tag --vault databases --snapshot 3f2a91c4 --set audit --set 2026"

@@ -429,7 +429,7 @@ mod tests {
             paths: Vec::new(),
             tags: Vec::new(),
             original: None,
-            verification: None,
+            recorded: None,
             parent: None,
             tree: bulkhead_vault::ObjectId::of(b""),
         };

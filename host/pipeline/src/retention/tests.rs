@@ -32,7 +32,7 @@ fn snapshot(time: Timestamp) -> SnapshotInfo {
         parent: None,
         tree,
         original: None,
-        verification: None,
+        recorded: None,
     }
 }
 

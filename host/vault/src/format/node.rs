@@ -194,6 +194,14 @@ pub(crate) fn end_tree(json: &mut Vec<u8>) {
     json.extend_from_slice(b"]}\n");
 }
 
+/// The name of the tree without nodes.
+pub(crate) fn empty_tree() -> ObjectId {
+    let mut json = Vec::new();
+    begin_tree(&mut json);
+    end_tree(&mut json);
+    ObjectId::of(&json)
+}
+
 /// What a node's JSON is made from: borrowed, so that a run can keep its entries in a form of its own.
 pub(crate) struct NodeParts<'n> {
     /// Its name.

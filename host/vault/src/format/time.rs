@@ -43,6 +43,21 @@ pub(crate) fn now() -> Timestamp {
     }
 }
 
+/// Times as fields of a document, for `#[serde(with)]`.
+pub(crate) mod rfc3339 {
+    use serde::{Deserialize as _, Deserializer, Serializer, de};
+
+    use super::Timestamp;
+
+    pub(crate) fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&super::format(*time))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        super::parse(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]

@@ -11,9 +11,10 @@ use crate::{
     maintenance::Stop,
     snapshots::{OUR_TAG, PIPELINE_TAG},
     vault::Vault,
+    verification::VERIFIED_TAG,
 };
 
-/// What to change in a snapshot's tags. Those that say whose snapshot it is (`bulkhead`, `pipeline:…`) can be neither added nor removed, and those of holds
+/// What to change in a snapshot's tags. Those that say what it is and whose (`bulkhead`, `bulkhead-verified`, `pipeline:…`) can be neither added nor removed, and those of holds
 /// only by holding and releasing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TagChange {
@@ -89,7 +90,7 @@ impl TagChange {
 }
 
 fn is_reserved(tag: &str) -> bool {
-    tag == OUR_TAG || tag.starts_with(PIPELINE_TAG) || hold::is_about_holds(tag)
+    tag == OUR_TAG || tag == VERIFIED_TAG || tag.starts_with(PIPELINE_TAG) || hold::is_about_holds(tag)
 }
 
 impl Vault {
@@ -153,6 +154,7 @@ mod tests {
         assert_eq!(change.apply(&before).unwrap(), tags(&["bulkhead", "pipeline:shop", "kept"]));
         for reserved in [
             "bulkhead",
+            "bulkhead-verified",
             "pipeline:other",
             "held",
             "hold:a:b:c",

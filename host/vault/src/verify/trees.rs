@@ -20,7 +20,7 @@ use crate::{
     id::ObjectId,
     index::BlobKind,
     vault::Core,
-    verification::VERIFIED_TAG,
+    verification,
     verify::{
         VerifyPhase, VerifyProgress, damage,
         report::{Findings, ProblemNumber, WholeIndex},
@@ -64,7 +64,7 @@ async fn read_snapshot(core: &Core, id: ObjectId) -> Result<(ObjectId, Result<Ro
     let root = document::decode::<SnapshotFile>(&core.key, content.to_vec()).map(|file| Root {
         id,
         tree: file.tree,
-        is_record: file.tags.is_some_and(|tags| tags.iter().any(|tag| tag == VERIFIED_TAG)),
+        is_record: verification::recorded(&file).is_some(),
     });
     Ok((id, root))
 }

@@ -17,7 +17,7 @@ use crate::{
     snapshots::{self, SnapshotInfo},
     store::ObjectBody,
     sync::lock,
-    verification::{VERIFIED_TAG, Verification},
+    verification::{VERIFIED_TAG, VerificationRecord},
     writer::{
         entry_writer::EntryWriter,
         run::Run,
@@ -119,14 +119,15 @@ async fn store_trees(run: &Arc<Run>) -> Result<ObjectId, WriteError> {
         .unwrap_or_else(|_| Err(WriteError::Internal("the thread that stores folders panicked".to_owned())))
 }
 
-/// Commits the record of a verification: a snapshot of nothing, which no pipeline has taken.
-pub(crate) async fn commit_verification(run: &Arc<Run>, found: &Verification, held: &Held) -> Result<SnapshotInfo, WriteError> {
+/// Commits the record of a verification: a snapshot of nothing, which no pipeline has taken, and which has the time of the run.
+pub(crate) async fn commit_verification(run: &Arc<Run>, found: &VerificationRecord, held: &Held) -> Result<SnapshotInfo, WriteError> {
     let tree = store_trees(run).await?;
     run.uploads.settle(run).await;
     run.poison.check()?;
     let found = serde_json::to_value(found).map_err(|error| WriteError::Internal(format!("the record could not be made: {error}")))?;
     let file = SnapshotFile {
         paths: vec![format!("/{VERIFIED_TAG}")],
+        hostname: VERIFIED_TAG.to_owned(),
         tags: Some(vec![VERIFIED_TAG.to_owned()]),
         verification: Some(found),
         ..file_of(run, tree, run.begin.time)

@@ -10,7 +10,6 @@ use bulkhead_model::{EntryMetadata, EntryPath, FinishedEntry, NodeType, Timestam
 use crate::{
     access,
     error::{Cause, WriteError},
-    format::time,
     id::ObjectId,
     lock::{Held, Lock, Share},
     reader::SnapshotReader,
@@ -18,7 +17,7 @@ use crate::{
     snapshots::SnapshotInfo,
     sync::lock,
     vault::Vault,
-    verification::Verification,
+    verification::{Verification, VerificationRecord},
     writer::{
         commit,
         entry_writer::EntryWriter,
@@ -26,6 +25,12 @@ use crate::{
         run::Run,
         trees::{Entries, Inserted, KeptFolder, Refused},
     },
+};
+
+/// The time of the files of records, before all backups: whoever asks a tool for the latest snapshot wants one of those.
+const TIME_OF_RECORDS: Timestamp = Timestamp {
+    seconds: 0,
+    nanoseconds: 0,
 };
 
 /// What a run writes.
@@ -104,30 +109,20 @@ impl Vault {
     ///
     /// # Errors
     /// As [`Self::begin`]; nothing is kept then.
-    pub async fn record_verification(&self, found: &Verification, host: &str) -> Result<ObjectId, WriteError> {
+    pub async fn record_verification(&self, found: Verification, host: &str) -> Result<ObjectId, WriteError> {
+        let ids = access::list_ids(&*self.core.store, "snapshots/").await?;
+        let record = VerificationRecord::after(&self.core.load_snapshots(ids, true).await?, found);
         let writer = self
             .begin(BeginSnapshot {
                 pipeline: String::new(),
                 host: host.to_owned(),
-                time: self.time_of_a_record().await?,
+                time: TIME_OF_RECORDS,
                 parent: None,
             })
             .await?;
-        let recorded = commit::commit_verification(&writer.run, found, &writer.held).await;
+        let recorded = commit::commit_verification(&writer.run, &record, &writer.held).await;
         writer.abort().await;
         recorded.map(|record| record.id)
-    }
-
-    /// Now, or a second after the last record.
-    async fn time_of_a_record(&self) -> Result<Timestamp, WriteError> {
-        let ids = access::list_ids(&*self.core.store, "snapshots/").await?;
-        let snapshots = self.core.load_snapshots(ids, true).await?;
-        let last = snapshots.iter().rev().find(|snapshot| snapshot.is_record());
-        let after = last.map(|last| Timestamp {
-            seconds: last.time.seconds.saturating_add(1),
-            ..last.time
-        });
-        Ok(after.map_or_else(time::now, |after| after.max(time::now())))
     }
 
     async fn begin_locked(&self, begin: BeginSnapshot) -> Result<(Arc<Run>, Option<SnapshotReader>), WriteError> {

@@ -1,6 +1,7 @@
 //! Records of verifications: plain restic takes them for snapshots of nothing, this program for no snapshots at all, and damage takes marks away.
 
-use bulkhead_vault::{Depth, Marks, PruneLimit, PruneOptions, Stop, Vault, Verification, VerifyReport};
+use bulkhead_model::Timestamp;
+use bulkhead_vault::{Depth, Marks, PruneLimit, PruneOptions, Recorded, Stop, TagChange, Vault, Verification, VerifyReport};
 
 use crate::support::{Bench, backup, random, verify};
 
@@ -9,10 +10,14 @@ async fn record(vault: &Vault, report: &VerifyReport) {
         repository: vault.id().to_owned(),
         sink: "here".to_owned(),
         depth: Depth::Data,
+        began: Timestamp {
+            seconds: 1_700_000_000,
+            nanoseconds: 5,
+        },
         sound: report.sound.clone(),
         damaged: report.damaged.clone(),
     };
-    vault.record_verification(&found, "here").await.unwrap();
+    vault.record_verification(found, "here").await.unwrap();
 }
 
 async fn marks(vault: &Vault) -> Marks {
@@ -34,7 +39,7 @@ async fn restic_takes_a_record_for_a_snapshot_of_nothing_and_we_for_none() {
     bench.restic.check();
     let listed: serde_json::Value = serde_json::from_str(&bench.restic.ok(&["snapshots", "--json"])).unwrap();
     let tags: Vec<&serde_json::Value> = listed.as_array().unwrap().iter().map(|snapshot| &snapshot["tags"][0]).collect();
-    assert_eq!(tags, ["bulkhead", "bulkhead-verified", "bulkhead-verified"]);
+    assert_eq!(tags, ["bulkhead-verified", "bulkhead-verified", "bulkhead"]);
     assert_eq!(
         bench.restic.ok(&["ls", "latest", "--tag", "bulkhead-verified"]).lines().count(),
         1,
@@ -46,8 +51,14 @@ async fn restic_takes_a_record_for_a_snapshot_of_nothing_and_we_for_none() {
     assert_eq!(reopened.resolve("latest", None).await.unwrap().id, snapshot.id);
     let report = verify(&reopened).await;
     assert_eq!((report.snapshots, report.problems), (1, Vec::new()));
-    let times = reopened.snapshots_and_records().await.unwrap();
-    assert!(times[2].time > times[1].time, "the later one is known for it");
+    let listed = reopened.snapshots_and_records().await.unwrap();
+    let mut numbers: Vec<u64> = listed
+        .iter()
+        .filter_map(|snapshot| snapshot.recorded.as_ref())
+        .map(number)
+        .collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, [1, 2], "the later one is known for it");
 
     // Whoever prunes keeps what they need, and what they say.
     let options = PruneOptions {
@@ -62,6 +73,53 @@ async fn restic_takes_a_record_for_a_snapshot_of_nothing_and_we_for_none() {
         found.iter().map(|mark| mark.depth).collect::<Vec<_>>(),
         [Depth::Structure, Depth::Data]
     );
+}
+
+fn number(recorded: &Recorded) -> u64 {
+    match recorded {
+        Recorded::Said(said) => said.number,
+        Recorded::Unknown => panic!("it is of this version"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restic_restores_and_keeps_backups_whatever_was_recorded_after_them() {
+    let bench = Bench::new().await;
+    let content = random(100_000, 1);
+    let old = backup(&bench.vault, &[("file", &random(100_000, 2))]).await.snapshot;
+    let snapshot = backup(&bench.vault, &[("file", &content)]).await.snapshot;
+    for _ in 0..3 {
+        record(&bench.vault, &verify(&bench.vault).await).await;
+    }
+    let target = bench.folder.path().join("restored");
+    bench.restic.ok(&["restore", "latest", "--target", target.to_str().unwrap()]);
+    assert!(std::fs::read(target.join("file")).unwrap() == content);
+    for grouping in ["host", "paths", ""] {
+        bench.restic.ok(&["forget", "--group-by", grouping, "--keep-last", "2"]);
+        let left: Vec<_> = bench.reopen().await.snapshots().await.unwrap();
+        assert_eq!(
+            left.iter().map(|left| left.id).collect::<Vec<_>>(),
+            [old.id, snapshot.id],
+            "by {grouping:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tag_of_a_record_hides_no_backup() {
+    let bench = Bench::new().await;
+    let snapshot = backup(&bench.vault, &[("file", b"content")]).await.snapshot;
+    let tag = TagChange::Change {
+        add: vec!["bulkhead-verified".to_owned()],
+        remove: Vec::new(),
+    };
+    assert!(bench.vault.tag(&[snapshot.id], &tag, "here", &Stop::default()).await.is_err());
+    bench.restic.ok(&["tag", "--add", "bulkhead-verified", "latest"]);
+    let vault = bench.reopen().await;
+    let listed = vault.snapshots().await.unwrap();
+    assert_eq!(listed.iter().map(|listed| listed.tree).collect::<Vec<_>>(), [snapshot.tree]);
+    assert_eq!(vault.resolve("latest", None).await.unwrap().tree, snapshot.tree);
+    assert_eq!(verify(&vault).await.sound, [snapshot.tree]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
