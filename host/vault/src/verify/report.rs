@@ -32,7 +32,7 @@ pub struct VerifyReport {
     pub unreferenced_packs: Vec<ObjectId>,
     /// Roots of the snapshots that no damage reaches; none where there is more damage than is listed, since what that reaches is not known.
     pub sound: Vec<ObjectId>,
-    /// Roots of the snapshots that some damage reaches.
+    /// Roots of the snapshots that some damage reaches; of all where there is more damage than is listed.
     pub damaged: Vec<ObjectId>,
 }
 
@@ -104,10 +104,9 @@ impl Findings {
     pub(super) fn into_report(mut self, snapshots: &[Root], index: &WholeIndex) -> VerifyReport {
         let reached: BTreeSet<ObjectId> = self.problems.iter().flat_map(|problem| &problem.snapshots).copied().collect();
         let backups: Vec<&Root> = snapshots.iter().filter(|root| !root.is_record).collect();
-        let (damaged, mut sound): (Vec<&Root>, Vec<&Root>) = backups.iter().partition(|root| reached.contains(&root.id));
-        if self.further > 0 {
-            sound.clear();
-        }
+        // What is left out may reach any of them.
+        let may_be_damaged = |root: &&&Root| self.further > 0 || reached.contains(&root.id);
+        let (damaged, sound): (Vec<&Root>, Vec<&Root>) = backups.iter().partition(may_be_damaged);
         let trees = |roots: Vec<&Root>| roots.iter().map(|root| root.tree).collect();
         self.problems.sort_by_key(|problem| std::cmp::Reverse(problem.snapshots.len()));
         self.unreferenced.sort_unstable();
@@ -134,4 +133,38 @@ pub(super) struct WholeIndex {
     pub(super) packs: BTreeMap<ObjectId, Vec<crate::format::index_file::IndexBlob>>,
     /// Packs that a prune has marked for deletion: they may have gone already, and are part of the two above only where they have not.
     pub(super) doomed: Vec<crate::format::index_file::IndexPack>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of one snapshot that the first of so many problems reaches, and one that none of those listed does.
+    fn report(problems: usize) -> VerifyReport {
+        let root = |name: &str| Root {
+            id: ObjectId::of(name.as_bytes()),
+            tree: ObjectId::of(format!("tree of {name}").as_bytes()),
+            is_record: false,
+        };
+        let (hurt, other) = (root("hurt"), root("other"));
+        let mut findings = Findings::default();
+        for number in 0..problems {
+            findings.add(format!("data/{number}"), "it is gone", "nothing of it can be restored");
+        }
+        findings.reaches(0, hurt.id);
+        let index = WholeIndex {
+            index: crate::index::Index::default(),
+            packs: BTreeMap::new(),
+            doomed: Vec::new(),
+        };
+        findings.into_report(&[hurt, other], &index)
+    }
+
+    #[test]
+    fn where_damage_is_left_out_no_snapshot_counts_as_whole() {
+        let listed = report(MAX_PROBLEMS);
+        assert_eq!((listed.damaged.len(), listed.sound.len(), listed.further_problems), (1, 1, 0));
+        let left_out = report(MAX_PROBLEMS + 1);
+        assert_eq!((left_out.damaged.len(), left_out.sound.len(), left_out.further_problems), (2, 0, 1));
+    }
 }
