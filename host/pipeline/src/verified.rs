@@ -87,15 +87,18 @@ pub(crate) struct Verdicts {
 }
 
 /// Keeps what was found by reading the sink called `sink` in the vault of `config`, on its first sink; `read` is the vault on the one that was read. Returns why it could not be
-/// kept: what was verified is as good as it was.
+/// kept, an interruption among the reasons: what was verified is as good as it was.
 pub(crate) async fn record(
     operation: &Operation,
     config: &config::Vault,
     (sink, read): (&str, &Vault),
     found: Vec<Verdicts>,
 ) -> Option<String> {
-    let recorded = record_all(operation, config, (sink, read), found).await;
-    recorded.err().map(|failure| failure.to_string())
+    let recording = record_all(operation, config, (sink, read), found);
+    match operation.until_interrupted(None, recording).await {
+        Ok(recorded) => recorded.err().map(|failure| failure.to_string()),
+        Err(interrupted) => Some(interrupted.to_string()),
+    }
 }
 
 async fn record_all(

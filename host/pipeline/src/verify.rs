@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bulkhead_config as config;
 use bulkhead_config::Pipeline;
 use bulkhead_model::{Finding, Severity, Timestamp};
 use bulkhead_runtime::{Plugin, PluginError, Source};
@@ -153,19 +154,31 @@ impl VerifyProgress for Watched {
     }
 }
 
-/// Checks the vault called `name`, and `content` of its packs. Of several sinks the one that the operation reads from: they are replicas, and each
+/// Checks the vault called `name`, and `content` of its packs, and keeps in the vault what was found. Of several sinks the one that the operation reads from: they are replicas, and each
 /// can be damaged for itself.
 ///
 /// # Errors
-/// When the check could not be made; damage is in the report.
+/// When the check could not be made; damage is in the report, and so is why it could not be kept.
+#[tracing::instrument(name = "verify", skip(operation))]
 pub async fn verify_vault(operation: &Operation, name: &str, content: &ReadContent) -> Result<VaultVerification, VerifyError> {
-    operation.until_interrupted(None, check_vault(operation, name, content)).await?
+    let config = operation.vault_named(name)?;
+    let mut checked = operation.until_interrupted(None, check_vault(operation, config, content)).await??;
+    operation.progress.phase("recording", None);
+    let recorded = verified::record(operation, config, (checked.store.name(), &checked.vault), checked.found);
+    checked.report.not_recorded = recorded.await;
+    Ok(checked.report)
 }
 
-#[tracing::instrument(name = "verify", skip(operation))]
-async fn check_vault(operation: &Operation, name: &str, content: &ReadContent) -> Result<VaultVerification, VerifyError> {
+/// A vault that was checked, and what is to be kept of it.
+struct Checked {
+    vault: Vault,
+    store: Arc<SinkStore>,
+    report: VaultVerification,
+    found: Vec<Verdicts>,
+}
+
+async fn check_vault(operation: &Operation, config: &config::Vault, content: &ReadContent) -> Result<Checked, VerifyError> {
     let began = clock::now();
-    let config = operation.vault_named(name)?;
     let store = operation.sink_to_read(config).await?;
     let vault = operation.open_on(config, &store).await?;
     let progress = Arc::new(Watched(operation.progress.clone()));
@@ -178,16 +191,15 @@ async fn check_vault(operation: &Operation, name: &str, content: &ReadContent) -
         site: vault_site(config),
         source: Box::new(source),
     })?;
-    operation.progress.phase("recording", None);
-    let not_recorded = verified::record(operation, config, (store.name(), &vault), verdicts(&report, content, began)).await;
+    let found = verdicts(&report, content, began);
     let damage = report.problems.into_iter().map(|problem| Damage {
         object: problem.object,
         damage: problem.damage,
         consequence: problem.consequence,
         snapshots: problem.snapshots.iter().map(ToString::to_string).collect(),
     });
-    Ok(VaultVerification {
-        vault: name.to_owned(),
+    let report = VaultVerification {
+        vault: config.name.clone(),
         sink: store.name().to_owned(),
         read_data: matches!(content, ReadContent::All),
         subset: content.subset(),
@@ -199,7 +211,13 @@ async fn check_vault(operation: &Operation, name: &str, content: &ReadContent) -
         packs_read: report.packs_read,
         bytes_read: report.bytes_read,
         unreferenced_packs: report.unreferenced_packs.len() as u64,
-        not_recorded,
+        not_recorded: None,
+    };
+    Ok(Checked {
+        vault,
+        store,
+        report,
+        found,
     })
 }
 
@@ -283,11 +301,7 @@ impl SnapshotVerifier {
             Ok(config) => config,
             Err(error) => return Some(error.to_string()),
         };
-        let recorded = verified::record(operation, config, (self.store.name(), &self.vault), vec![self.found]);
-        operation
-            .until_interrupted(None, recorded)
-            .await
-            .unwrap_or_else(|error| Some(error.to_string()))
+        verified::record(operation, config, (self.store.name(), &self.vault), vec![self.found]).await
     }
 
     #[tracing::instrument(name = "verify", skip_all, fields(pipeline = self.pipeline.name, plugin = self.pipeline.plugin))]
