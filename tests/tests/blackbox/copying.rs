@@ -99,6 +99,8 @@ fn status_says_what_a_copy_would_bring() {
     let figures = || fs::read_to_string(world.folder().join("figures")).unwrap();
     let behind = |count: u64| format!("bulkhead_copy_behind_snapshots{{vault=\"region\",from=\"main\"}} {count}\n");
     assert!(figures().contains(&behind(2)), "{}", figures());
+    let readable = |value: u8| format!("bulkhead_copy_readable{{vault=\"region\",from=\"main\"}} {value}\n");
+    assert!(figures().contains(&readable(1)), "{}", figures());
     assert!(figures().contains("bulkhead_copy_oldest_missing_timestamp_seconds{vault=\"region\",from=\"main\"} 1767693600\n"));
     assert!(world.succeed(&["status"]).contains("2026-01-06 10:00:00"));
     world.succeed(&["copy"]);
@@ -113,8 +115,9 @@ fn status_says_what_a_copy_would_bring() {
     // A vault that can't be asked is told, and the rest all the same.
     fs::rename(world.folder().join("region"), world.folder().join("away")).unwrap();
     world.bulkhead().scratch().folder("region").unwrap();
-    let outcome = world.run(&["status", "--json"]);
+    let outcome = world.run(&["status", "--json", "--metrics", "figures"]);
     assert_eq!(outcome.code, Some(13), "{}", outcome.stdout);
+    assert!(figures().contains(&readable(0)) && !figures().contains(&behind(0)), "{}", figures());
     let document: Value = serde_json::from_str(&outcome.stdout).unwrap();
     assert_eq!(document["errors"][0]["vault"], "region");
     assert_eq!(document["copies"].as_array().unwrap().len(), 1);

@@ -38,8 +38,15 @@ pub(crate) struct StatusArguments {
     metrics: Option<PathBuf>,
 }
 
-/// How far vaults are behind that are fed from others, or why that can't be told.
-type Copies<'c> = [(&'c str, Result<CopyStatus, CommandError>)];
+/// A vault that is fed from another, and how far it is behind, or why that can't be told.
+pub(crate) struct AskedCopy<'c> {
+    /// The vault that is fed.
+    pub(crate) vault: &'c str,
+    /// The vault that it is fed from.
+    pub(crate) from: &'c str,
+    /// What it came to.
+    pub(crate) status: Result<CopyStatus, CommandError>,
+}
 
 pub(crate) async fn status(arguments: &StatusArguments, session: &Session) -> Result<Exit, CommandError> {
     let config = session.config()?;
@@ -71,9 +78,9 @@ pub(crate) async fn status(arguments: &StatusArguments, session: &Session) -> Re
     if let Some(file) = &arguments.metrics {
         write_metrics(file, &figures, &copies, &readable)?;
     }
-    let (copies, untold_copies): (Vec<_>, Vec<_>) = copies.into_iter().partition(|(_, status)| status.is_ok());
-    let copies: Vec<CopyStatus> = copies.into_iter().filter_map(|(_, status)| status.ok()).collect();
-    for (vault, error) in untold_copies.into_iter().filter_map(|(vault, status)| Some((vault, status.err()?))) {
+    let (copies, untold_copies): (Vec<_>, Vec<_>) = copies.into_iter().partition(|copy| copy.status.is_ok());
+    let copies: Vec<CopyStatus> = copies.into_iter().filter_map(|copy| copy.status.ok()).collect();
+    for (vault, error) in untold_copies.into_iter().filter_map(|copy| Some((copy.vault, copy.status.err()?))) {
         exit = exit.and(error.exit());
         errors.push((vault, error));
     }
@@ -119,24 +126,20 @@ pub(crate) async fn status(arguments: &StatusArguments, session: &Session) -> Re
 }
 
 /// How far the vaults are behind that are fed from those that were read.
-async fn copies<'c>(
-    operation: &Operation,
-    config: &'c Arc<Config>,
-    readable: &[(&str, bool)],
-    output: &Output,
-) -> Vec<(&'c str, Result<CopyStatus, CommandError>)> {
+async fn copies<'c>(operation: &Operation, config: &'c Arc<Config>, readable: &[(&str, bool)], output: &Output) -> Vec<AskedCopy<'c>> {
     let is_read = |from: &str| readable.iter().any(|(vault, is_readable)| *is_readable && *vault == from);
-    let fed = config
-        .vaults
-        .iter()
-        .filter(|vault| vault.copy.as_ref().is_some_and(|copy| is_read(&copy.from)));
+    let fed = config.vaults.iter().filter_map(|vault| Some((vault, &vault.copy.as_ref()?.from)));
     let mut copies = Vec::new();
-    for vault in fed {
+    for (vault, from) in fed.filter(|(_, from)| is_read(from)) {
         let operation = operation.child();
         let display = ProgressDisplay::start(output, &vault.name, &operation.progress);
         let status = pipeline::copy_status(&operation, &vault.name).await;
         drop(display);
-        copies.push((vault.name.as_str(), status.map_err(|error| CommandError::operation(&error, config))));
+        copies.push(AskedCopy {
+            vault: &vault.name,
+            from,
+            status: status.map_err(|error| CommandError::operation(&error, config)),
+        });
     }
     copies
 }
@@ -159,10 +162,9 @@ async fn look(
 }
 
 /// Writes metrics beside the file and moves them into its place, so that nobody reads half of them. Others may read them: whoever collects them is somebody else.
-fn write_metrics(file: &Path, figures: &[VaultFigures], copies: &Copies<'_>, readable: &[(&str, bool)]) -> Result<(), CommandError> {
+fn write_metrics(file: &Path, figures: &[VaultFigures], copies: &[AskedCopy<'_>], readable: &[(&str, bool)]) -> Result<(), CommandError> {
     let failed = |error: std::io::Error| CommandError::system(&format!("write metrics to {}", file.display()), &error);
-    let text = metrics(figures, copies.iter().filter_map(|(_, status)| status.as_ref().ok()), readable)
-        .map_err(|error| failed(std::io::Error::other(error)))?;
+    let text = metrics(figures, copies, readable).map_err(|error| failed(std::io::Error::other(error)))?;
     let mut beside = file.as_os_str().to_owned();
     beside.push(".new");
     fs::write(&beside, text).and_then(|()| fs::rename(&beside, file)).map_err(failed)

@@ -12,7 +12,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::commands::severity_word;
+use crate::commands::{severity_word, status::AskedCopy};
 
 /// Names and values of labels.
 type Labels = Vec<(&'static str, String)>;
@@ -32,16 +32,13 @@ struct Metrics {
     damaged: Family<Labels, Gauge>,
     key_age: Family<Labels, Gauge>,
     key_max_age: Family<Labels, Gauge>,
+    copy_readable: Family<Labels, Gauge>,
     copy_behind: Family<Labels, Gauge>,
     copy_oldest: Family<Labels, Gauge>,
 }
 
-/// The figures of the vaults that could be read, and the names of those that could not; and how far those are behind that are fed from others.
-pub(crate) fn metrics<'c>(
-    figures: &[VaultFigures],
-    copies: impl Iterator<Item = &'c CopyStatus>,
-    vaults: &[(&str, bool)],
-) -> Result<String, fmt::Error> {
+/// The figures of the vaults that could be read, and the names of those that could not; and how far those are behind that are fed from others, where that could be told.
+pub(crate) fn metrics(figures: &[VaultFigures], copies: &[AskedCopy<'_>], vaults: &[(&str, bool)]) -> Result<String, fmt::Error> {
     let metrics = Metrics::default();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     set(&metrics.collected, Vec::new(), now);
@@ -51,7 +48,11 @@ pub(crate) fn metrics<'c>(
     for vault in figures {
         metrics.add(vault);
     }
-    copies.for_each(|copy| metrics.add_copy(copy));
+    for copy in copies {
+        let labels = vec![("vault", copy.vault.to_owned()), ("from", copy.from.to_owned())];
+        set(&metrics.copy_readable, labels, u64::from(copy.status.is_ok()));
+        copy.status.iter().for_each(|status| metrics.add_copy(status));
+    }
     let mut text = String::new();
     encode(&mut text, &metrics.registry())?;
     Ok(text)
@@ -97,6 +98,11 @@ impl Metrics {
         register("damaged_snapshots", "Snapshots of the vault whose files are damaged", self.damaged);
         register("key_age_seconds", "The age of the vault's oldest key", self.key_age);
         register("key_max_age_seconds", "How old a key of the vault may get", self.key_max_age);
+        register(
+            "copy_readable",
+            "Whether the vaults of the copy could be compared",
+            self.copy_readable,
+        );
         register(
             "copy_behind_snapshots",
             "Snapshots that a copy would bring into the vault now",
