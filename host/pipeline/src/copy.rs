@@ -99,7 +99,7 @@ impl CopyReport {
     /// Whether what is on sinks that lock is locked.
     #[must_use]
     pub fn is_locked(&self) -> bool {
-        self.locks.iter().all(|lock| lock.error.is_none())
+        object_lock::are_extended(&self.locks)
     }
 
     fn copied(&self) -> usize {

@@ -124,8 +124,13 @@ impl ExtendReport {
     /// Whether everything is locked for as long as it should be.
     #[must_use]
     pub fn is_locked(&self) -> bool {
-        self.locks.iter().all(|lock| lock.error.is_none())
+        are_extended(&self.locks)
     }
+}
+
+/// Whether nothing went wrong with any of them.
+pub(crate) fn are_extended(locks: &[LockReport]) -> bool {
+    locks.iter().all(|lock| lock.error.is_none())
 }
 
 /// Locks for longer what is in the vault called `name`.
@@ -138,12 +143,17 @@ pub async fn extend_locks(operation: &Operation, name: &str) -> Result<ExtendRep
 
 async fn extend_in(operation: &Operation, name: &str) -> Result<ExtendReport, MaintainError> {
     let vault = operation.vault_named(name)?;
-    let sinks = operation.sinks(vault).await?;
-    let opened = operation.open(vault, &sinks).await?;
-    Ok(ExtendReport {
+    let mut report = ExtendReport {
         vault: name.to_owned(),
-        locks: extend(&opened, &sinks, operation).await,
-    })
+        locks: Vec::new(),
+    };
+    let locks = |name| operation.config.sink(name).is_some_and(|sink| sink.lock.is_some());
+    if vault.sinks.iter().any(|name| locks(name)) {
+        let sinks = operation.sinks(vault).await?;
+        let opened = operation.open(vault, &sinks).await?;
+        report.locks = extend(&opened, &sinks, operation).await;
+    }
+    Ok(report)
 }
 
 /// Locks for longer what is on those of the sinks that lock, where that is due. An interruption leaves the rest to the next time.

@@ -95,7 +95,7 @@ impl RunReport {
     #[must_use]
     pub fn is_in_order(&self) -> bool {
         let failed = self.findings.iter().any(|finding| finding.severity == Severity::Error);
-        !failed && self.locks.iter().all(|lock| lock.error.is_none())
+        !failed && object_lock::are_extended(&self.locks)
     }
 
     /// Whether all sinks have the snapshot.

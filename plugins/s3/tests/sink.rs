@@ -10,14 +10,19 @@ use bulkhead_sdk::{
     testing::{Harness, HttpRequest, HttpResponse, conformance},
     types::Timestamp,
 };
-use bulkhead_test_support::s3::{LockingServer, Server};
+use bulkhead_test_support::s3::{Answer, LockingServer, Server};
 
 const CONFIG: &str = r#"{"bucket":"vaults","prefix":"a/vault"}"#;
 
 fn forward(server: &Server, request: &HttpRequest) -> HttpResponse {
-    let answer = server
-        .exchange(&request.method, &request.path, &request.headers, &request.body)
-        .unwrap();
+    response(
+        server
+            .exchange(&request.method, &request.path, &request.headers, &request.body)
+            .unwrap(),
+    )
+}
+
+fn response(answer: Answer) -> HttpResponse {
     HttpResponse {
         status: answer.status,
         headers: answer.headers,
@@ -119,15 +124,8 @@ fn locking() -> (Harness, Arc<LockingServer>) {
     let server = Arc::new(LockingServer::start().unwrap());
     let ours = server.clone();
     let harness = Harness::new().http("storage", move |request| {
-        let answer = ours
-            .exchange(&request.method, &request.path, &request.headers, &request.body)
-            .unwrap();
-        HttpResponse {
-            status: answer.status,
-            headers: answer.headers,
-            body: answer.body,
-            break_after: None,
-        }
+        let answer = ours.exchange(&request.method, &request.path, &request.headers, &request.body);
+        response(answer.unwrap())
     });
     (harness, server)
 }
