@@ -49,8 +49,11 @@ pub(crate) async fn get_good<T, F: Future<Output = Result<T, ReadError>>>(
     let mut replica = 0;
     while let Some(got) = store.get_from(replica, key, range.clone()).await {
         let got = got.map_err(|fault| StoreError::new(store, "reading", key, fault));
-        let cut_off = matches!(&got, Err(error) if error.fault.kind == FaultKind::Cancelled);
+        let failed_as = got.as_ref().err().map(|error| error.fault.kind);
+        let cut_off = failed_as == Some(FaultKind::Cancelled);
         match (open(got).await, refused) {
+            // One that hasn't the object says nothing of another's damage.
+            (_, Some(error)) if failed_as == Some(FaultKind::NotFound) => refused = Some(error),
             (Ok(opened), None) => return Ok(opened),
             (Ok(opened), Some(error)) => {
                 tracing::warn!(object = key, "read from another replica: {error}");

@@ -6,7 +6,7 @@ use bulkhead_test_support::{Outcome, Tree};
 use serde_json::Value;
 
 use crate::damage::{change, largest_pack};
-use crate::replicas::Pair;
+use crate::replicas::{Pair, files};
 
 /// A vault with so many snapshots on two sinks, and how the last of them is restored.
 fn pair(snapshots: usize) -> Pair {
@@ -64,7 +64,8 @@ fn what_the_first_sink_has_lost_is_read_from_another_and_copied_back() {
     assert_restored(&pair, "short");
     fs::remove_file(&pack).unwrap();
     assert_restored(&pair, "gone");
-    let index = fs::read_dir(vault.join("index")).unwrap().next().unwrap().unwrap().path();
+    // Again not what was recorded.
+    let index = vault.join("index").join(files(&pair.second, "index").first().unwrap());
     for file in [index, snapshot] {
         change(&file, |content| content.truncate(20));
     }
@@ -87,6 +88,24 @@ fn what_the_first_sink_has_lost_is_read_from_another_and_copied_back() {
     // What was recorded of the verifications gets to the second sink with the next run.
     pair.world.succeed(&["run", "good"]);
     pair.assert_same(&["keys", "data", "index", "snapshots"]);
+}
+
+#[test]
+fn damage_to_what_only_the_first_sink_has_is_told() {
+    // Without an index file nothing is known to be complete; a snapshot that is not asked for is passed over.
+    for (folder, code) in [("index", 10), ("snapshots", 0)] {
+        let pair = pair(1);
+        // What it records, no run has brought to the second sink yet.
+        pair.world.succeed(&["verify"]);
+        let vault = pair.world.bulkhead().vault();
+        let [first, second] = [&vault, &pair.second].map(|sink| files(sink, folder));
+        let file = first.difference(&second).next().unwrap();
+        change(&vault.join(folder).join(file), |content| content.truncate(20));
+        let told = pair.world.run(&["restore", "good", "--into", "told"]);
+        assert_eq!(told.code, Some(code), "{}{}", told.stdout, told.stderr);
+        let damage = format!("{folder}/{} is damaged", file.display());
+        assert!(told.stderr.contains(&damage), "{}", told.stderr);
+    }
 }
 
 #[test]

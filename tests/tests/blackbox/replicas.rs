@@ -77,7 +77,8 @@ impl Pair {
     }
 }
 
-fn files(folder: &Path, of: &str) -> BTreeSet<PathBuf> {
+/// The files of a part of a vault, by their names.
+pub(crate) fn files(folder: &Path, of: &str) -> BTreeSet<PathBuf> {
     let tree = Tree::of(&folder.join(of)).unwrap();
     tree.contents().into_keys().collect()
 }
