@@ -2,7 +2,7 @@
 //! what damage in the source leads to.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
     process::Command,
@@ -16,9 +16,10 @@ use bulkhead_model::FaultKind;
 use bulkhead_vault::{
     Cause, CopyError, InitOptions, ObjectId, ObjectStore, SnapshotInfo, TagChange, Vault, WriteError, stores::MemoryStore,
 };
+use bytes::Bytes;
 
 use crate::support::{
-    Bench, Faulty, Misdeed, Operation, backup, begin, memory_vault, password, random, read, record, small_packs, verify, write,
+    Bench, Faulty, Misdeed, OPERATIONS, Operation, backup, begin, memory_vault, password, random, read, record, small_packs, verify, write,
 };
 
 /// Three snapshots that share most of their content.
@@ -188,6 +189,91 @@ async fn each_write_fails_once_and_the_next_copy_goes_on() {
     }
     // Packs, index files, snapshots and locks, each in both ways.
     assert!(failures > 20, "{failures}");
+}
+
+/// A store with a vault in it, which is put back to what it was before each attempt.
+struct Side {
+    memory: Arc<MemoryStore>,
+    objects: BTreeMap<String, Bytes>,
+    password: &'static str,
+}
+
+impl Side {
+    async fn new(password: &'static str, snapshots: u64) -> Self {
+        let memory = Arc::new(MemoryStore::new());
+        let vault = Vault::init(memory.clone(), &password.into(), InitOptions::default()).await.unwrap();
+        for number in 0..snapshots {
+            let own = random(200_000, number);
+            backup(&vault, &[("shared", b"in all of them"), ("folder/own", &own)]).await;
+        }
+        let objects = memory.tamper(|objects| objects.clone());
+        Self { memory, objects, password }
+    }
+
+    /// As it was, behind a store that can fail.
+    async fn begin(&self) -> (Arc<Faulty>, Vault) {
+        self.memory.tamper(|objects| objects.clone_from(&self.objects));
+        let store = Faulty::new(self.memory.clone());
+        let vault = Vault::open(store.clone(), &self.password.into()).await.unwrap();
+        (store, vault.with_options(small_packs()))
+    }
+
+    /// Another process, when locks of those who are gone count for nothing.
+    async fn reopen(&self) -> Vault {
+        self.memory.tamper(|objects| objects.retain(|key, _| !key.starts_with("locks/")));
+        Vault::open(self.memory.clone(), &self.password.into()).await.unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_call_of_a_copy_goes_wrong_once_at_either_end() {
+    let (source, target) = (Side::new("one", 2).await, Side::new("other", 0).await);
+    let snapshots = source.reopen().await.snapshots().await.unwrap();
+    let spoils = [Misdeed::Truncates, Misdeed::FlipsBit];
+    let mut met = 0;
+    for (at_source, operation) in [true, false]
+        .into_iter()
+        .flat_map(|side| OPERATIONS.map(|operation| (side, operation)))
+    {
+        // What is stored wrong is for the store to notice, by its digest.
+        let misdeeds = spoils.into_iter().filter(|_| operation == Operation::Get);
+        for misdeed in misdeeds.map(Some).chain([Some(Misdeed::Hangs), None]) {
+            for number in 0.. {
+                let refusal = [FaultKind::StorageFull, FaultKind::PermissionDenied][number % 2];
+                let misdeed = misdeed.unwrap_or(Misdeed::Fails(refusal));
+                let ((from, source_vault), (to, target_vault)) = (source.begin().await, target.begin().await);
+                let failing = if at_source { &from } else { &to };
+                failing.misbehave(operation, number, misdeed);
+                let copied = tokio::select! {
+                    copied = copy(&source_vault, &target_vault, &snapshots) => Some(copied),
+                    () = failing.hangs() => None,
+                };
+                let case = format!("{operation:?} {number} {misdeed:?} at the source: {at_source}");
+                if failing.misbehaved().is_none() {
+                    assert!(matches!(copied, Some(Ok(_))), "{case}: {copied:?}");
+                    break;
+                }
+                met += 1;
+                // What is committed is whole, and the source as it was.
+                let there = target.reopen().await;
+                let report = verify(&there).await;
+                assert_eq!(report.problems, [], "{case}");
+                if let Some(Ok((copied, _))) = &copied {
+                    assert_eq!(there.snapshots().await.unwrap().len(), copied.len(), "{case}");
+                }
+                let again = copy(&source_vault, &there, &snapshots).await;
+                let (copied, _) = again.unwrap_or_else(|error| panic!("{case}: {error}"));
+                source.memory.tamper(|objects| objects.retain(|key, _| !key.starts_with("locks/")));
+                assert_eq!(source.memory.tamper(|objects| objects.clone()), source.objects, "{case}");
+                assert_eq!(there.snapshots().await.unwrap().len(), copied.len(), "{case}: each once");
+                for (before, copy) in snapshots.iter().zip(&copied) {
+                    let (before, copy) = (source_vault.read(before.id).await.unwrap(), there.read(copy.id).await.unwrap());
+                    assert!(read(&before, "folder/own").await == read(&copy, "folder/own").await, "{case}");
+                }
+            }
+        }
+    }
+    assert!(met > 40, "{met}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
