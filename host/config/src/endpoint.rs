@@ -103,6 +103,8 @@ pub enum Auth {
         region: String,
         /// Whose key signs.
         credentials: AwsCredentials,
+        /// What the server encrypts with where the plugin asks for it (SSE-C): 32 bytes in base64.
+        customer_key: Option<SecretSource>,
     },
 }
 
@@ -455,6 +457,7 @@ fn aws(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> Option<Auth> {
     let path = fields.path_of("aws");
     let mut inner = Fields::open_entry(fields.entry("aws")?, &path, reader)?;
     let region = inner.required("region", "\"eu-central-1\"", reader);
+    let customer_key = inner.optional("customer-key", reader);
     let given = ["profile", "web-identity", "instance-metadata"].map(|key| inner.entry(key).is_some());
     let credentials = match given {
         [true, ..] => aws_profile(&mut inner, reader),
@@ -466,6 +469,7 @@ fn aws(fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> Option<Auth> {
     Some(Auth::Aws {
         region: region?,
         credentials: credentials?,
+        customer_key,
     })
 }
 

@@ -426,7 +426,8 @@ fn describe(endpoint: &Endpoint) -> String {
         Some(Auth::Basic { .. }) => ", the host adds user and password",
         Some(Auth::Bearer(_)) => ", the host adds a bearer token",
         Some(Auth::ServiceAccount(_) | Auth::RefreshToken(_)) => ", the host adds a Google token",
-        Some(Auth::Aws { .. }) => ", the host signs for AWS",
+        Some(Auth::Aws { customer_key: None, .. }) => ", the host signs for AWS",
+        Some(Auth::Aws { .. }) => ", the host signs for AWS and adds the key of the encryption there",
     };
     format!("{place}{discovered}{tls}{auth}")
 }

@@ -146,7 +146,11 @@ fn auth(endpoint: &config::Endpoint, auth: &config::Auth, secrets: &Secrets) -> 
         config::Auth::ServiceAccount(document) | config::Auth::RefreshToken(document) => runtime::Auth::AccessToken {
             tokens: Arc::new(AccessTokens::new(secrets, document, tls(&endpoint.tls, secrets))),
         },
-        config::Auth::Aws { region, credentials } => runtime::Auth::Aws {
+        config::Auth::Aws {
+            region,
+            credentials,
+            customer_key,
+        } => runtime::Auth::Aws {
             region: region.clone(),
             credentials: Arc::new(ConfiguredAwsCredentials::new(
                 secrets,
@@ -154,6 +158,7 @@ fn auth(endpoint: &config::Endpoint, auth: &config::Auth, secrets: &Secrets) -> 
                 region,
                 tls(&endpoint.tls, secrets),
             )),
+            customer_key: customer_key.as_ref().map(provider),
         },
     }
 }

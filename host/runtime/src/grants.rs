@@ -127,6 +127,8 @@ pub enum Auth {
         region: String,
         /// Whose key signs.
         credentials: Arc<dyn AwsCredentialsProvider>,
+        /// What the server encrypts with where a plugin asks for it (SSE-C): 32 bytes in base64.
+        customer_key: Option<Arc<dyn SecretProvider>>,
     },
 }
 

@@ -51,6 +51,9 @@ pub enum Encryption {
     /// With a key of the key management service (SSE-KMS).
     #[serde(rename = "aws:kms")]
     AwsKms,
+    /// With a key of the operator's own that the server forgets (SSE-C): `customer-key` in the endpoint's `auth.aws`, which the host adds to requests. restic does not know it.
+    #[serde(rename = "customer-key")]
+    CustomerKey,
 }
 
 /// What the server checks an object by.
@@ -156,6 +159,8 @@ impl Config {
         service = match (self.encryption, &self.kms_key) {
             (None, _) => service,
             (Some(Encryption::AES256), _) => service.server_side_encryption_with_s3_key(),
+            // The host adds the key to each request that names the algorithm.
+            (Some(Encryption::CustomerKey), _) => service.server_side_encryption_customer_algorithm("AES256"),
             (Some(Encryption::AwsKms), None) => service.server_side_encryption_with_aws_managed_kms_key(),
             (Some(Encryption::AwsKms), Some(key)) => service.server_side_encryption_with_customer_managed_kms_key(key),
         };

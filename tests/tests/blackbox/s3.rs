@@ -8,6 +8,9 @@ use bulkhead_test_support::{Bulkhead, Outcome, Tree, sha256_of_file};
 
 use crate::world::assert_told;
 
+/// Who signs.
+const KEYS: &str = "access-key-id = { file = \"access-key\" }, secret-access-key = { file = \"secret-key\" }";
+
 /// A server, a proxy in front of it, and an installation whose vault is in the server's bucket, with some files to back up.
 struct Desk {
     server: Server,
@@ -64,8 +67,7 @@ impl Desk {
     }
 
     fn configure(&self, url: &str, config: &str) {
-        let keys = "access-key-id = { file = \"access-key\" }, secret-access-key = { file = \"secret-key\" }";
-        self.configure_auth(url, config, keys);
+        self.configure_auth(url, config, KEYS);
     }
 
     fn configure_auth(&self, url: &str, config: &str, keys: &str) {
@@ -343,8 +345,59 @@ fn credentials_that_only_append_do() {
     );
     desk.succeed(&["init"]);
     desk.succeed(&["run", "home"]);
-    desk.succeed(&["snapshots"]);
+    // What is recorded of it is a new object, too.
+    desk.succeed(&["verify", "--read-data"]);
+    let listed: serde_json::Value = serde_json::from_str(&desk.succeed(&["snapshots", "--json"])).unwrap();
+    assert!(listed["snapshots"][0]["verified"].is_array(), "{listed}");
     desk.proxy.inject(|_| None);
     desk.succeed(&["unlock"]);
     desk.assert_restores("");
+}
+
+/// What the headers of a request say; the name in lower case.
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let mut fields = head.lines().filter_map(|line| line.split_once(": "));
+    fields.find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+}
+
+#[test]
+fn a_key_of_ones_own_goes_with_every_object_and_nowhere_else() {
+    const CUSTOMER: &str = "x-amz-server-side-encryption-customer";
+    let desk = Desk::open();
+    let key = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+    desk.bulkhead.scratch().private_file("customer", format!("{key}\n")).unwrap();
+    let settings = "bucket = \"vaults\", encryption = \"customer-key\"";
+    desk.configure_auth(&desk.proxy.url(), settings, KEYS);
+    let refused = desk.run(&["init"]);
+    assert_ne!(refused.code, Some(0));
+    assert!(refused.stderr.contains("customer-key"), "{}", refused.stderr);
+    assert!(
+        !desk.proxy.heads().iter().any(|head| head.starts_with("PUT ")),
+        "nothing goes without it"
+    );
+
+    desk.configure_auth(
+        &desk.proxy.url(),
+        settings,
+        &format!("{KEYS}, customer-key = {{ file = \"customer\" }}"),
+    );
+    desk.succeed(&["init"]);
+    let told = desk.run(&["run", "home", "-vvv"]);
+    assert!(told.code == Some(0) && !told.stderr.contains(&key[..16]), "{}", told.stderr);
+    desk.succeed(&["verify", "--read-data"]);
+    desk.assert_restores("");
+    let heads = desk.proxy.heads();
+    let objects = heads.iter().filter(|head| {
+        let line = head.lines().next().unwrap();
+        !line.starts_with("DELETE ") && line.contains("/vaults/") && !line.contains('?')
+    });
+    assert!(objects.clone().count() > 10);
+    for head in objects.filter(|head| !head.contains("/vaults/ HTTP")) {
+        let said = ["algorithm", "key", "key-md5"].map(|what| header(head, &format!("{CUSTOMER}-{what}")));
+        assert_eq!(said, [Some("AES256"), Some(key), Some("hRasmdxgYDKV3nvbahU1MA==")], "{head}");
+    }
+    let others = heads
+        .iter()
+        .filter(|head| head.contains("list-type=2") || head.starts_with("DELETE "));
+    assert!(others.clone().count() > 3 && !others.clone().any(|head| head.contains(CUSTOMER)));
 }

@@ -30,7 +30,7 @@ type Choice = dyn Fn(&str) -> Option<Fault> + Send + Sync;
 struct Shared {
     server: u16,
     choose: Mutex<Arc<Choice>>,
-    requests: Mutex<Vec<String>>,
+    heads: Mutex<Vec<String>>,
     ended: AtomicBool,
 }
 
@@ -55,7 +55,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             server,
             choose: Mutex::new(Arc::new(|_| None)),
-            requests: Mutex::default(),
+            heads: Mutex::default(),
             ended: AtomicBool::new(false),
         });
         let ours = shared.clone();
@@ -103,7 +103,13 @@ impl Proxy {
     /// First lines of all requests so far.
     #[must_use]
     pub fn requests(&self) -> Vec<String> {
-        self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.heads().iter().map(|head| first_line(head).to_owned()).collect()
+    }
+
+    /// All requests so far, without their bodies.
+    #[must_use]
+    pub fn heads(&self) -> Vec<String> {
+        self.shared.heads.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -128,10 +134,10 @@ fn carry(client: TcpStream, shared: &Shared) -> io::Result<()> {
             return Ok(());
         }
     }
-    let first = head.lines().next().unwrap_or_default().to_owned();
-    shared.requests.lock().unwrap_or_else(PoisonError::into_inner).push(first.clone());
+    let first = first_line(&head);
+    shared.heads.lock().unwrap_or_else(PoisonError::into_inner).push(head.clone());
     let choose = shared.choose.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let fault = choose(&first);
+    let fault = choose(first);
     let mut body = vec![0; content_length(&head)];
     if let Some(Fault::CutRequest(bytes)) = fault {
         let bytes = bytes.min(body.len());
@@ -141,7 +147,7 @@ fn carry(client: TcpStream, shared: &Shared) -> io::Result<()> {
     request.read_exact(&mut body)?;
     let mut client = client;
     if let Some(Fault::Answer(status, headers, text)) = &fault {
-        return answer(&mut client, &first, *status, headers, text);
+        return answer(&mut client, first, *status, headers, text);
     }
     if let Some(Fault::Silence) = fault {
         // Ends with the client.
@@ -166,6 +172,10 @@ fn carry(client: TcpStream, shared: &Shared) -> io::Result<()> {
     }
     client.write_all(&whole)?;
     client.shutdown(Shutdown::Both)
+}
+
+fn first_line(head: &str) -> &str {
+    head.lines().next().unwrap_or_default()
 }
 
 fn answer(client: &mut TcpStream, request: &str, status: u16, headers: &[String], text: &str) -> io::Result<()> {

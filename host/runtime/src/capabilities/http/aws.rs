@@ -174,7 +174,7 @@ fn plain(text: &str) -> Result<HeaderValue, Fault> {
 }
 
 /// A header that keeps these very bytes, and erases them when it is dropped. The cause of a failure is left out: it could quote the secret.
-fn secret_value(value: Vec<u8>) -> Result<HeaderValue, Fault> {
+pub(super) fn secret_value(value: Vec<u8>) -> Result<HeaderValue, Fault> {
     let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(Zeroizing::new(value))).map_err(|_| {
         Fault::new(
             FaultKind::Config,

@@ -4,6 +4,7 @@
 
 mod aws;
 mod body;
+mod customer_key;
 mod exchange;
 mod own;
 mod pool;

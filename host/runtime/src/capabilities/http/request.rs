@@ -10,7 +10,7 @@ use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue
 use hyper::{Method, Request as HttpRequest, Uri};
 use zeroize::Zeroizing;
 
-use super::{Request, aws};
+use super::{Request, aws, customer_key};
 use crate::{AccessTokenProvider, Auth, Destination, EndpointGrant, SecretBytes};
 
 /// Headers that decide how a message is framed and where it goes: the host's business.
@@ -111,7 +111,8 @@ fn check_header(name: &HeaderName, grant: &EndpointGrant) -> Result<(), Fault> {
             "the endpoint's `auth` sets the header `authorization`",
         ));
     }
-    if matches!(grant.auth, Some(Auth::Aws { .. })) && aws::OWN_HEADERS.contains(name) {
+    let is_own = || aws::OWN_HEADERS.iter().chain(&customer_key::OWN_HEADERS).any(|own| own == name);
+    if matches!(grant.auth, Some(Auth::Aws { .. })) && is_own() {
         return Err(Fault::new(
             FaultKind::PermissionDenied,
             format!("the header `{name}` is set by the host, which signs the request"),
@@ -137,7 +138,12 @@ async fn add_auth(head: &mut HttpRequest<()>, auth: Option<&Auth>) -> Result<Opt
     let mut bearer = None;
     let value = match auth {
         None => return Ok(None),
-        Some(Auth::Aws { region, credentials }) => {
+        Some(Auth::Aws {
+            region,
+            credentials,
+            customer_key,
+        }) => {
+            customer_key::add(head, customer_key.as_ref()).await?;
             aws::sign(head, region, &credentials.read().await?, SystemTime::now())?;
             return Ok(None);
         }
@@ -181,7 +187,7 @@ fn erased(parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
 }
 
 /// Without one trailing newline, as files have it.
-fn line(secret: &[u8]) -> &[u8] {
+pub(super) fn line(secret: &[u8]) -> &[u8] {
     secret.strip_suffix(b"\n").unwrap_or(secret)
 }
 
