@@ -1,5 +1,7 @@
 //! Attachments, streamed one by one and compared with their digests: [`store`].
 
+use std::collections::VecDeque;
+
 use bulkhead_sdk::{
     Error, ErrorKind, Result,
     digest::Algorithm,
@@ -12,9 +14,11 @@ use bulkhead_sdk::{
 use crate::{
     document::Stub,
     names::{component, document_url, hex, url},
-    server::Server,
+    server::{AT_ONCE, Begun, Server},
 };
 
+/// Bytes of attachments behind which no further one is asked for: what waits for long is cut off by proxies.
+const AHEAD: u64 = 8 << 20;
 /// What follows the name of an attachment that is kept compressed.
 pub(crate) const COMPRESSED: &str = ".gz";
 
@@ -35,21 +39,62 @@ pub(crate) struct Wanted<'a> {
     pub(crate) stub: &'a Stub,
 }
 
-/// Asks for it; the name that its entry has to have.
-pub(crate) fn open(server: &Server, wanted: &Wanted<'_>) -> Result<(Response, String)> {
-    let Wanted {
-        database,
-        id,
-        rev,
-        name,
-        stub,
-    } = wanted;
-    let response = server.get_as_kept(&format!("/{}/{}/{}?rev={}", url(database), document_url(id), url(name), url(rev)))?;
-    let is_compressed = response
-        .header("content-encoding")
-        .is_some_and(|encoding| encoding.eq_ignore_ascii_case("gzip"));
-    let suffix = if is_compressed { COMPRESSED } else { "" };
-    Ok((response, format!("{}{suffix}", entry_name(stub))))
+impl Wanted<'_> {
+    /// Asks for it.
+    pub(crate) fn begin(&self, server: &Server) -> Begun {
+        let Self {
+            database, id, rev, name, ..
+        } = self;
+        server.begin_get_as_kept(format!("/{}/{}/{}?rev={}", url(database), document_url(id), url(name), url(rev)))
+    }
+
+    /// The name that its entry has to have, going by the answer.
+    pub(crate) fn entry(&self, response: &Response) -> String {
+        let is_compressed = response
+            .header("content-encoding")
+            .is_some_and(|encoding| encoding.eq_ignore_ascii_case("gzip"));
+        let suffix = if is_compressed { COMPRESSED } else { "" };
+        format!("{}{suffix}", entry_name(self.stub))
+    }
+}
+
+/// Attachments on their way, in the order in which they are stored.
+pub(crate) struct Ahead<'w> {
+    server: &'w Server,
+    wanted: std::vec::IntoIter<&'w Wanted<'w>>,
+    begun: VecDeque<(u64, Begun)>,
+    /// Of those, when they are not compressed.
+    bytes: u64,
+}
+
+impl<'w> Ahead<'w> {
+    pub(crate) fn of(server: &'w Server, wanted: impl IntoIterator<Item = &'w Wanted<'w>>) -> Self {
+        Self {
+            server,
+            wanted: wanted.into_iter().collect::<Vec<_>>().into_iter(),
+            begun: VecDeque::new(),
+            bytes: 0,
+        }
+    }
+
+    /// The next one, once those that follow soon are asked for.
+    pub(crate) fn next(&mut self) -> Option<Begun> {
+        while self.begun.len() < AT_ONCE && self.bytes < AHEAD {
+            let Some(wanted) = self.wanted.next() else { break };
+            self.bytes = self.bytes.saturating_add(wanted.stub.length);
+            self.begun.push_back((wanted.stub.length, wanted.begin(self.server)));
+        }
+        let (length, begun) = self.begun.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(length);
+        Some(begun)
+    }
+
+    /// Gives up the next ones.
+    pub(crate) fn skip(&mut self, number: usize) {
+        for _ in 0..number {
+            drop(self.next());
+        }
+    }
 }
 
 /// Stores it at `path`. What does not match its digest, or its length, is an error.

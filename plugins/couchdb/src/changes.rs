@@ -1,11 +1,11 @@
-//! The changes feed of a database: [`Feed`], in pages that are read whole before anything is done with them, so that no answer waits for what it leads to.
+//! The changes feed of a database: [`Feed`], in pages that are read whole before anything is done with them. The next one is on its way meanwhile.
 
-use bulkhead_sdk::{Error, ErrorKind, Result, ResultExt};
+use bulkhead_sdk::{Error, ErrorKind, Result, ResultExt, http::Response};
 use serde::Deserialize;
 
 use crate::{
     items::Items,
-    server::{Sequence, Server},
+    server::{Begun, Sequence, Server},
 };
 
 /// Rows of a page.
@@ -45,28 +45,26 @@ pub(crate) struct Feed<'s> {
     server: &'s Server,
     database: &'s str,
     since: Sequence,
-    has_ended: bool,
-    /// Changes after the last page, where the server tells.
-    pub(crate) pending: Option<u64>,
+    /// The next page, until the last one.
+    next: Option<Begun>,
 }
 
 impl<'s> Feed<'s> {
     pub(crate) fn new(server: &'s Server, database: &'s str, since: Sequence) -> Self {
         Self {
+            next: Some(ask(server, database, &since)),
             server,
             database,
             since,
-            has_ended: false,
-            pending: None,
         }
     }
 
     /// The next rows; `None` at the end.
     pub(crate) fn page(&mut self) -> Result<Option<Vec<Row>>> {
-        if self.has_ended {
-            return Ok(None);
-        }
-        let (rows, envelope) = self.read().context(|| "its changes cannot be read")?;
+        let Some(begun) = self.next.take() else { return Ok(None) };
+        let (rows, envelope) = begun
+            .read(self.server, |response| read(self.database, response))
+            .context(|| "its changes cannot be read")?;
         let is_last = match envelope.pending {
             Some(pending) => pending == 0,
             None => rows.len() < ROWS,
@@ -77,27 +75,29 @@ impl<'s> Feed<'s> {
                 self.database, self.since
             )));
         }
-        (self.since, self.has_ended, self.pending) = (envelope.last_seq, is_last, envelope.pending);
+        self.since = envelope.last_seq;
+        self.next = (!is_last).then(|| ask(self.server, self.database, &self.since));
         Ok(Some(rows))
     }
+}
 
-    fn read(&self) -> Result<(Vec<Row>, Envelope)> {
-        let response = self.server.get(&Server::changes(self.database, &self.since, ROWS))?;
-        let mut items = Items::open(response, format!("the changes feed of `{}`", self.database), PAGE)?;
-        let (mut rows, mut bytes) = (Vec::new(), 0);
-        while let Some(item) = items.next()? {
-            bytes += item.len();
-            if rows.len() == ROWS || bytes > PAGE {
-                let message = format!(
-                    "a page of the changes of `{}` has more than {ROWS} rows or {PAGE} bytes",
-                    self.database
-                );
-                return Err(Error::new(ErrorKind::Limit, message));
-            }
-            let row: Row = serde_json::from_slice(&item)
-                .map_err(|error| Error::protocol("a change is not what CouchDB makes of one").with_cause(error))?;
-            rows.push(row);
+fn ask(server: &Server, database: &str, since: &Sequence) -> Begun {
+    server.begin_get(Server::changes(database, since, ROWS))
+}
+
+/// A whole page.
+fn read(database: &str, response: Response) -> Result<(Vec<Row>, Envelope)> {
+    let mut items = Items::open(response, format!("the changes feed of `{database}`"), PAGE)?;
+    let (mut rows, mut bytes) = (Vec::new(), 0);
+    while let Some(item) = items.next()? {
+        bytes += item.len();
+        if rows.len() == ROWS || bytes > PAGE {
+            let message = format!("a page of the changes of `{database}` has more than {ROWS} rows or {PAGE} bytes");
+            return Err(Error::new(ErrorKind::Limit, message));
         }
-        Ok((rows, items.finish()?))
+        let row: Row = serde_json::from_slice(&item)
+            .map_err(|error| Error::protocol("a change is not what CouchDB makes of one").with_cause(error))?;
+        rows.push(row);
     }
+    Ok((rows, items.finish()?))
 }

@@ -23,7 +23,7 @@ pub struct Config {
     /// The most that all leaf revisions of one document may have, without attachments: what the plugin holds in memory. `"32 MiB"` by default; CouchDB's own limit
     /// is 8 MB a revision.
     pub max_document: ByteSize,
-    /// How often to try a request that may succeed later, before the first byte of its answer.
+    /// How often to try a request that may succeed later. Of an answer that breaks off, what is missing is asked for again; an attachment is not.
     pub attempts: Attempts,
 }
 

@@ -1,6 +1,7 @@
-//! One database, read: [`read`]. What the last snapshot has is kept, folder by folder, and what has changed since takes its place there.
+//! One database, read: [`read`]. What the last snapshot has is kept, folder by folder, and what has changed since takes its place there. While documents are stored, the server
+//! is looking for the next ones, and for the attachments of those that wait.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::VecDeque;
 
 use bulkhead_sdk::{
     Error, ErrorKind, Result,
@@ -13,20 +14,22 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    attachments::{self, COMPRESSED, Wanted},
+    attachments::{Ahead, Wanted},
     changes::{Feed, Row},
     config::Config,
-    document::Revision,
+    folder::Folder,
     items::Items,
     names::{self, LOCAL, url},
     record::{FORMAT, Record, Tally, write},
-    revisions::{self, Document},
+    revisions::{self, Batch, Document},
     seen::Seen,
-    server::{Info, Sequence, Server},
+    server::{AT_ONCE, Info, Sequence, Server},
 };
 
 /// How often a document is asked for anew whose attachment was replaced and compacted away.
 const ATTEMPTS: u32 = 3;
+/// Bytes of documents with attachments that wait until the answer with them has been read.
+const LADEN: usize = 4 << 20;
 /// A database that has outgrown its folders so many times is read anew into more of them.
 const OUTGROWN: u64 = 8;
 
@@ -39,26 +42,27 @@ pub(crate) struct Run<'r> {
 }
 
 /// A database in progress.
-struct Reading<'a, 'r> {
-    run: &'a mut Run<'r>,
+pub(crate) struct Reading<'a, 'r> {
+    pub(crate) run: &'a mut Run<'r>,
     name: &'a str,
-    folder: String,
-    levels: u8,
+    pub(crate) folder: String,
+    pub(crate) levels: u8,
+    max_document: usize,
     /// Whether entries of the last snapshot are there to be replaced.
-    continues: bool,
-    tally: Tally,
+    pub(crate) continues: bool,
+    pub(crate) tally: Tally,
     documents: u64,
     changed_meanwhile: u64,
 }
 
 impl Run<'_> {
     /// Counts an entry.
-    fn count(&mut self, finished: &Finished) {
+    pub(crate) fn count(&mut self, finished: &Finished) {
         self.proof.count(finished);
     }
 
     /// Forgets an entry of the last snapshot whose place is taken.
-    fn uncount(&mut self, size: u64) {
+    pub(crate) fn uncount(&mut self, size: u64) {
         self.proof.entries = self.proof.entries.saturating_sub(1);
         self.proof.bytes = self.proof.bytes.saturating_sub(size);
     }
@@ -79,6 +83,7 @@ pub(crate) fn read(run: &mut Run<'_>, name: &str, before: Info) -> Result<Record
     let mut database = Reading {
         name,
         levels: last.as_ref().map_or_else(|| names::levels(total), |last| last.levels),
+        max_document: usize::try_from(run.config.max_document.0).unwrap_or(usize::MAX),
         continues: last.is_some(),
         tally: Tally::default(),
         documents: 0,
@@ -170,23 +175,40 @@ impl Reading<'_, '_> {
         let server = self.run.server;
         let mut feed = Feed::new(server, self.name, since);
         let mut seen = Seen::new();
+        let mut asked = VecDeque::new();
         while let Some(page) = feed.page()? {
-            let (rows, again): (Vec<Row>, Vec<Row>) = page.into_iter().partition(|row| seen.insert(&row.id));
+            let (mut rows, again): (Vec<Row>, Vec<Row>) = page.into_iter().partition(|row| seen.insert(&row.id));
             self.changed_meanwhile += again.len() as u64;
-            let mut rest = &rows[..];
-            while !rest.is_empty() {
-                let (batch, others) = rest.split_at(batch(rest));
-                self.documents(batch)?;
-                rest = others;
+            while !rows.is_empty() {
+                let others = rows.split_off(batch(&rows));
+                asked.push_back(Batch::ask(server, self.name, rows, self.max_document));
+                rows = others;
+                if asked.len() == AT_ONCE {
+                    asked.pop_front().map_or(Ok(()), |batch| self.documents(batch))?;
+                }
             }
         }
-        Ok(())
+        asked.into_iter().try_for_each(|batch| self.documents(batch))
     }
 
-    fn documents(&mut self, rows: &[Row]) -> Result<()> {
-        let (server, name) = (self.run.server, self.name);
-        let max_document = usize::try_from(self.run.config.max_document.0).unwrap_or(usize::MAX);
-        let gone = revisions::read(server, name, rows, max_document, |document| self.store(document, max_document))?;
+    /// Stores the documents of a batch. Those with attachments come after the others, so that the answer does not wait for what its documents lead to.
+    fn documents(&mut self, mut batch: Batch<'_>) -> Result<()> {
+        let (mut laden, mut bytes) = (Vec::new(), 0);
+        while let Some(document) = batch.next()? {
+            if !document.has_attachments() {
+                Folder::of(self, &document.id)?.empty(self)?;
+                self.write(&document)?;
+                continue;
+            }
+            bytes += document.bytes();
+            laden.push(document);
+            if bytes > LADEN {
+                self.laden(&std::mem::take(&mut laden))?;
+                bytes = 0;
+            }
+        }
+        self.laden(&laden)?;
+        let (gone, name) = (batch.gone, self.name);
         if gone > 0 {
             let message = format!("{gone} documents of `{name}` were purged before they could be read");
             self.run.findings.push(Finding::info("documents-purged", message));
@@ -195,22 +217,46 @@ impl Reading<'_, '_> {
         Ok(())
     }
 
-    /// A document with its attachments.
-    fn store(&mut self, mut document: Document, max_document: usize) -> Result<()> {
-        let mut folder = Folder::of(self, &document.id)?;
-        let mut attempt = 1;
-        while let Err(error) = folder.fill(self, &document) {
-            if error.kind != ErrorKind::NotFound || attempt == ATTEMPTS {
-                return Err(error.context(format!("the attachments of `{}` cannot be read", document.id)));
-            }
-            attempt += 1;
-            match revisions::current(self.run.server, self.name, &document.id, max_document)? {
-                Some(current) => document = current,
-                None => return Ok(()),
+    /// Stores documents with their attachments.
+    fn laden(&mut self, documents: &[Document]) -> Result<()> {
+        let folders = documents.iter().map(|document| Folder::of(self, &document.id));
+        let mut folders: Vec<Folder> = folders.collect::<Result<_>>()?;
+        let lacks = folders
+            .iter_mut()
+            .zip(documents)
+            .map(|(folder, document)| folder.lacks(self.name, document));
+        let lacks: Vec<Vec<Wanted<'_>>> = lacks.collect();
+        let mut ahead = Ahead::of(self.run.server, lacks.iter().flatten());
+        for ((document, mut folder), lacks) in documents.iter().zip(folders).zip(&lacks) {
+            match folder.fill(self, lacks, &mut ahead) {
+                Err(error) if error.kind == ErrorKind::NotFound => self.replaced(&document.id, folder, error)?,
+                filled => {
+                    filled?;
+                    folder.empty(self)?;
+                    self.write(document)?;
+                }
             }
         }
-        folder.empty(self)?;
-        self.write(&document)
+        Ok(())
+    }
+
+    /// Stores a document as it is now, one of whose attachments was replaced and compacted away since it was read.
+    fn replaced(&mut self, id: &str, mut folder: Folder, mut missing: Error) -> Result<()> {
+        for _ in 1..ATTEMPTS {
+            let Some(current) = revisions::current(self.run.server, self.name, id, self.max_document)? else {
+                return Ok(());
+            };
+            let lacks = folder.lacks(self.name, &current);
+            match folder.fill(self, &lacks, &mut Ahead::of(self.run.server, &lacks)) {
+                Err(error) if error.kind == ErrorKind::NotFound => missing = error,
+                filled => {
+                    filled?;
+                    folder.empty(self)?;
+                    return self.write(&current);
+                }
+            }
+        }
+        Err(missing)
     }
 
     fn write(&mut self, document: &Document) -> Result<()> {
@@ -256,7 +302,7 @@ impl Reading<'_, '_> {
             #[serde(borrow)]
             doc: Option<&'a RawValue>,
         }
-        let response = match self.run.server.get(&format!("/{}/_local_docs?include_docs=true", url(self.name))) {
+        let response = match self.run.server.get(format!("/{}/_local_docs?include_docs=true", url(self.name))) {
             Err(error) if error.kind == ErrorKind::NotFound => {
                 self.run.findings.push(Finding::warning(
                     "local-documents-unlisted",
@@ -266,8 +312,7 @@ impl Reading<'_, '_> {
             }
             response => response?,
         };
-        let longest = usize::try_from(self.run.config.max_document.0).unwrap_or(usize::MAX);
-        let mut items = Items::open(response, format!("the local documents of `{}`", self.name), longest)?;
+        let mut items = Items::open(response, format!("the local documents of `{}`", self.name), self.max_document)?;
         while let Some(item) = items.next()? {
             let local: Local<'_> =
                 serde_json::from_slice(&item).map_err(|error| Error::protocol("a local document cannot be read").with_cause(error))?;
@@ -325,97 +370,4 @@ fn batch(rows: &[Row]) -> usize {
 /// Whether an entry of this mode is a document that is deleted.
 pub(crate) fn is_tombstone(mode: u32) -> bool {
     mode & 0o200 == 0
-}
-
-/// The attachments of a document: those that the last snapshot has, and those that it needs.
-struct Folder {
-    path: String,
-    /// Names of entries that are kept, with their bytes, until it is known that they are needed.
-    old: BTreeMap<String, u64>,
-    /// Without what follows the name of a compressed one.
-    done: BTreeSet<String>,
-}
-
-impl Folder {
-    fn of(database: &Reading<'_, '_>, id: &str) -> Result<Self> {
-        let path = names::attachments(&database.folder, id, database.levels);
-        let mut old = BTreeMap::new();
-        if database.continues && database.tally.attachments > 0 {
-            let prefix = format!("{path}/");
-            match snapshot::walk(&path) {
-                Err(error) if error.kind == ErrorKind::NotFound => {}
-                walk => {
-                    for entry in walk? {
-                        let entry = entry?;
-                        let name = String::from_utf8_lossy(&entry.path).into_owned();
-                        old.extend(name.strip_prefix(&prefix).map(|name| (name.to_owned(), entry.size)));
-                    }
-                }
-            }
-        }
-        Ok(Self {
-            path,
-            old,
-            done: BTreeSet::new(),
-        })
-    }
-
-    /// Sees that all attachments of all leaf revisions are there.
-    fn fill(&mut self, database: &mut Reading<'_, '_>, document: &Document) -> Result<()> {
-        for (leaf, _) in &document.leaves {
-            self.fill_leaf(database, leaf)?;
-        }
-        Ok(())
-    }
-
-    fn fill_leaf(&mut self, database: &mut Reading<'_, '_>, leaf: &Revision) -> Result<()> {
-        for (name, stub) in &leaf.attachments {
-            let entry = attachments::entry_name(stub);
-            if self.done.contains(&entry) || self.has(&entry, stub.length) {
-                continue;
-            }
-            let wanted = Wanted {
-                database: database.name,
-                id: &leaf.id,
-                rev: &leaf.rev,
-                name,
-                stub,
-            };
-            let (response, name) = attachments::open(database.run.server, &wanted)?;
-            if let Some(emptied) = self.old.remove(&name) {
-                database.run.uncount(emptied);
-            }
-            let finished = attachments::store(response, &format!("{}/{name}", self.path), &wanted)?;
-            database.run.count(&finished);
-            database.tally.attachments += u64::from(finished.size > 0);
-            database.tally.attachment_bytes += finished.size;
-            self.done.insert(entry);
-        }
-        Ok(())
-    }
-
-    /// Whether it was kept of the last snapshot; it is needed then.
-    fn has(&mut self, entry: &str, length: u64) -> bool {
-        let compressed = format!("{entry}{COMPRESSED}");
-        for name in [entry, &compressed] {
-            if self.old.get(name).is_some_and(|size| *size > 0 || length == 0) {
-                self.old.remove(name);
-                self.done.insert(entry.to_owned());
-                return true;
-            }
-        }
-        false
-    }
-
-    /// What the document no longer has takes no more room: an entry that was kept cannot be taken back, but be empty.
-    fn empty(self, database: &mut Reading<'_, '_>) -> Result<()> {
-        for (name, size) in self.old.into_iter().filter(|(_, size)| *size > 0) {
-            database.run.uncount(size);
-            let finished = write(&format!("{}/{name}", self.path), &[])?;
-            database.run.count(&finished);
-            database.tally.attachments = database.tally.attachments.saturating_sub(1);
-            database.tally.attachment_bytes = database.tally.attachment_bytes.saturating_sub(size);
-        }
-        Ok(())
-    }
 }

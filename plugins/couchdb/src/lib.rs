@@ -23,6 +23,7 @@ mod check;
 pub mod config;
 mod database;
 mod document;
+mod folder;
 mod items;
 mod names;
 mod record;

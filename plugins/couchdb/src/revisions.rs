@@ -1,17 +1,17 @@
-//! All leaf revisions of documents, with their histories: [`read`] asks for many at once, and hands on each document when it is whole.
+//! All leaf revisions of documents, with their histories: a [`Batch`] asks for many at once, and hands on each document when it is whole.
 
 use std::collections::BTreeMap;
 
 use bulkhead_sdk::{Error, ErrorKind, Result, ResultExt};
 use serde::Deserialize;
-use serde_json::{json, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 
 use crate::{
     changes::Row,
     document::Revision,
     items::Items,
     names::{document_url, url},
-    server::Server,
+    server::{Begun, Server},
 };
 
 /// Documents that are asked for at once: enough that a round trip costs little, few enough that an answer is on its way soon.
@@ -25,6 +25,17 @@ const AROUND: usize = 64 << 10;
 pub(crate) struct Document {
     pub(crate) id: String,
     pub(crate) leaves: Vec<(Revision, Vec<u8>)>,
+}
+
+impl Document {
+    pub(crate) fn has_attachments(&self) -> bool {
+        self.leaves.iter().any(|(leaf, _)| !leaf.attachments.is_empty())
+    }
+
+    /// Bytes of all leaves.
+    pub(crate) fn bytes(&self) -> usize {
+        self.leaves.iter().map(|(_, bytes)| bytes.len()).sum()
+    }
 }
 
 /// What a server sends for one document that was asked for.
@@ -43,78 +54,147 @@ struct Leaf<'a> {
 }
 
 /// A document that is coming in.
-struct Coming<'r> {
-    row: &'r Row,
+struct Coming {
+    row: Row,
     answers: usize,
     bytes: usize,
     leaves: Vec<(Revision, Vec<u8>)>,
 }
 
-/// Reads the documents of `rows`, which may be [`DOCUMENTS`] with [`LEAVES`] in all; `then` gets each when all of its leaves have come. One that has changed
-/// since it was named in the feed is asked for again; one that is gone altogether is left out, and counted.
-pub(crate) fn read(
-    server: &Server,
-    database: &str,
-    rows: &[Row],
+/// Documents that were asked for. Each comes out when all of its leaves are there; one that has changed since it was named in the feed is asked for again.
+pub(crate) struct Batch<'s> {
+    server: &'s Server,
+    database: &'s str,
     max_document: usize,
-    mut then: impl FnMut(Document) -> Result<()>,
-) -> Result<u64> {
-    let mut coming: BTreeMap<&str, Coming<'_>> = BTreeMap::new();
-    let mut wanted = Vec::new();
-    for row in rows {
-        wanted.extend(row.leaves().map(|rev| json!({ "id": row.id, "rev": rev })));
-        let nothing = Coming {
-            row,
-            answers: 0,
-            bytes: 0,
-            leaves: Vec::with_capacity(row.leaves().len()),
-        };
-        coming.insert(&row.id, nothing);
-    }
-    let body = json!({ "docs": wanted }).to_string();
-    let response = server
-        .post(&format!("/{}/_bulk_get?revs=true", url(database)), body.as_bytes())
-        .context(|| "its documents cannot be read")?;
-    let mut items = Items::open(
-        response,
-        format!("the answer with documents of `{database}`"),
-        max_document.saturating_add(AROUND),
-    )?;
-    let mut again = Vec::new();
-    while let Some(item) = items.next()? {
-        let answer: Answer<'_> = serde_json::from_slice(&item).map_err(not_an_answer)?;
-        let document = coming
-            .get_mut(&answer.id[..])
-            .ok_or_else(|| Error::protocol(format!("the server sent the document `{}`, which nobody asked for", answer.id)))?;
-        document.take(&answer, max_document)?;
-        if document.answers < document.row.leaves().len() {
-            continue;
-        }
-        let Some(document) = coming.remove(&answer.id[..]) else { continue };
-        if document.leaves.len() < document.row.leaves().len() {
-            again.push(answer.id);
-            continue;
-        }
-        then(document.whole())?;
-    }
-    items.finish::<serde::de::IgnoredAny>()?;
-    if let Some((id, _)) = coming.first_key_value() {
-        return Err(Error::protocol(format!(
-            "the server left out the document `{id}` of `{database}`, and {} others",
-            coming.len() - 1
-        )));
-    }
-    let mut gone = 0;
-    for id in again {
-        match current(server, database, &id, max_document)? {
-            Some(document) => then(document)?,
-            None => gone += 1,
-        }
-    }
-    Ok(gone)
+    coming: BTreeMap<String, Coming>,
+    begun: Option<Begun>,
+    items: Option<Items>,
+    is_over: bool,
+    changed: Vec<String>,
+    /// Documents that are gone altogether, which takes a purge.
+    pub(crate) gone: u64,
 }
 
-impl Coming<'_> {
+impl<'s> Batch<'s> {
+    /// Asks for the documents of `rows`, which may be [`DOCUMENTS`] with [`LEAVES`] in all.
+    pub(crate) fn ask(server: &'s Server, database: &'s str, rows: Vec<Row>, max_document: usize) -> Self {
+        let mut batch = Self {
+            server,
+            database,
+            max_document,
+            coming: rows.into_iter().map(|row| (row.id.clone(), Coming::of(row))).collect(),
+            begun: None,
+            items: None,
+            is_over: false,
+            changed: Vec::new(),
+            gone: 0,
+        };
+        batch.begun = Some(batch.begin());
+        batch
+    }
+
+    /// Asks for what has not come.
+    fn begin(&self) -> Begun {
+        let wanted: Vec<Value> = self.coming.values().flat_map(Coming::wanted).collect();
+        let body = json!({ "docs": wanted }).to_string();
+        self.server
+            .begin_post(format!("/{}/_bulk_get?revs=true", url(self.database)), body.into_bytes())
+    }
+
+    /// The next document; `None` after the last.
+    pub(crate) fn next(&mut self) -> Result<Option<Document>> {
+        while let Some(document) = self.answered()? {
+            if document.leaves.len() == document.row.leaves().len() {
+                return Ok(Some(document.whole()));
+            }
+            self.changed.push(document.row.id);
+        }
+        while let Some(id) = self.changed.pop() {
+            match current(self.server, self.database, &id, self.max_document)? {
+                None => self.gone += 1,
+                current => return Ok(current),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next one of whose leaves all are answered for; `None` at the end of the answer.
+    fn answered(&mut self) -> Result<Option<Coming>> {
+        let server = self.server;
+        while !self.is_over {
+            let Some(item) = server.repeat(|| self.item())? else {
+                self.is_over = true;
+                break;
+            };
+            let answer: Answer<'_> = serde_json::from_slice(&item).map_err(not_an_answer)?;
+            let document = self
+                .coming
+                .get_mut(&answer.id[..])
+                .ok_or_else(|| Error::protocol(format!("the server sent the document `{}`, which nobody asked for", answer.id)))?;
+            document.take(&answer, self.max_document)?;
+            if document.answers >= document.row.leaves().len() {
+                return Ok(self.coming.remove(&answer.id[..]));
+            }
+        }
+        match self.coming.first_key_value() {
+            None => Ok(None),
+            Some((id, _)) => Err(Error::protocol(format!(
+                "the server left out the document `{id}` of `{}`, and {} others",
+                self.database,
+                self.coming.len() - 1
+            ))),
+        }
+    }
+
+    /// The next item of the answer. After one that broke off, what has not come is asked for again.
+    fn item(&mut self) -> Result<Option<Vec<u8>>> {
+        let mut items = match self.items.take() {
+            Some(items) => items,
+            None => self.open()?,
+        };
+        match items.next()? {
+            None => items.finish::<serde::de::IgnoredAny>().map(|_| None),
+            item => {
+                self.items = Some(items);
+                Ok(item)
+            }
+        }
+    }
+
+    fn open(&mut self) -> Result<Items> {
+        let begun = self.begun.take().unwrap_or_else(|| {
+            self.coming.values_mut().for_each(Coming::forget);
+            self.begin()
+        });
+        Items::open(
+            begun.wait().context(|| "its documents cannot be read")?,
+            format!("the answer with documents of `{}`", self.database),
+            self.max_document.saturating_add(AROUND),
+        )
+    }
+}
+
+impl Coming {
+    fn of(row: Row) -> Self {
+        Self {
+            answers: 0,
+            bytes: 0,
+            leaves: Vec::new(),
+            row,
+        }
+    }
+
+    /// How its leaves are asked for.
+    fn wanted(&self) -> impl Iterator<Item = Value> {
+        self.row.leaves().map(|rev| json!({ "id": self.row.id, "rev": rev }))
+    }
+
+    /// What came of it, as if it had not.
+    fn forget(&mut self) {
+        (self.answers, self.bytes) = (0, 0);
+        self.leaves.clear();
+    }
+
     fn take(&mut self, answer: &Answer<'_>, max_document: usize) -> Result<()> {
         for leaf in &answer.docs {
             self.answers += 1;
@@ -140,7 +220,7 @@ impl Coming<'_> {
         self.leaves
             .sort_by_key(|(revision, _)| row.leaves().position(|rev| rev == revision.rev));
         Document {
-            id: row.id.clone(),
+            id: row.id,
             leaves: self.leaves,
         }
     }
@@ -148,8 +228,7 @@ impl Coming<'_> {
 
 /// A document as it is now; `None` where it is no more, which takes a purge.
 pub(crate) fn current(server: &Server, database: &str, id: &str, max_document: usize) -> Result<Option<Document>> {
-    let path = format!("/{}/{}?open_revs=all&revs=true", url(database), document_url(id));
-    let response = match server.get(&path) {
+    let response = match server.get(format!("/{}/{}?open_revs=all&revs=true", url(database), document_url(id))) {
         Err(error) if error.kind == ErrorKind::NotFound => {
             // Of the document, or of the whole database?
             server.info(database)?;

@@ -1,8 +1,8 @@
-//! Speaking with a server: [`Server`]. Requests that have not changed anything are tried again, up to the first byte of their answer.
+//! Speaking with a server: [`Server`]. Requests may be on their way while something else is done ([`Begun`]); those that may be repeated are tried again.
 
 use bulkhead_sdk::{
     Error, ErrorKind, Result, ResultExt,
-    http::{Request, Response},
+    http::{Exchange, Request, Response},
     retry::Attempts,
 };
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,10 @@ use crate::{names::url, session::Session};
 
 /// The granted endpoint.
 pub(crate) const ENDPOINT: &str = "server";
+/// Requests that a server works on at once, as many as the workers of CouchDB's own replicator. What comes back waits in the buffers of connections.
+pub(crate) const AT_ONCE: usize = 4;
+/// Sessions that are begun anew for one request: one may end before the request has come, and a server that refuses each is not asked for ever.
+const SESSIONS: usize = 3;
 /// The most that an answer about the server or a database may have: lists of databases are the longest.
 const ANSWER: usize = 16 << 20;
 
@@ -20,6 +24,36 @@ pub(crate) struct Server {
     attempts: Attempts,
     session: Option<Session>,
     pub(crate) welcome: Welcome,
+}
+
+/// A request on its way, and how it is sent again. Its answer is waited for when it is needed.
+pub(crate) struct Begun {
+    exchange: Result<Exchange>,
+    send: Box<Send>,
+}
+
+/// Sends a request.
+type Send = dyn Fn(&Server) -> Result<Exchange>;
+
+impl Begun {
+    /// Waits for an answer of success.
+    pub(crate) fn answer(self, server: &Server) -> Result<Response> {
+        self.read(server, Ok)
+    }
+
+    /// Waits for an answer of success, and does not try again.
+    pub(crate) fn wait(self) -> Result<Response> {
+        self.exchange?.respond()?.success()
+    }
+
+    /// Waits for an answer of success and reads it, from its beginning where it breaks off.
+    pub(crate) fn read<T>(self, server: &Server, read: impl Fn(Response) -> Result<T>) -> Result<T> {
+        let mut first = Some(self.exchange);
+        server.repeat(|| {
+            let exchange = first.take().unwrap_or_else(|| (self.send)(server))?;
+            read(exchange.respond()?.success()?)
+        })
+    }
 }
 
 /// What a server says about itself.
@@ -129,49 +163,75 @@ impl Server {
         self.welcome.couchdb.is_some()
     }
 
-    /// GET, an answer of success.
-    pub(crate) fn get(&self, path: &str) -> Result<Response> {
-        self.send(|| self.request("GET", path), &[])
+    /// Sends a request whose answer is waited for later. For what may be repeated.
+    pub(crate) fn begin(&self, send: impl Fn(&Self) -> Result<Exchange> + 'static) -> Begun {
+        Begun {
+            exchange: send(self),
+            send: Box::new(send),
+        }
     }
 
-    /// GET of an attachment, compressed where the server keeps it so.
-    pub(crate) fn get_as_kept(&self, path: &str) -> Result<Response> {
-        let request = || {
-            let request = self.request("GET", path)?;
+    /// GET, to be answered later.
+    pub(crate) fn begin_get(&self, path: String) -> Begun {
+        self.begin(move |server| server.request("GET", &path)?.begin(Some(0)))
+    }
+
+    /// GET of an attachment, compressed where the server keeps it so, to be answered later.
+    pub(crate) fn begin_get_as_kept(&self, path: String) -> Begun {
+        self.begin(move |server| {
+            let request = server.request("GET", &path)?;
             // Others compress on the way what they do not keep compressed.
-            Ok(if self.is_couchdb() {
+            let request = if server.is_couchdb() {
                 request.header("accept-encoding", "gzip")
             } else {
                 request
-            })
-        };
-        self.send(request, &[])
+            };
+            request.begin(Some(0))
+        })
+    }
+
+    /// POST of JSON, to be answered later. For what may be repeated.
+    pub(crate) fn begin_post(&self, path: String, json: Vec<u8>) -> Begun {
+        self.begin_json("POST", path, json)
+    }
+
+    fn begin_json(&self, method: &'static str, path: String, json: Vec<u8>) -> Begun {
+        self.begin(move |server| {
+            let request = server.request(method, &path)?.header("content-type", "application/json");
+            let mut exchange = request.begin(Some(json.len() as u64))?;
+            exchange.write_bytes(&json)?;
+            Ok(exchange)
+        })
+    }
+
+    /// GET, an answer of success.
+    pub(crate) fn get(&self, path: impl Into<String>) -> Result<Response> {
+        self.begin_get(path.into()).answer(self)
     }
 
     /// POST of JSON, an answer of success. For what may be repeated.
-    pub(crate) fn post(&self, path: &str, json: &[u8]) -> Result<Response> {
-        self.send_json("POST", path, json)
+    pub(crate) fn post(&self, path: impl Into<String>, json: impl Into<Vec<u8>>) -> Result<Response> {
+        self.begin_post(path.into(), json.into()).answer(self)
     }
 
     /// PUT of JSON, an answer of success. For what may be repeated.
-    pub(crate) fn put(&self, path: &str, json: &[u8]) -> Result<Response> {
-        self.send_json("PUT", path, json)
+    pub(crate) fn put(&self, path: impl Into<String>, json: impl Into<Vec<u8>>) -> Result<Response> {
+        self.begin_json("PUT", path.into(), json.into()).answer(self)
     }
 
-    fn send_json(&self, method: &str, path: &str, json: &[u8]) -> Result<Response> {
-        self.send(|| Ok(self.request(method, path)?.header("content-type", "application/json")), json)
-    }
-
-    fn send(&self, request: impl Fn() -> Result<Request>, body: &[u8]) -> Result<Response> {
-        self.repeat(|| request()?.send_bytes(body)?.success())
-    }
-
-    /// Does what may be repeated, as often as is configured; and once more where the session has ended, as sessions do in the middle of a long run.
+    /// Does what may be repeated, as often as is configured; and again where the session has ended, as sessions do in the middle of a long run.
     pub(crate) fn repeat<T>(&self, mut exchange: impl FnMut() -> Result<T>) -> Result<T> {
-        let outcome = match (self.attempts.run(&mut exchange), &self.session) {
-            (Err(error), Some(session)) if error.kind == ErrorKind::Unauthenticated && session.has_ended() => self.attempts.run(exchange),
-            (outcome, _) => outcome,
+        let has_ended = |outcome: &Result<T>| match (outcome, &self.session) {
+            (Err(error), Some(session)) => error.kind == ErrorKind::Unauthenticated && session.has_ended(),
+            _ => false,
         };
+        let mut outcome = self.attempts.run(&mut exchange);
+        for _ in 0..SESSIONS {
+            if !has_ended(&outcome) {
+                break;
+            }
+            outcome = self.attempts.run(&mut exchange);
+        }
         outcome.map_err(explain)
     }
 
@@ -187,12 +247,12 @@ impl Server {
 
     /// What it says about a database.
     pub(crate) fn info(&self, database: &str) -> Result<Info> {
-        self.get(&format!("/{}", url(database)))?.into_json(ANSWER)
+        self.get(format!("/{}", url(database)))?.into_json(ANSWER)
     }
 
     /// A small answer about a database, as it came; `None` where the server does not know what was asked for.
     pub(crate) fn setting(&self, database: &str, name: &str) -> Result<Option<Vec<u8>>> {
-        match self.get(&format!("/{}/{name}", url(database))) {
+        match self.get(format!("/{}/{name}", url(database))) {
             Ok(answer) => answer.into_bytes(ANSWER).map(Some),
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),

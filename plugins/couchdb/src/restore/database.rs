@@ -61,7 +61,7 @@ fn create(server: &Server, plan: &Plan<'_>) -> Result<()> {
     }
     // Shorter than what is stored, it would cut histories off.
     if let Some(limit) = plan.record.revs_limit {
-        server.put(&format!("/{}/_revs_limit", url(&plan.target)), limit.to_string().as_bytes())?;
+        server.put(format!("/{}/_revs_limit", url(&plan.target)), limit.to_string())?;
     }
     Ok(())
 }
@@ -111,7 +111,7 @@ fn security(
     };
     let mut object = Vec::new();
     std::io::Read::read_to_end(&mut reader, &mut object)?;
-    server.put(&format!("/{}/_security", url(&plan.target)), &object)?;
+    server.put(format!("/{}/_security", url(&plan.target)), &object[..])?;
     sums.entries += 1;
     sums.bytes += object.len() as u64;
     Ok(())

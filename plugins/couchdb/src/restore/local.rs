@@ -46,7 +46,7 @@ fn document(server: &Server, plan: &Plan<'_>, content: &[u8], sums: &mut Sums) -
     // It counts how often that server has written it.
     members.remove("_rev");
     let body = serde_json::to_vec(&members).map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
-    server.put(&format!("/{}/{}", url(&plan.target), document_url(&id)), &body)?;
+    server.put(format!("/{}/{}", url(&plan.target), document_url(&id)), body)?;
     sums.entries += 1;
     sums.bytes += content.len() as u64;
     sums.local_documents += 1;

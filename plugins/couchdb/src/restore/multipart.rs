@@ -10,7 +10,7 @@ use crate::{
     attachments::{self, COMPRESSED},
     document::{Revision, Stub},
     names::{self, document_url, url},
-    server::Server,
+    server::{Begun, Server},
 };
 
 /// What is between the parts: nothing that an attachment could have by accident.
@@ -19,20 +19,20 @@ const BOUNDARY: &str = "bulkhead-5f0c2e6b9a7d41c8a3e4";
 const INLINE: u64 = 16 << 20;
 
 /// The attachments of a revision, in the order of their names.
-pub(super) struct Attachments<'r>(Vec<Attachment<'r>>);
+pub(super) struct Attachments(Vec<Attachment>);
 
-struct Attachment<'r> {
-    name: &'r str,
-    stub: &'r Stub,
+struct Attachment {
+    name: String,
+    stub: Stub,
     path: String,
     size: u64,
 }
 
-impl<'r> Attachments<'r> {
+impl Attachments {
     /// Finds them in the snapshot.
-    pub(super) fn open(folder: &str, levels: u8, leaf: &'r Revision) -> Result<Self> {
+    pub(super) fn open(folder: &str, levels: u8, leaf: &Revision) -> Result<Self> {
         let folder = names::attachments(folder, &leaf.id, levels);
-        let find = |(name, stub): (&'r String, &'r Stub)| {
+        let find = |(name, stub): (&String, &Stub)| {
             let mut path = format!("{folder}/{}", attachments::entry_name(stub));
             let entry = match snapshot::stat(&path) {
                 Err(error) if error.kind == ErrorKind::NotFound => {
@@ -42,8 +42,8 @@ impl<'r> Attachments<'r> {
                 entry => entry?,
             };
             Ok(Attachment {
-                name,
-                stub,
+                name: name.clone(),
+                stub: stub.clone(),
                 path,
                 size: entry.size,
             })
@@ -59,19 +59,21 @@ impl<'r> Attachments<'r> {
         self.0.iter().map(|attachment| attachment.size).sum()
     }
 
+    /// The document as one that they follow.
+    pub(super) fn following(&self, leaf: &Revision, document: &[u8]) -> Result<Vec<u8>> {
+        self.document(leaf, document, |attachment| Ok(attachment.follows()))
+    }
+
     /// The document with `describe` in the place of each stub.
-    fn document(&self, leaf: &Revision, document: &[u8], describe: impl Fn(&Attachment<'_>) -> Result<Value>) -> Result<Vec<u8>> {
-        let described = self
-            .0
-            .iter()
-            .map(|attachment| Ok((attachment.name.to_owned(), describe(attachment)?)));
+    fn document(&self, leaf: &Revision, document: &[u8], describe: impl Fn(&Attachment) -> Result<Value>) -> Result<Vec<u8>> {
+        let described = self.0.iter().map(|attachment| Ok((attachment.name.clone(), describe(attachment)?)));
         let described = Value::Object(described.collect::<Result<Map<_, _>>>()?).to_string();
         let place = leaf.place.clone().unwrap_or_default();
         Ok([&document[..place.start], described.as_bytes(), &document[place.end..]].concat())
     }
 }
 
-impl Attachment<'_> {
+impl Attachment {
     fn is_compressed(&self) -> bool {
         self.path.ends_with(COMPRESSED)
     }
@@ -118,16 +120,15 @@ impl Attachment<'_> {
     }
 }
 
-/// Writes a revision with its attachments, streamed out of the snapshot.
-pub(super) fn put(server: &Server, database: &str, leaf: &Revision, document: &[u8], attachments: &Attachments<'_>) -> Result<()> {
-    let document = attachments.document(leaf, document, |attachment| Ok(attachment.follows()))?;
+/// Sends a revision that its attachments follow, streamed out of the snapshot.
+pub(super) fn put(server: &Server, database: &str, id: &str, document: Vec<u8>, attachments: Attachments) -> Begun {
     let head = format!("--{BOUNDARY}\r\nContent-Type: application/json\r\n\r\n");
     let heads: Vec<String> = attachments.0.iter().map(Attachment::head).collect();
     let end = format!("\r\n--{BOUNDARY}--");
     let framing = head.len() + document.len() + heads.iter().map(String::len).sum::<usize>() + end.len();
     let length = framing as u64 + attachments.bytes();
-    let path = format!("/{}/{}?new_edits=false", url(database), document_url(&leaf.id));
-    server.repeat(|| {
+    let path = format!("/{}/{}?new_edits=false", url(database), document_url(id));
+    server.begin(move |server| {
         let request = server
             .request("PUT", &path)?
             .header("content-type", format!("multipart/related; boundary=\"{BOUNDARY}\""));
@@ -142,12 +143,12 @@ pub(super) fn put(server: &Server, database: &str, leaf: &Revision, document: &[
             }
         }
         exchange.write_bytes(end.as_bytes())?;
-        exchange.respond()?.success()?.into_bytes(1 << 20).map(drop)
+        Ok(exchange)
     })
 }
 
 /// A revision that has its attachments in itself, for servers that take them in no other way.
-pub(super) fn inline(leaf: &Revision, document: &[u8], attachments: &Attachments<'_>) -> Result<Vec<u8>> {
+pub(super) fn inline(leaf: &Revision, document: &[u8], attachments: &Attachments) -> Result<Vec<u8>> {
     if attachments.bytes() > INLINE {
         let message = format!(
             "the attachments of `{}` have {} bytes, and this server takes them only within the document, which has to fit into memory",

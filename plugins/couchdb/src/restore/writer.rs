@@ -1,17 +1,24 @@
-//! Leaf revisions on their way into a database: [`Writer`]. Those without attachments go together, those with them one by one.
+//! Leaf revisions on their way into a database: [`Writer`]. Those without attachments go together, those with them one by one. While the server writes some, the next ones are
+//! read: which of them is written first does not matter.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bulkhead_sdk::{Error, ErrorKind, Result, progress};
 use serde::Deserialize;
 
 use super::{Plan, State, Sums, multipart};
-use crate::{document::Revision, names::url, server::Server};
+use crate::{
+    document::Revision,
+    names::url,
+    server::{AT_ONCE, Begun, Server},
+};
 
 /// Bytes of documents that go together; a longer document goes alone.
 const BATCH: usize = 2 << 20;
 /// Leaf revisions that go together.
 const LEAVES: usize = 1_000;
+/// Bytes of documents that the server is writing; a longer document goes alone.
+const WRITING: usize = 8 << 20;
 /// The most that a server says about them.
 const ANSWER: usize = 16 << 20;
 
@@ -24,6 +31,17 @@ pub(super) struct Writer<'a> {
     sums: &'a mut Sums,
     waiting: Vec<(Revision, Vec<u8>)>,
     bytes: usize,
+    /// What the server is writing.
+    writing: VecDeque<Writing>,
+}
+
+/// A request whose answer is to be read.
+struct Writing {
+    begun: Begun,
+    /// Of what is kept to send it again.
+    bytes: usize,
+    /// Whether the answer says which revisions were refused.
+    is_of_many: bool,
 }
 
 /// A revision that a server refused.
@@ -52,6 +70,7 @@ impl<'a> Writer<'a> {
             sums,
             waiting: Vec::new(),
             bytes: 0,
+            writing: VecDeque::new(),
         }
     }
 
@@ -65,15 +84,20 @@ impl<'a> Writer<'a> {
     /// Takes a leaf revision.
     pub(super) fn write(&mut self, revision: Revision, document: Vec<u8>) -> Result<()> {
         if !self.waiting.is_empty() && (self.bytes + document.len() > BATCH || self.waiting.len() == LEAVES) {
-            self.flush()?;
+            self.send_waiting()?;
         }
         self.bytes += document.len();
         self.waiting.push((revision, document));
         Ok(())
     }
 
-    /// Writes what waits.
+    /// Writes what waits, and sees that all is written.
     pub(super) fn flush(&mut self) -> Result<()> {
+        self.send_waiting()?;
+        self.make_room(0, 0)
+    }
+
+    fn send_waiting(&mut self) -> Result<()> {
         self.bytes = 0;
         let mut leaves = std::mem::take(&mut self.waiting);
         if self.plan.state == State::Filled && !leaves.is_empty() {
@@ -88,23 +112,32 @@ impl<'a> Writer<'a> {
             self.send(bare.iter().map(|(_, document)| &document[..]))?;
         }
         for (leaf, document) in laden {
-            self.laden(&leaf, &document)?;
+            self.laden(leaf, document)?;
         }
         progress::report(&format!("restoring {}", self.plan.target), self.sums.bytes, None);
         Ok(())
     }
 
     /// A revision with attachments.
-    fn laden(&mut self, leaf: &Revision, document: &[u8]) -> Result<()> {
-        let attachments = multipart::Attachments::open(self.folder, self.plan.record.levels, leaf)?;
+    fn laden(&mut self, leaf: Revision, document: Vec<u8>) -> Result<()> {
+        let attachments = multipart::Attachments::open(self.folder, self.plan.record.levels, &leaf)?;
         self.sums.attachments += attachments.len() as u64;
         self.sums.entries += attachments.len() as u64;
         self.sums.bytes += attachments.bytes();
-        if self.server.is_couchdb() {
-            return multipart::put(self.server, &self.plan.target, leaf, document, &attachments);
+        if !self.server.is_couchdb() {
+            let document = multipart::inline(&leaf, &document, &attachments)?;
+            return self.send(std::iter::once(&document[..]));
         }
-        let document = multipart::inline(leaf, document, &attachments)?;
-        self.send(std::iter::once(&document[..]))
+        let document = attachments.following(&leaf, &document)?;
+        let bytes = document.len();
+        self.make_room(AT_ONCE - 1, bytes)?;
+        let begun = multipart::put(self.server, &self.plan.target, &leaf.id, document, attachments);
+        self.writing.push_back(Writing {
+            begun,
+            bytes,
+            is_of_many: false,
+        });
+        Ok(())
     }
 
     /// Which of them the database lacks.
@@ -115,11 +148,11 @@ impl<'a> Writer<'a> {
         }
         let body = serde_json::to_vec(&asked).map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
         self.server
-            .post(&format!("/{}/_revs_diff", url(&self.plan.target)), &body)?
+            .post(format!("/{}/_revs_diff", url(&self.plan.target)), body)?
             .into_json(ANSWER)
     }
 
-    fn send<'d>(&self, documents: impl Iterator<Item = &'d [u8]>) -> Result<()> {
+    fn send<'d>(&mut self, documents: impl Iterator<Item = &'d [u8]>) -> Result<()> {
         let mut body = br#"{"new_edits":false,"docs":["#.to_vec();
         for (position, document) in documents.enumerate() {
             if position > 0 {
@@ -128,21 +161,50 @@ impl<'a> Writer<'a> {
             body.extend_from_slice(document);
         }
         body.extend_from_slice(b"]}");
-        let answer = self.server.post(&format!("/{}/_bulk_docs", url(&self.plan.target)), &body)?;
-        let said: Vec<Refused> = answer.into_json(ANSWER)?;
-        let mut refused = said.iter().filter_map(|refused| Some((refused, refused.error.as_ref()?)));
-        let Some((first, error)) = refused.next() else {
-            return Ok(());
-        };
-        Err(Error::new(
-            ErrorKind::Server,
-            format!(
-                "the server refused `{}` ({error}: {}) and {} other revisions",
-                first.id,
-                first.reason,
-                refused.count()
-            ),
-        )
-        .with_hint("a validation function in a design document that is there already judges what is written: restore into another name"))
+        let bytes = body.len();
+        self.make_room(AT_ONCE - 1, bytes)?;
+        let begun = self.server.begin_post(format!("/{}/_bulk_docs", url(&self.plan.target)), body);
+        self.writing.push_back(Writing {
+            begun,
+            bytes,
+            is_of_many: true,
+        });
+        Ok(())
     }
+
+    /// Waits until the server writes no more than so many requests, and `bytes` find room beside them.
+    fn make_room(&mut self, requests: usize, bytes: usize) -> Result<()> {
+        let writing = |writer: &Self| writer.writing.iter().map(|writing| writing.bytes).sum::<usize>();
+        while self.writing.len() > requests || writing(self) + bytes > WRITING {
+            let Some(writing) = self.writing.pop_front() else { break };
+            self.see_written(writing)?;
+        }
+        Ok(())
+    }
+
+    fn see_written(&self, writing: Writing) -> Result<()> {
+        let answer = writing.begun.read(self.server, |answer| answer.into_bytes(ANSWER))?;
+        if writing.is_of_many { see_accepted(&answer) } else { Ok(()) }
+    }
+}
+
+/// Of what is written together, a server says what it refuses.
+fn see_accepted(answer: &[u8]) -> Result<()> {
+    let not_a_list =
+        |error: serde_json::Error| Error::protocol("the answer to what was written is no list of what was refused").with_cause(error);
+    let said: Vec<Refused> = serde_json::from_slice(answer).map_err(not_a_list)?;
+    let mut refused = said.iter().filter_map(|refused| Some((refused, refused.error.as_ref()?)));
+    let Some((first, error)) = refused.next() else {
+        return Ok(());
+    };
+    Err(Error::new(
+        ErrorKind::Server,
+        format!(
+            "the server refused `{}` ({error}: {}) and {} other revisions",
+            first.id,
+            first.reason,
+            refused.count()
+        ),
+    )
+    .with_hint("a validation function in a design document that is there already judges what is written: restore into another name"))
 }

@@ -1,5 +1,7 @@
 //! What goes wrong never becomes a snapshot, and is told.
 
+use std::sync::{Arc, Mutex};
+
 use bulkhead_plugin_couchdb::CouchDb;
 use bulkhead_sdk::{Error, ErrorKind, types::Severity};
 use bulkhead_test_support::couchdb::{Answer, Request, State};
@@ -120,6 +122,37 @@ fn answers_that_end_early_are_noticed_wherever_they_end() {
             }
             assert!(nested);
         }
+    }
+}
+
+#[test]
+fn what_an_answer_that_broke_off_still_owes_is_asked_for_again() {
+    for part in ["/ledger/_changes", "/ledger/_bulk_get"] {
+        let (desk, whole) = (Desk::filled(), Desk::filled());
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        desk.server.meddle({
+            let asked = Arc::clone(&asked);
+            move |request, _| {
+                if !asks(request, part) {
+                    return None;
+                }
+                let mut asked = asked.lock().unwrap();
+                asked.push(String::from_utf8_lossy(&request.body).into_owned());
+                let mut answer = whole.server.answer(request);
+                answer.break_after = (asked.len() == 1).then_some(answer.body.len() / 2);
+                Some(answer)
+            }
+        });
+        desk.backup_with("{ \"attempts\": 2 }").unwrap();
+        let asked = asked.lock().unwrap();
+        assert_eq!(asked.len(), 2, "{part}");
+        if part.ends_with("_bulk_get") {
+            assert!(asked[1].len() < asked[0].len() * 3 / 4, "half of it had come: {asked:?}");
+        }
+        let target = desk.elsewhere();
+        target.restore("{}").unwrap();
+        let content = |desk: &Desk| desk.server.state().database("ledger").content();
+        assert_eq!(content(&target), content(&desk));
     }
 }
 
