@@ -7,14 +7,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use bulkhead_test_support::couchdb::Imitation;
 use bulkhead_test_support::{Scratch, Tool, run as run_tool};
 use serde_json::json;
 
 use super::Context;
-use super::measure::{Cost, Job};
-use super::report::{Report, Samples, machine};
+use super::measure::{Cost, Job, so_far};
+use super::report::{Quantity, Report, Samples, machine, seconds};
 use super::vault::VaultSide;
 use crate::console::{Console, size};
 use crate::error::{Error, Result};
@@ -46,10 +47,29 @@ const PACKAGE: &str = "tools/couchbackup/node_modules/@cloudant/couchbackup";
 /// What both sides did.
 #[derive(Default)]
 struct Rounds {
-    full: [Vec<Cost>; 2],
+    full: [Vec<Watched>; 2],
     stored: [Vec<u64>; 2],
-    changed: [Vec<Cost>; 2],
-    restored: [Vec<Cost>; 2],
+    changed: [Vec<Watched>; 2],
+    restored: [Vec<Watched>; 2],
+}
+
+/// What a job cost, and what it made of the server.
+struct Watched {
+    cost: Cost,
+    server_cpu: Duration,
+    requests: usize,
+}
+
+/// Runs a job that speaks with `server`, which is this process.
+fn watch(server: &Imitation, job: impl FnOnce() -> Result<Cost>) -> Result<Watched> {
+    let so_far = || so_far(std::process::id(), Duration::ZERO).map(|cost| cost.cpu);
+    server.requests();
+    let before = so_far()?;
+    Ok(Watched {
+        cost: job()?,
+        server_cpu: so_far()?.saturating_sub(before),
+        requests: server.requests().len(),
+    })
 }
 
 /// The places of the sides.
@@ -71,16 +91,16 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Report> {
         vault.run(&["check"])?;
         let turns = if round.is_multiple_of(2) { [OURS, THEIRS] } else { [THEIRS, OURS] };
         for side in turns {
-            rounds.full[side].push(back_up(side, &vault, &url, &file)?);
+            rounds.full[side].push(watch(&server, || back_up(side, &vault, &url, &file))?);
             rounds.stored[side].push(if side == OURS { vault.stored_bytes()? } else { length(&file)? });
         }
         change(&server, arguments, round);
         for side in turns {
-            rounds.changed[side].push(back_up(side, &vault, &url, &file)?);
+            rounds.changed[side].push(watch(&server, || back_up(side, &vault, &url, &file))?);
         }
         for side in turns {
             let target = if side == OURS { target.clone() } else { Imitation::new(None) };
-            rounds.restored[side].push(restore(side, &vault, &target, &file)?);
+            rounds.restored[side].push(watch(&target, || restore(side, &vault, &target, &file))?);
             compare(&server, &target, side)?;
         }
     }
@@ -194,8 +214,8 @@ fn length(file: &Path) -> Result<u64> {
 }
 
 /// MiB a second of a side, by the median of its costs.
-fn throughput(bytes: u64, costs: &[Cost]) -> f64 {
-    let mut seconds: Vec<f64> = costs.iter().map(|cost| cost.wall.as_secs_f64()).collect();
+fn throughput(bytes: u64, costs: &[Watched]) -> f64 {
+    let mut seconds: Vec<f64> = costs.iter().map(|watched| watched.cost.wall.as_secs_f64()).collect();
     seconds.sort_by(f64::total_cmp);
     bytes as f64 / f64::from(1 << 20) / seconds.get(seconds.len() / 2).copied().unwrap_or(f64::NAN)
 }
@@ -203,7 +223,7 @@ fn throughput(bytes: u64, costs: &[Cost]) -> f64 {
 fn report(context: &Context, arguments: &Arguments, rounds: Rounds) -> Result<Report> {
     let documents = arguments.documents * arguments.document_size;
     let bytes = [documents + (arguments.attachments << 20), documents];
-    let compared = |what: &str, costs: &[Vec<Cost>; 2]| {
+    let compared = |what: &str, costs: &[Vec<Watched>; 2]| {
         let [ours, theirs] = [OURS, THEIRS].map(|side| throughput(bytes[side], &costs[side]));
         let bare = throughput(bytes[THEIRS], &costs[OURS]);
         format!(
@@ -213,7 +233,7 @@ fn report(context: &Context, arguments: &Arguments, rounds: Rounds) -> Result<Re
         )
     };
     let remarks = vec![
-        "The server is the tests' own: it answers as CouchDB 3.4 does, one request at a time, in memory. It works on the same cores, is left out of CPU and memory, and may be \
+        "The server is the tests' own: it answers as CouchDB 3.4 does, one request at a time, in memory. It works on the same cores, where its CPU is told apart, and may be \
          the slower part."
             .to_owned(),
         compared("Full backup", &rounds.full),
@@ -236,12 +256,12 @@ fn report(context: &Context, arguments: &Arguments, rounds: Rounds) -> Result<Re
             version(&mut Tool::find("node", "apt-get install nodejs")?.command(["--version"]))?,
         ),
     ]);
-    let samples = |what, who, costs, stored_bytes| Samples {
+    let samples = |what, who, watched: Vec<Watched>, stored_bytes| Samples {
         what,
         who,
-        costs,
+        costs: watched.iter().map(|watched| watched.cost).collect(),
         stored_bytes,
-        further: Vec::new(),
+        further: of_server(&watched),
     };
     let (us, them) = ("bulkhead", "couchbackup");
     let [our_full, their_full] = rounds.full;
@@ -261,6 +281,21 @@ fn report(context: &Context, arguments: &Arguments, rounds: Rounds) -> Result<Re
         ],
         remarks,
     })
+}
+
+fn of_server(watched: &[Watched]) -> Vec<Quantity> {
+    vec![
+        Quantity {
+            name: "server cpu",
+            values: watched.iter().map(|watched| watched.server_cpu.as_secs_f64()).collect(),
+            show: seconds,
+        },
+        Quantity {
+            name: "requests",
+            values: watched.iter().map(|watched| watched.requests as f64).collect(),
+            show: |requests| format!("{requests:.0}"),
+        },
+    ]
 }
 
 fn version(command: &mut Command) -> Result<String> {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{
     attachment::Attachment,
     imitation::{Answer, Request},
-    store::{Body, Database, Document, Server, generation},
+    store::{Body, Database, Document, Page, Server, generation},
 };
 
 type Query = HashMap<String, String>;
@@ -153,7 +153,7 @@ fn put_local(database: &mut Database, id: &str, mut members: Value) -> Answer {
     Answer::json(201, json!({ "ok": true, "id": id, "rev": "0-1" }))
 }
 
-fn changes(database: &Database, query: &Query) -> Answer {
+fn changes(database: &mut Database, query: &Query) -> Answer {
     let since = query
         .get("since")
         .map_or(Some(0), |since| since.split('-').next()?.parse::<u64>().ok());
@@ -181,7 +181,13 @@ fn changes(database: &Database, query: &Query) -> Answer {
         rows.push(row);
         last = *seq;
     }
-    let pending = database.feed.range(behind()).skip(rows.len()).count();
+    let followed = database.page.filter(|page| (page.last, page.changes) == (since, database.changes));
+    let pending = followed.map_or_else(|| database.feed.range(behind()).count(), |page| page.pending) - rows.len();
+    database.page = Some(Page {
+        last,
+        changes: database.changes,
+        pending,
+    });
     let last = if pending == 0 { database.changes } else { last };
     Answer::json(
         200,

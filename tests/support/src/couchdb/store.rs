@@ -24,11 +24,23 @@ pub struct Database {
     pub(super) documents: BTreeMap<String, Document>,
     /// Which document changed last with which change.
     pub(super) feed: BTreeMap<u64, String>,
+    /// The page of the feed that was sent last: what follows it need not be counted again.
+    pub(super) page: Option<Page>,
     pub(super) local: BTreeMap<String, Value>,
     pub(super) security: Value,
     pub(super) revs_limit: u64,
     pub(super) props: Value,
     pub(super) shards: u64,
+}
+
+/// A page of the feed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Page {
+    pub(super) last: u64,
+    /// Of the database, when it was sent.
+    pub(super) changes: u64,
+    /// How many documents came after it.
+    pub(super) pending: usize,
 }
 
 /// A document.
@@ -134,6 +146,7 @@ impl Server {
             purges: 0,
             documents: BTreeMap::new(),
             feed: BTreeMap::new(),
+            page: None,
             local: BTreeMap::new(),
             security: json!({ "admins": { "names": [], "roles": ["_admin"] }, "members": { "names": [], "roles": ["_admin"] } }),
             revs_limit: 1000,
@@ -233,6 +246,7 @@ impl Database {
         if let Some(document) = self.documents.remove(id) {
             self.feed.remove(&document.seq);
         }
+        self.page = None;
         self.purges += 1;
     }
 
@@ -241,6 +255,7 @@ impl Database {
         self.documents.retain(|_, document| document.seq <= changes);
         self.feed.retain(|seq, _| *seq <= changes);
         self.changes = changes;
+        self.page = None;
     }
 
     /// Who may do what.
