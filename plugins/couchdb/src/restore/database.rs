@@ -2,9 +2,9 @@
 
 use std::io::BufRead as _;
 
-use bulkhead_sdk::{Error, ErrorKind, Result, metadata::NodeType, snapshot, snapshot::EntryReader, source::RestoreRequest};
+use bulkhead_sdk::{Error, ErrorKind, Result, metadata::NodeType, snapshot, snapshot::EntryReader, source::RestoreRequest, types::Finding};
 
-use super::{Plan, State, Sums, local, writer::Writer};
+use super::{Plan, State, Sums, USERS, local, writer::Writer};
 use crate::{
     config::RestoreOptions,
     document::Revision,
@@ -18,19 +18,20 @@ pub(super) fn restore(server: &Server, plan: &Plan<'_>, request: &RestoreRequest
     if plan.state == State::Absent {
         create(server, plan)?;
     }
+    // First: what is secret is so from its first document on.
+    security(server, plan, &folder, request, options, sums)?;
     let mut writer = Writer::new(server, plan, &folder, sums);
     // Design documents last: their validation functions judge what is written after them.
     for part in ["documents", "design"] {
         documents(&format!("{folder}/{part}"), request, &mut writer)?;
         writer.flush()?;
     }
-    security(server, plan, &folder, request, options, sums)?;
     // Last: a checkpoint says that all before it is there.
     if options.local_documents {
         local::restore(server, plan, &folder, request, sums)?;
     }
     if plan.state != State::Filled && request.selects(folder.as_bytes()) {
-        compare(server, plan)?;
+        server.repeat(|| compare(server, plan))?;
     }
     Ok(())
 }
@@ -111,10 +112,34 @@ fn security(
     };
     let mut object = Vec::new();
     std::io::Read::read_to_end(&mut reader, &mut object)?;
-    server.put(format!("/{}/_security", url(&plan.target)), &object[..])?;
+    match server.put(format!("/{}/_security", url(&plan.target)), &object[..]) {
+        Err(error) if error.kind == ErrorKind::PermissionDenied && plan.target == USERS => {
+            sums.findings.extend(not_secured(server, plan, &object)?);
+            return Ok(());
+        }
+        put => drop(put?),
+    }
     sums.entries += 1;
     sums.bytes += object.len() as u64;
     Ok(())
+}
+
+/// What there is to say where a server keeps its own security object.
+fn not_secured(server: &Server, plan: &Plan<'_>, wanted: &[u8]) -> Result<Option<Finding>> {
+    let read = |object: &[u8]| serde_json::from_slice::<serde_json::Value>(object).ok();
+    let is = server.setting(&plan.target, "_security")?;
+    if is.as_deref().and_then(read) == read(wanted) {
+        return Ok(None);
+    }
+    let message = format!(
+        "who may do what with `{}` is as the server has it: CouchDB lets nobody change it, unless it is configured to",
+        plan.target
+    );
+    let finding = Finding::warning("security-kept", message).with_hint(
+        "compare the `security.json` of the snapshot; with `users_db_security_editable = true` in the section `couchdb` of its configuration the server takes it \
+         (`existing = \"merge\"` restores it alone)",
+    );
+    Ok(Some(finding))
 }
 
 /// A database that was empty has to count what was stored.
@@ -133,5 +158,7 @@ fn compare(server: &Server, plan: &Plan<'_>) -> Result<()> {
             info.doc_count, stored.documents, stored.deleted
         ),
     )
+    // One copy of a cluster's may be behind the others for a moment.
+    .with_retryable(true)
     .with_hint("did somebody write to it meanwhile?"))
 }

@@ -22,6 +22,8 @@ use crate::{
 
 /// Starts replications as soon as it has documents.
 const REPLICATOR: &str = "_replicator";
+/// CouchDB 3 lets nobody change who may do what with it.
+const USERS: &str = "_users";
 
 /// A database, and where it goes.
 struct Plan<'r> {
@@ -50,6 +52,26 @@ struct Sums {
     present: u64,
     attachments: u64,
     local_documents: u64,
+    /// Requests that fewer nodes of a cluster have written than they should.
+    unconfirmed: u64,
+    findings: Vec<Finding>,
+}
+
+impl Sums {
+    /// What is to be known beside what was restored.
+    fn findings(self) -> Vec<Finding> {
+        let mut findings = self.findings;
+        if self.unconfirmed > 0 {
+            let message = format!(
+                "{} requests were taken by fewer nodes of the cluster than its quorum, which is how it answers while a node is down",
+                self.unconfirmed
+            );
+            findings.push(Finding::warning("quorum-missed", message).with_hint(
+                "what they wrote reaches the other nodes once those are back: leave the nodes that are up as they are until then",
+            ));
+        }
+        findings
+    }
 }
 
 /// Restores what the request asks for.
@@ -57,9 +79,8 @@ pub(crate) fn restore(request: &RestoreRequest) -> Result<RestoreResult> {
     let options: RestoreOptions = request.options()?;
     let inventory = Inventory::stored()?;
     let server = Server::connect(options.attempts, options.user.as_deref())?;
-    let mut findings = Vec::new();
-    let plans = plan(&server, &inventory, request, &options, &mut findings)?;
     let mut sums = Sums::default();
+    let plans = plan(&server, &inventory, request, &options, &mut sums.findings)?;
     for plan in &plans {
         progress::report(&format!("restoring {}", plan.target), sums.bytes, None);
         database::restore(&server, plan, request, &options, &mut sums)
@@ -77,7 +98,7 @@ pub(crate) fn restore(request: &RestoreRequest) -> Result<RestoreResult> {
             Fact::new("attachments", sums.attachments),
             Fact::new("local-documents", sums.local_documents),
         ],
-        findings,
+        findings: sums.findings(),
     })
 }
 

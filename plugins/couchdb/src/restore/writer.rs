@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use bulkhead_sdk::{Error, ErrorKind, Result, progress};
+use bulkhead_sdk::{Error, ErrorKind, Result, http::Response, progress};
 use serde::Deserialize;
 
 use super::{Plan, State, Sums, multipart};
@@ -19,6 +19,8 @@ const BATCH: usize = 2 << 20;
 const LEAVES: usize = 1_000;
 /// Bytes of documents that the server is writing; a longer document goes alone.
 const WRITING: usize = 8 << 20;
+/// The status with which a cluster answers what fewer of its nodes have written than its quorum.
+const ACCEPTED: u16 = 202;
 /// The most that a server says about them.
 const ANSWER: usize = 16 << 20;
 
@@ -182,9 +184,22 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn see_written(&self, writing: Writing) -> Result<()> {
-        let answer = writing.begun.read(self.server, |answer| answer.into_bytes(ANSWER))?;
+    fn see_written(&mut self, writing: Writing) -> Result<()> {
+        let read = |answer: Response| Ok((answer.status(), answer.into_bytes(ANSWER)?));
+        let (status, answer) = writing.begun.read(self.server, read).map_err(too_large)?;
+        self.sums.unconfirmed += u64::from(status == ACCEPTED);
         if writing.is_of_many { see_accepted(&answer) } else { Ok(()) }
+    }
+}
+
+/// What a server does not take for its size.
+fn too_large(error: Error) -> Error {
+    match error.kind {
+        ErrorKind::Limit if !error.retryable => error.with_hint(
+            "the server takes no document, attachment or request as large as that: raise `max_document_size` or `max_attachment_size` in the section `couchdb` of its \
+             configuration, `max_http_request_size` in `chttpd`, or the limit of a proxy before it",
+        ),
+        _ => error,
     }
 }
 

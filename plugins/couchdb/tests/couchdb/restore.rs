@@ -195,3 +195,87 @@ fn a_database_gets_the_shards_and_copies_that_it_had() {
     });
     assert_eq!(made(&desk), "PUT /ledger?q=2&n=3");
 }
+
+#[test]
+fn who_may_read_users_is_the_servers_own_affair_and_told_where_it_differs() {
+    let desk = Desk::filled();
+    desk.server
+        .state()
+        .database("_users")
+        .secure(json!({ "members": { "roles": ["peer"] }, "admins": {} }));
+    desk.backup().unwrap();
+    let target = desk.elsewhere();
+    let restored = target.restore("{}").unwrap();
+    let codes: Vec<&str> = restored.findings.iter().map(|finding| &finding.code[..]).collect();
+    assert_eq!(codes, ["security-kept"]);
+    assert!(restored.findings[0].hint.as_ref().unwrap().contains("users_db_security_editable"));
+    assert_eq!(target.server.state().database("_users").counts(), (1, 0));
+    let same = Desk::filled();
+    same.backup().unwrap();
+    assert_eq!(same.elsewhere().restore("{}").unwrap().findings, []);
+}
+
+#[test]
+fn what_is_secret_is_so_from_its_first_document_on() {
+    let desk = Desk::filled();
+    desk.backup().unwrap();
+    let target = desk.elsewhere();
+    target.restore("{}").unwrap();
+    let requests = target.server.requests();
+    let place = |request: &str| requests.iter().position(|made| made == request).unwrap();
+    assert!(place("PUT /ledger/_security") < place("POST /ledger/_bulk_docs"), "{requests:#?}");
+}
+
+#[test]
+fn a_write_that_misses_the_quorum_is_told() {
+    let desk = Desk::filled();
+    desk.backup().unwrap();
+    let (target, other) = (desk.elsewhere(), desk.elsewhere());
+    target.server.meddle(move |request, state| {
+        let is_write = request.path.contains("/ledger/_bulk_docs");
+        is_write.then(|| {
+            std::mem::swap(state, &mut *other.server.state());
+            let mut answer = other.server.answer(request);
+            std::mem::swap(state, &mut *other.server.state());
+            answer.status = 202;
+            answer
+        })
+    });
+    let restored = target.restore("{}").unwrap();
+    assert_eq!(restored.findings[0].code, "quorum-missed");
+    let content = |desk: &Desk| desk.server.state().database("ledger").content();
+    assert_eq!(content(&target), content(&desk));
+}
+
+#[test]
+fn what_is_too_large_for_the_target_is_told_with_its_setting() {
+    let desk = Desk::filled();
+    desk.backup().unwrap();
+    for part in ["/ledger/_bulk_docs", "/ledger/att"] {
+        let target = desk.elsewhere();
+        target.server.meddle(move |request, _| {
+            request
+                .path
+                .contains(part)
+                .then(|| Answer::failure(413, "document_too_large", "doc1"))
+        });
+        let error = target.restore("{}").unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Limit, "{part}");
+        assert!(error.hint.unwrap().contains("max_document_size"), "{part}");
+    }
+}
+
+#[test]
+fn counts_of_a_copy_that_is_behind_are_asked_for_again() {
+    let desk = Desk::filled();
+    desk.backup().unwrap();
+    let target = desk.elsewhere();
+    let (mut is_filled, mut asked) = (false, 0);
+    target.server.meddle(move |request, _| {
+        is_filled |= request.path == "/ledger/_bulk_docs";
+        let is_count = is_filled && request.path == "/ledger";
+        asked += u32::from(is_count);
+        (is_count && asked == 1).then(|| Answer::json(200, json!({ "doc_count": 3, "doc_del_count": 0 })))
+    });
+    target.restore(r#"{ "attempts": 2, "databases": ["ledger"] }"#).unwrap();
+}

@@ -73,6 +73,10 @@ fn in_database(database: &mut Database, name: &str, method: &str, rest: &[&str],
     match (method, rest) {
         ("GET", []) => info(database, name),
         ("GET", ["_security"]) => Answer::json(200, &database.security),
+        // From CouchDB 3 on, unless `users_db_security_editable` says otherwise.
+        ("PUT", ["_security"]) if name == "_users" => {
+            Answer::failure(403, "forbidden", "You can't edit the security object of the user database.")
+        }
         ("PUT", ["_security"]) => {
             database.security = body().unwrap_or_default();
             Answer::json(200, json!({ "ok": true }))
