@@ -58,6 +58,8 @@ pub(crate) struct Record {
     pub(crate) before: Info,
     pub(crate) after: Info,
     pub(crate) revs_limit: Option<u64>,
+    #[serde(default)]
+    pub(crate) purged_infos_limit: Option<u64>,
 }
 
 /// The entry `inventory.json`.

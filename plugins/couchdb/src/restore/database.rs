@@ -60,9 +60,12 @@ fn create(server: &Server, plan: &Plan<'_>) -> Result<()> {
         Err(error) if error.kind == ErrorKind::Conflict => {}
         made => drop(made?),
     }
-    // Shorter than what is stored, it would cut histories off.
-    if let Some(limit) = plan.record.revs_limit {
-        server.put(format!("/{}/_revs_limit", url(&plan.target)), limit.to_string())?;
+    // Shorter than what is stored, the first would cut histories off; the other one only CouchDB has.
+    let purged = plan.record.purged_infos_limit.filter(|_| server.is_couchdb());
+    for (setting, limit) in [("_revs_limit", plan.record.revs_limit), ("_purged_infos_limit", purged)] {
+        if let Some(limit) = limit {
+            server.put(format!("/{}/{setting}", url(&plan.target)), limit.to_string())?;
+        }
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use bulkhead_plugin_couchdb::CouchDb;
 use bulkhead_sdk::ErrorKind;
-use bulkhead_test_support::couchdb::Answer;
+use bulkhead_test_support::couchdb::{Answer, Request};
 use serde_json::json;
 
 use crate::setup::Desk;
@@ -278,4 +278,28 @@ fn counts_of_a_copy_that_is_behind_are_asked_for_again() {
         (is_count && asked == 1).then(|| Answer::json(200, json!({ "doc_count": 3, "doc_del_count": 0 })))
     });
     target.restore(r#"{ "attempts": 2, "databases": ["ledger"] }"#).unwrap();
+}
+
+#[test]
+fn settings_of_a_database_come_back() {
+    const LIMITS: [(&str, &str); 2] = [("_revs_limit", "7"), ("_purged_infos_limit", "12")];
+    let desk = Desk::filled();
+    let ask = |desk: &Desk, method: &str, name: &str, body: &str| {
+        let request = Request {
+            method: method.to_owned(),
+            path: format!("/ledger/{name}"),
+            headers: Vec::new(),
+            body: body.as_bytes().to_vec(),
+        };
+        String::from_utf8(desk.server.answer(&request).body).unwrap()
+    };
+    for (name, limit) in LIMITS {
+        ask(&desk, "PUT", name, limit);
+    }
+    desk.backup().unwrap();
+    let target = desk.elsewhere();
+    target.restore("{}").unwrap();
+    for (name, limit) in LIMITS {
+        assert_eq!(ask(&target, "GET", name, ""), limit, "{name}");
+    }
 }

@@ -86,6 +86,11 @@ fn in_database(database: &mut Database, name: &str, method: &str, rest: &[&str],
             database.revs_limit = body().and_then(|limit| limit.as_u64()).unwrap_or(1000);
             Answer::json(200, json!({ "ok": true }))
         }
+        ("GET", ["_purged_infos_limit"]) => Answer::json(200, database.purged_infos_limit),
+        ("PUT", ["_purged_infos_limit"]) => {
+            database.purged_infos_limit = body().and_then(|limit| limit.as_u64()).unwrap_or(1000);
+            Answer::json(200, json!({ "ok": true }))
+        }
         ("GET", ["_local_docs"]) => local_documents(database),
         ("GET" | "POST", ["_changes"]) => changes(database, query),
         ("POST", ["_bulk_get"]) => bulk_get(database, &body().unwrap_or_default()),

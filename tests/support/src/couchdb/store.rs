@@ -29,6 +29,7 @@ pub struct Database {
     pub(super) local: BTreeMap<String, Value>,
     pub(super) security: Value,
     pub(super) revs_limit: u64,
+    pub(super) purged_infos_limit: u64,
     pub(super) props: Value,
     pub(super) shards: u64,
 }
@@ -150,6 +151,7 @@ impl Server {
             local: BTreeMap::new(),
             security: json!({ "admins": { "names": [], "roles": ["_admin"] }, "members": { "names": [], "roles": ["_admin"] } }),
             revs_limit: 1000,
+            purged_infos_limit: 1000,
             props,
             shards,
         };
