@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod clean;
+mod corpus;
 mod failures;
 mod foreign;
 mod majors;

@@ -384,24 +384,32 @@ fn table_rows(
 
 /// Quoted names, with what would end a line escaped.
 fn one_line(names: &str) -> String {
-    if !names.contains(['\n', '\r']) {
-        return names.to_owned();
-    }
     let mut text = String::new();
-    let mut pieces = names.split('"');
-    text += pieces.next().unwrap_or_default();
-    let mut inside = true;
-    for piece in pieces {
-        if inside && piece.contains(['\n', '\r']) {
-            text += "U&\"";
-            text += &piece.replace('\\', "\\\\").replace('\n', "\\000A").replace('\r', "\\000D");
-        } else {
-            text.push('"');
-            text += piece;
-        }
-        inside = !inside;
+    let mut rest = names;
+    while let Some(start) = rest.find('"') {
+        let (before, from) = rest.split_at(start);
+        let (name, after) = from.split_at(quoted_length(from));
+        text += before;
+        text += &match name.contains(['\n', '\r']) {
+            true => format!("U&{}", name.replace('\\', "\\\\").replace('\n', "\\000A").replace('\r', "\\000D")),
+            false => name.to_owned(),
+        };
+        rest = after;
     }
-    text
+    text + rest
+}
+
+/// The length of the quoted name that `text` begins with. Within it a quotation mark stands twice.
+fn quoted_length(text: &str) -> usize {
+    let mut length = 1;
+    while let Some(place) = text[length..].find('"') {
+        length += place + 1;
+        if !text[length..].starts_with('"') {
+            return length;
+        }
+        length += 1;
+    }
+    text.len()
 }
 
 /// Values of sequences, which are those of now, not of the snapshot: never lower, so that nothing that a row in the snapshot has is handed out again.
@@ -446,6 +454,10 @@ mod tests {
         assert_eq!(
             one_line("public.\"a\nb\" (\"x\\y\", \"c\rd\")"),
             "public.U&\"a\\000Ab\" (\"x\\y\", U&\"c\\000Dd\")"
+        );
+        assert_eq!(
+            one_line("\"a\"\"\nb\".\"\"\"\" (\"c\nd\"\"\")"),
+            "U&\"a\"\"\\000Ab\".\"\"\"\" (U&\"c\\000Ad\"\"\")"
         );
     }
 }
