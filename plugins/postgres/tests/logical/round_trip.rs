@@ -199,6 +199,10 @@ fn rows_that_are_hashed_by_a_label_find_their_partitions() {
         CREATE TABLE moods_0 PARTITION OF moods FOR VALUES WITH (MODULUS 2, REMAINDER 0);
         CREATE TABLE moods_1 PARTITION OF moods FOR VALUES WITH (MODULUS 2, REMAINDER 1) PARTITION BY HASH (m);
         CREATE TABLE moods_1_0 PARTITION OF moods_1 FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+        CREATE TABLE lists (m mood[]) PARTITION BY HASH (m);
+        CREATE TABLE lists_0 PARTITION OF lists FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+        CREATE TABLE lists_1 PARTITION OF lists FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+        INSERT INTO lists SELECT ARRAY[(enum_range(NULL::mood))[1 + n % 8], 'a'] FROM generate_series(1, 100) n;
         INSERT INTO moods SELECT (enum_range(NULL::mood))[1 + n % 8], n FROM generate_series(1, 1000) n";
     original.execute("postgres", content).unwrap();
     let (_, snapshot) = backup(&original, "").unwrap();
@@ -208,7 +212,8 @@ fn rows_that_are_hashed_by_a_label_find_their_partitions() {
         .execute("postgres", "CREATE TYPE before AS ENUM ('x'); DROP TYPE before")
         .unwrap();
     restore(&restored, &snapshot, "{}").unwrap();
-    let rows = "SELECT md5(string_agg(m || ':' || n, ',' ORDER BY n)) FROM moods";
+    let rows =
+        "SELECT md5(string_agg(m || ':' || n, ',' ORDER BY n)), (SELECT md5(string_agg(m::text, ',' ORDER BY m)) FROM lists) FROM moods";
     assert_eq!(
         restored.execute("postgres", rows).unwrap(),
         original.execute("postgres", rows).unwrap()
