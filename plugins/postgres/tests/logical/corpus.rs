@@ -27,3 +27,46 @@ fn comes_back(major: u32, sql: &str) {
 fn names_with_all_that_may_be_in_one() {
     comes_back(15, include_str!("corpus/names.sql"));
 }
+
+#[test]
+fn settings_that_change_how_sessions_read() {
+    comes_back(15, include_str!("corpus/settings.sql"));
+}
+
+#[test]
+fn memberships_that_came_from_several_hands() {
+    comes_back(17, include_str!("corpus/memberships.sql"));
+}
+
+#[test]
+fn a_timeout_of_idle_sessions_ends_no_dump_and_no_restore() {
+    let hurried = || builder().setting("idle_session_timeout", "1s").start().unwrap();
+    let original = hurried();
+    let content = "CREATE TABLE t (n integer, CONSTRAINT slow CHECK (pg_sleep(1.5)::text = '')); INSERT INTO t VALUES (1)";
+    original.execute("postgres", content).unwrap();
+    let slowly = r#", "rows": {"public.t": "pg_sleep(1.5)::text = ''"}"#;
+    let (_, snapshot) = backup(&original, slowly).unwrap();
+    let restored = hurried();
+    restore(&restored, &snapshot, "{}").unwrap();
+    assert_same(&original, &restored);
+}
+
+/// The session that restores began before; the ones after it begin as somebody else.
+#[test]
+fn a_role_that_begins_as_another_one_backs_up_and_restores() {
+    let (original, restored) = (empty(), empty());
+    for cluster in [&original, &restored] {
+        cluster
+            .execute("postgres", "CREATE ROLE nobody; ALTER ROLE postgres SET role = 'nobody'")
+            .unwrap();
+    }
+    original
+        .execute("postgres", "RESET ROLE; SET ROLE NONE; CREATE TABLE t AS SELECT 1 AS n")
+        .unwrap();
+    let (_, snapshot) = backup(&original, "").unwrap();
+    restore(&restored, &snapshot, r#"{"clean": true}"#).unwrap();
+    for cluster in [&original, &restored] {
+        let kept = "SET ROLE NONE; SELECT n, pg_get_userbyid(relowner) FROM t, pg_class WHERE relname = 't'";
+        assert_eq!(cluster.execute("postgres", kept).unwrap(), "1|postgres");
+    }
+}

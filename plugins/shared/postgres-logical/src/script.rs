@@ -9,15 +9,15 @@ use bulkhead_sdk::{
 use super::{
     catalog::Place,
     index::{IndexWriter, Record},
+    session::every_session,
 };
 
-/// What a session sets before it replays anything. `transaction_timeout` is known from PostgreSQL 17 on, and a script doesn't know by which server it will be replayed.
-pub(crate) const PREAMBLE: &str = "SET client_encoding = 'UTF8';\nSET standard_conforming_strings = on;\nSET search_path = '';\nSET check_function_bodies = off;\n\
-                                   SET xmloption = content;\nSET client_min_messages = warning;\nSET row_security = off;\nSET statement_timeout = 0;\n\
-                                   SET lock_timeout = 0;\nSET idle_in_transaction_session_timeout = 0;\n\
-                                   SELECT pg_catalog.set_config('transaction_timeout', '0', false) WHERE pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL;\n\
-                                   SET default_transaction_read_only = off;\nSET default_tablespace = '';\n\
-                                   SET default_table_access_method = heap;\n";
+/// What a session sets before it replays anything.
+pub(crate) const PREAMBLE: &str = concat!(
+    every_session!(),
+    "SET check_function_bodies = off;\nSET xmloption = content;\nSET client_min_messages = warning;\nSET default_tablespace = '';\n\
+     SET default_table_access_method = heap;\n"
+);
 
 /// Bytes that are collected before they go to the host.
 const PIECE: usize = 256 << 10;

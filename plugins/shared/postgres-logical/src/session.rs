@@ -11,13 +11,26 @@ use crate::{
 /// The values of a row, in the order of the query's columns.
 pub(crate) type Row = Vec<Option<String>>;
 
+/// What every session sets, also one of psql, which doesn't know by which server a script will be replayed: some timeouts are known from PostgreSQL 14 or 17 on. A superuser's
+/// session that its role or database lets begin as another role is the superuser's again; whoever is none may need that role.
+macro_rules! every_session {
+    () => {
+        "SET client_encoding = 'UTF8';\nSET standard_conforming_strings = on;\nSET search_path = '';\nSET array_nulls = on;\nSET row_security = off;\n\
+         SET statement_timeout = 0;\nSET lock_timeout = 0;\nSET idle_in_transaction_session_timeout = 0;\nSET default_transaction_read_only = off;\n\
+         SELECT pg_catalog.set_config(timeout, '0', false) FROM pg_catalog.unnest('{idle_session_timeout,transaction_timeout}'::pg_catalog.text[]) timeout\n    \
+         WHERE pg_catalog.current_setting(timeout, true) IS NOT NULL;\n\
+         SELECT pg_catalog.set_config('role', 'none', false) FROM pg_catalog.pg_roles WHERE rolname = session_user AND rolsuper;\n"
+    };
+}
+pub(crate) use every_session;
+
 /// Makes values read the same wherever they are read, and names whole: nothing but the system's own catalogs is found without its schema. `row_security = off` makes
-/// the server refuse what it would otherwise filter. A database or role may be set to read only; who reads says so for its transactions. `transaction_timeout` is there from PostgreSQL 17 on.
-const SETTINGS: &str = "SET client_encoding = 'UTF8'; SET search_path = ''; SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; SET extra_float_digits = 3; \
-                        SET standard_conforming_strings = on; SET quote_all_identifiers = off; SET bytea_output = 'hex'; SET xmloption = 'content'; \
-                        SET row_security = off; SET synchronize_seqscans = off; SET statement_timeout = 0; SET lock_timeout = 0; \
-                        SET idle_in_transaction_session_timeout = 0; SET default_transaction_read_only = off; \
-                        SELECT pg_catalog.set_config('transaction_timeout', '0', false) WHERE pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL";
+/// the server refuse what it would otherwise filter. A database or role may be set to read only; who reads says so for its transactions.
+const SETTINGS: &str = concat!(
+    every_session!(),
+    "SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; SET extra_float_digits = 3; SET quote_all_identifiers = off; SET bytea_output = 'hex'; \
+     SET xmloption = 'content'; SET synchronize_seqscans = off"
+);
 
 /// A session in one database.
 pub(crate) struct Sql {
@@ -149,7 +162,7 @@ pub(crate) fn quoted(name: &str) -> String {
 
 /// A string, always in the syntax that takes every character.
 pub(crate) fn literal(text: &str) -> String {
-    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
 #[cfg(test)]

@@ -31,7 +31,10 @@ pub(crate) fn dump(run: &mut Run<'_>, sql: &mut Sql) -> Result<()> {
         ("ROLE SETTING", include_str!("sql/role_settings.sql")),
         ("ROLE MEMBERSHIP", include_str!("sql/memberships.sql")),
     ] {
-        for row in sql.rows(&for_major(query, run.server.major)).context(|| "reading roles failed")? {
+        for row in sql
+            .rows(&with_settings(query, run.server.major))
+            .context(|| "reading roles failed")?
+        {
             let mut values = row.into_iter();
             let (name, statement) = (text(values.next().flatten()), text(values.next().flatten()));
             script.add(&mut run.index, &Title::new(kind, &name), &statement)?;
@@ -101,11 +104,16 @@ fn tablespaces(run: &mut Run<'_>, sql: &mut Sql, script: &mut Script) -> Result<
 /// The statements about the database of this session, each cut in two where its name is. The first one makes it.
 pub(crate) fn database(sql: &mut Sql, major: u32) -> Result<Vec<(String, String)>> {
     let rows = sql
-        .rows(&for_major(include_str!("sql/database.sql"), major))
+        .rows(&with_settings(include_str!("sql/database.sql"), major))
         .context(|| "reading the database's own settings failed")?;
     let cut = |row: Vec<Option<String>>| {
         let mut values = row.into_iter().skip(1);
         (text(values.next().flatten()), text(values.next().flatten()))
     };
     Ok(rows.into_iter().map(cut).collect())
+}
+
+/// The text of a query for a server of this major version, which may read settings.
+fn with_settings(query: &str, major: u32) -> String {
+    for_major(&query.replace("{setting}", include_str!("sql/setting.sql")), major)
 }

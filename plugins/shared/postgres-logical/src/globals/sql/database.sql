@@ -22,12 +22,7 @@ SELECT 'label', format('SECURITY LABEL FOR %I ON DATABASE ', s.provider), format
 FROM pg_database d JOIN pg_shseclabel s ON s.classoid = d.tableoid AND s.objoid = d.oid WHERE d.datname = current_database()
 UNION ALL
 (SELECT 'setting', CASE WHEN s.setrole = 0 THEN 'ALTER DATABASE ' ELSE format('ALTER ROLE %I IN DATABASE ', pg_get_userbyid(s.setrole)) END, format(' SET %s TO %s', name.name, value.value)
-FROM pg_database d JOIN pg_db_role_setting s ON s.setdatabase = d.oid, unnest(s.setconfig) WITH ORDINALITY AS setting(setting, place),
-     LATERAL (SELECT split_part(setting, '=', 1) AS plain) plain,
-     LATERAL (SELECT string_agg(quote_ident(part), '.') AS name FROM unnest(string_to_array(plain.plain, '.')) part) name,
-     LATERAL (SELECT CASE WHEN plain.plain IN ('search_path', 'local_preload_libraries', 'session_preload_libraries', 'shared_preload_libraries', 'temp_tablespaces', 'unix_socket_directories')
-                AND substr(setting, strpos(setting, '=') + 1) NOT IN ('', '""') THEN substr(setting, strpos(setting, '=') + 1)
-                ELSE quote_literal(CASE substr(setting, strpos(setting, '=') + 1) WHEN '""' THEN '' ELSE substr(setting, strpos(setting, '=') + 1) END) END AS value) value
+FROM pg_database d JOIN pg_db_role_setting s ON s.setdatabase = d.oid, {setting}
 WHERE d.datname = current_database()
 ORDER BY s.setrole, place)
 UNION ALL
