@@ -32,28 +32,25 @@ pub(crate) fn sorted(sql: &mut Sql, mut objects: Vec<Object>, links: &Links) -> 
     loop {
         let graph = Graph::of(&objects, links, &split);
         let ranks: Vec<_> = objects.iter().map(|object| rank(&object.kind)).collect();
-        let Circle(circle) = match order(&ranks, &graph.needs) {
+        let view = match order(&ranks, &graph.needs) {
             Ok(order) => {
                 let sections = graph.sections(&order, &ranks);
-                if let Some(late) = (0..objects.len()).find(|&place| objects[place].kind == "TABLE" && sections[place] == Section::After) {
-                    return Err(too_late(&objects[late]));
-                }
-                let order = order.into_iter().map(|place| (place, sections[place])).collect();
-                return Ok(Sorted {
-                    objects,
-                    order,
-                    needs: graph.needs,
-                });
+                let Some(late) = (0..objects.len()).find(|&place| objects[place].kind == "TABLE" && sections[place] == Section::After)
+                else {
+                    let order = order.into_iter().map(|place| (place, sections[place])).collect();
+                    return Ok(Sorted {
+                        objects,
+                        order,
+                        needs: graph.needs,
+                    });
+                };
+                let delaying = graph.delaying(late, &sections);
+                whole_view(&objects, &split, &delaying).ok_or_else(|| too_late(&objects[late]))?
             }
-            Err(circle) => circle,
-        };
-        // Whoever needs a view in a circle can do with one of the same columns that returns nothing; the real one replaces it when all is there.
-        let view = circle
-            .iter()
-            .copied()
-            .find(|&place| objects[place].kind == "VIEW" && !split.contains(&objects[place].id));
-        let Some(view) = view else {
-            return Err(circular(&circle.iter().map(|&place| &objects[place]).collect::<Vec<_>>()));
+            Err(Circle(circle)) => {
+                let named = || circular(&circle.iter().map(|&place| &objects[place]).collect::<Vec<_>>());
+                whole_view(&objects, &split, &circle).ok_or_else(named)?
+            }
         };
         split.insert(objects[view].id);
         let placeholder = placeholder(sql, &objects[view])?;
@@ -61,10 +58,16 @@ pub(crate) fn sorted(sql: &mut Sql, mut objects: Vec<Object>, links: &Links) -> 
     }
 }
 
+/// The first of these views that nobody can do without yet. Whoever needs it can do with one of the same columns that returns nothing; the real one replaces it when all is there.
+fn whole_view(objects: &[Object], split: &HashSet<ObjectId>, places: &[usize]) -> Option<usize> {
+    let is_whole = |object: &Object| object.kind == "VIEW" && object.id.catalog > step::LAST && !split.contains(&object.id);
+    places.iter().copied().find(|&place| is_whole(&objects[place]))
+}
+
 /// A table that could only be made after its own rows.
 fn too_late(table: &Object) -> Error {
     Error::unsupported(format!(
-        "table {} needs something that is made after the rows are there, such as a view that relies on a primary key",
+        "table {} needs something that is made after the rows are there, such as a function that relies on a primary key",
         table.title()
     ))
     .with_hint("back the cluster up with `mode = \"physical\"`, and tell us about this table")
@@ -128,6 +131,22 @@ impl Graph {
             }
         }
         sections
+    }
+
+    /// What is made after the rows and, one through the other, keeps `late` from being made before them.
+    fn delaying(&self, late: usize, sections: &[Section]) -> Vec<usize> {
+        let mut seen = HashSet::from([late]);
+        let mut path = vec![late];
+        let mut done = 0;
+        while let Some(&place) = path.get(done) {
+            done += 1;
+            path.extend(
+                self.needs[place]
+                    .iter()
+                    .filter(|&&need| sections[need] == Section::After && seen.insert(need)),
+            );
+        }
+        path
     }
 }
 
@@ -196,6 +215,11 @@ impl Builder<'_> {
             ("SEQUENCE", "TABLE" | "FOREIGN TABLE") if automatic => self.need(from.step(step::OWNED_BY), to),
             ("TABLE" | "FOREIGN TABLE", "TABLE") if automatic && self.places.contains_key(&from.step(step::ATTACH)) => {
                 self.need(from.step(step::ATTACH), to)
+            }
+            // A child has its columns stored as its parent has, when it is made.
+            ("TABLE" | "FOREIGN TABLE", "TABLE" | "FOREIGN TABLE") => {
+                self.need(from, to);
+                self.need(to.step(step::STORAGE), from)
             }
             ("INDEX", "INDEX") => self.need(from.step(step::ATTACH_INDEX), to),
             // The functions of a base type are made with its name only.

@@ -8,7 +8,7 @@ pub(crate) enum Section {
 }
 
 /// What is read, and how. Rows are: catalog, number, kind, schema, name, what COMMENT ON calls it, owner, statement.
-pub(crate) const QUERIES: [(&str, &str); 36] = [
+pub(crate) const QUERIES: [(&str, &str); 37] = [
     ("schemas", include_str!("sql/schemas.sql")),
     ("extensions", include_str!("sql/extensions.sql")),
     ("languages", include_str!("sql/languages.sql")),
@@ -32,6 +32,7 @@ pub(crate) const QUERIES: [(&str, &str); 36] = [
     ("owners of sequences", include_str!("sql/owned_sequences.sql")),
     ("tables", include_str!("sql/tables.sql")),
     ("partitions", include_str!("sql/partitions.sql")),
+    ("storage of columns", include_str!("sql/column_storage.sql")),
     ("defaults", include_str!("sql/defaults.sql")),
     ("checks", include_str!("sql/checks.sql")),
     ("views", include_str!("sql/views.sql")),
@@ -59,7 +60,7 @@ pub(crate) const QUERIES: [(&str, &str); 36] = [
 ];
 
 /// Kinds in the order in which they are made where nothing else decides. What is after the rows is after [`FIRST_AFTER`].
-const ORDER: [&str; 45] = [
+const ORDER: [&str; 46] = [
     "SCHEMA",
     "EXTENSION",
     "LANGUAGE",
@@ -90,6 +91,7 @@ const ORDER: [&str; 45] = [
     "SEQUENCE",
     "TABLE",
     "TABLE ATTACH",
+    "COLUMN STORAGE",
     "IDENTITY",
     "SEQUENCE OWNED BY",
     "DEFAULT",

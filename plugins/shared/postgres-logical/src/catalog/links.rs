@@ -26,8 +26,9 @@ pub(crate) mod step {
     pub(crate) const ATTACH_INDEX: u32 = 4;
     /// A view, before the views that it needs.
     pub(crate) const PLACEHOLDER: u32 = 6;
+    pub(crate) const STORAGE: u32 = 7;
     /// Numbers of catalogs of PostgreSQL's are above.
-    pub(crate) const LAST: u32 = 6;
+    pub(crate) const LAST: u32 = 7;
 }
 
 impl ObjectId {

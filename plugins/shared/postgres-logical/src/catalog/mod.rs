@@ -320,35 +320,31 @@ fn statements(object: &Object, said: &[Said]) -> String {
         let Some(target) = said.column.as_ref().or(object.target.as_ref()) else {
             continue;
         };
-        parts.push(match &said.provider {
-            None => format!("COMMENT ON {target} IS {}", said.text),
-            Some(provider) => format!("SECURITY LABEL FOR {provider} ON {target} IS {}", said.text),
-        });
+        parts.push(format!("{} {target} {}", said.before, said.after));
     }
     parts.join(";\n")
 }
 
-/// A comment or a security label.
+/// A comment, a security label, or that it goes with an extension: a statement without what it is about.
 struct Said {
+    before: String,
     column: Option<String>,
-    provider: Option<String>,
-    /// Quoted.
-    text: String,
+    after: String,
 }
 
-/// All comments and labels.
+/// All that is said about objects.
 fn said(sql: &mut Sql, links: &Links) -> Result<HashMap<ObjectId, Vec<Said>>> {
     let mut said: HashMap<_, Vec<_>> = HashMap::new();
     sql.each(include_str!("sql/comments.sql"), |row| {
         let mut values = row.into_iter();
         let mut next = || values.next().flatten();
-        let (id, column) = (ObjectId::read(next(), next()), next());
+        let (id, before, column) = (ObjectId::read(next(), next()), text(next()), next());
         // The columns of a composite type are those of a relation that comes with it.
         let about = if column.is_some() { links.resolve(id).unwrap_or(id) } else { id };
         said.entry(about).or_default().push(Said {
+            before,
             column,
-            provider: next(),
-            text: text(next()),
+            after: text(next()),
         });
         Ok(())
     })

@@ -1,6 +1,7 @@
 -- Privileges as the difference between what an object has and what it would have in the target: by default, or as the server or an extension made it (`pg_init_privs`). What
--- everybody may do in `public` differs between majors: it is taken away first. In the order in which they were granted, and schemas first, so that whoever grants on has the right by then.
-WITH object(class, oid, owner, prefix, columns, target, acl, base) AS (
+-- everybody may do in `public` differs between majors: it is taken away first. In the order in which they were granted, but whoever granted on after whom the
+-- right came from, which may have become somebody else since; and schemas first.
+WITH RECURSIVE object(class, oid, owner, prefix, columns, target, acl, base) AS (
   SELECT c.tableoid, c.oid, c.relowner, '', '', CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || c.oid::regclass, c.relacl,
          coalesce((SELECT i.initprivs FROM pg_init_privs i WHERE i.classoid = c.tableoid AND i.objoid = c.oid AND i.objsubid = 0),
                   acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner))
@@ -14,9 +15,9 @@ WITH object(class, oid, owner, prefix, columns, target, acl, base) AS (
          coalesce((SELECT i.initprivs FROM pg_init_privs i WHERE i.classoid = p.tableoid AND i.objoid = p.oid), acldefault('f', p.proowner))
   FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.proacl IS NOT NULL
   UNION ALL
-  SELECT t.tableoid, t.oid, t.typowner, '', '', 'TYPE ' || t.oid::regtype, t.typacl,
+  SELECT t.tableoid, t.oid, t.typowner, '', '', format('TYPE %I.%I', n.nspname, t.typname), t.typacl,
          coalesce((SELECT i.initprivs FROM pg_init_privs i WHERE i.classoid = t.tableoid AND i.objoid = t.oid), acldefault('T', t.typowner))
-  FROM pg_type t WHERE t.typacl IS NOT NULL
+  FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.typacl IS NOT NULL
   UNION ALL
   SELECT l.tableoid, l.oid, l.lanowner, '', '', format('LANGUAGE %I', l.lanname), l.lanacl,
          coalesce((SELECT i.initprivs FROM pg_init_privs i WHERE i.classoid = l.tableoid AND i.objoid = l.oid), acldefault('l', l.lanowner))
@@ -47,26 +48,35 @@ WITH object(class, oid, owner, prefix, columns, target, acl, base) AS (
   SELECT o.*, i.grantor, i.grantee, i.privilege_type, i.is_grantable, i.place FROM object o, LATERAL (SELECT * FROM aclexplode(o.acl) WITH ORDINALITY AS e(grantor, grantee, privilege_type, is_grantable, place)) i
 ), given AS (
   SELECT o.*, i.grantor, i.grantee, i.privilege_type, i.is_grantable FROM object o, LATERAL aclexplode(o.base) i
-), change(class, oid, step, place, target, statement) AS (
-  SELECT g.class, g.oid, 0, 0::bigint, g.target, format('%sREVOKE %s ON %s FROM %s', g.prefix, string_agg(g.privilege_type || g.columns, ', ' ORDER BY g.privilege_type), g.target,
+), passed(class, oid, columns, privilege_type, grantee, depth) AS (
+  SELECT h.class, h.oid, h.columns, h.privilege_type, h.grantee, 1 FROM held h
+  WHERE h.grantor = h.owner AND h.is_grantable AND (h.class, h.oid) IN (SELECT o.class, o.oid FROM held o WHERE o.grantor <> o.owner)
+  UNION
+  SELECT h.class, h.oid, h.columns, h.privilege_type, h.grantee, p.depth + 1
+  FROM passed p JOIN held h ON (h.class, h.oid, h.columns, h.privilege_type, h.grantor) = (p.class, p.oid, p.columns, p.privilege_type, p.grantee)
+  WHERE h.is_grantable AND h.grantor <> h.owner
+), allowed AS (
+  SELECT class, oid, columns, privilege_type, grantee, min(depth) AS depth FROM passed GROUP BY class, oid, columns, privilege_type, grantee
+), change(class, oid, step, depth, place, target, statement) AS (
+  SELECT g.class, g.oid, 0, 0, 0::bigint, g.target, format('%sREVOKE %s ON %s FROM %s', g.prefix, string_agg(g.privilege_type || g.columns, ', ' ORDER BY g.privilege_type), g.target,
            CASE WHEN g.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.grantee)) END)
   FROM given g
   WHERE NOT EXISTS (SELECT FROM held h WHERE (h.class, h.oid, h.columns, h.grantee, h.grantor, h.privilege_type) = (g.class, g.oid, g.columns, g.grantee, g.grantor, g.privilege_type))
   GROUP BY g.class, g.oid, g.prefix, g.columns, g.target, g.grantee
   UNION ALL
-  SELECT n.tableoid, n.oid, 0, 0, 'SCHEMA public', 'REVOKE ALL ON SCHEMA public FROM PUBLIC' FROM pg_namespace n WHERE n.nspname = 'public'
+  SELECT n.tableoid, n.oid, 0, 0, 0, 'SCHEMA public', 'REVOKE ALL ON SCHEMA public FROM PUBLIC' FROM pg_namespace n WHERE n.nspname = 'public'
   UNION ALL
-  SELECT h.class, h.oid, CASE h.columns WHEN '' THEN 1 ELSE 2 END, min(h.place), h.target,
+  SELECT h.class, h.oid, CASE h.columns WHEN '' THEN 1 ELSE 2 END, max(coalesce(a.depth, 0)), min(h.place), h.target,
          concat(CASE WHEN h.grantor <> h.owner THEN format(E'SET SESSION AUTHORIZATION %I;\n', pg_get_userbyid(h.grantor)) END,
            h.prefix, 'GRANT ', string_agg(h.privilege_type || h.columns, ', ' ORDER BY h.place), ' ON ', h.target, ' TO ',
            CASE WHEN h.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(h.grantee)) END, CASE WHEN h.is_grantable THEN ' WITH GRANT OPTION' END,
            CASE WHEN h.grantor <> h.owner THEN E';\nRESET SESSION AUTHORIZATION' END)
-  FROM held h
+  FROM held h LEFT JOIN allowed a ON h.grantor <> h.owner AND (a.class, a.oid, a.columns, a.privilege_type, a.grantee) = (h.class, h.oid, h.columns, h.privilege_type, h.grantor)
   WHERE NOT EXISTS (SELECT FROM given g WHERE (g.class, g.oid, g.columns, g.grantee, g.grantor, g.privilege_type, g.is_grantable)
                                             = (h.class, h.oid, h.columns, h.grantee, h.grantor, h.privilege_type, h.is_grantable))
   GROUP BY h.class, h.oid, h.prefix, h.columns, h.target, h.owner, h.grantor, h.grantee, h.is_grantable
 )
-SELECT change.class, change.oid, change.target, string_agg(change.statement, E';\n' ORDER BY change.step, change.place, change.statement)
+SELECT change.class, change.oid, change.target, string_agg(change.statement, E';\n' ORDER BY change.step, change.depth, change.place, change.statement)
 FROM change
 GROUP BY change.class, change.oid, change.target
 ORDER BY change.class <> 'pg_namespace'::regclass, change.target

@@ -1,7 +1,8 @@
 -- `pg_attver` among a column's options is a stamp that the server (from 15.20 on) gives by itself; pg_dump leaves it out too.
 -- Defaults are objects of their own (`defaults.sql`). Expressions of generated columns can only be given here (before 16 not again for a column that is inherited as one), and so
--- can the checks that a child shares with its parent. A partition is made as a table and attached afterwards (`partitions.sql`). So is a child all of whose columns are its own: made
--- as its parent's child it would have them in the parent's order.
+-- can the checks that a child shares with its parent, unless they call functions (`checks.sql`). A partition is made as a table and attached afterwards (`partitions.sql`). So is a child all of whose columns are its own: made
+-- as its parent's child it would have them in the parent's order. A child may have lost its parent's NOT NULL, but not before it was one. How columns are stored comes when all children are
+-- there, because they would have it from their parents (`column_storage.sql`).
 SELECT c.tableoid, c.oid, kind.kind, n.nspname, c.relname, format('%s %s', kind.kind, c.oid::regclass), pg_get_userbyid(c.relowner),
        format('CREATE %s%s %s', CASE WHEN c.relpersistence = 'u' THEN 'UNLOGGED ' END, kind.kind, c.oid::regclass)
        || CASE WHEN c.reloftype <> 0 THEN format(' OF %s', c.reloftype::regtype) ELSE '' END
@@ -34,8 +35,9 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_am am
                   CASE WHEN c.reloftype = 0 THEN (SELECT ' OPTIONS (' || string_agg(format('%I %L', o.option_name, o.option_value), ', ') || ')' FROM pg_options_to_table(a.attfdwoptions) o) END,
                   CASE WHEN c.reloftype = 0 AND a.attcollation <> 0 AND a.attcollation <> t.typcollation THEN format(' COLLATE %s', a.attcollation::regcollation) END,
                   CASE WHEN a.attgenerated = 's' AND (apart.apart OR c.relispartition OR NOT generated.above) THEN format(' GENERATED ALWAYS AS (%s) STORED', pg_get_expr(def.adbin, def.adrelid)) END,
-                  CASE WHEN a.attnotnull THEN ' NOT NULL' END) AS item
+                  CASE WHEN a.attnotnull OR (apart.apart AND above.not_null) THEN ' NOT NULL' END) AS item
          FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_attrdef def ON def.adrelid = a.attrelid AND def.adnum = a.attnum
+              CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM pg_inherits i JOIN pg_attribute p ON p.attrelid = i.inhparent WHERE i.inhrelid = c.oid AND p.attname = a.attname AND p.attnotnull) AS not_null) above
 --@<16        CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM pg_inherits i JOIN pg_attribute p ON p.attrelid = i.inhparent
 --@<16                                           WHERE i.inhrelid = c.oid AND p.attname = a.attname AND p.attgenerated <> '') AS above) generated
 --@16+        CROSS JOIN LATERAL (SELECT false AS above) generated
@@ -46,6 +48,7 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_am am
          FROM pg_constraint k
          WHERE k.conrelid = c.oid AND k.contype = 'c' AND k.convalidated AND (k.conislocal OR c.relispartition)
            AND EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent))
+           AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = k.tableoid AND d.objid = k.oid AND d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass) AND d.refobjid >= 16384)
        ) AS parts) AS items
      CROSS JOIN LATERAL (
        SELECT string_agg(o.option, ', ') AS list FROM (
@@ -54,16 +57,14 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_am am
          SELECT format('toast.%I=%L', split_part(plain, '=', 1), substr(plain, strpos(plain, '=') + 1)) FROM unnest(toast.reloptions) plain) o) options
      CROSS JOIN LATERAL (
        SELECT string_agg(concat(
-           CASE WHEN a.attnotnull AND NOT a.attislocal AND NOT c.relispartition THEN format(E';\nALTER TABLE ONLY %s ALTER COLUMN %I SET NOT NULL', c.oid::regclass, a.attname) END,
+           CASE WHEN c.relispartition THEN NULL
+             WHEN a.attnotnull AND NOT a.attislocal THEN format(E';\nALTER TABLE ONLY %s ALTER COLUMN %I SET NOT NULL', c.oid::regclass, a.attname)
+             WHEN above.not_null AND NOT a.attnotnull THEN format(E';\nALTER TABLE ONLY %s ALTER COLUMN %I DROP NOT NULL', c.oid::regclass, a.attname) END,
            CASE WHEN a.attstattarget >= 0 THEN format(E';\nALTER TABLE ONLY %s ALTER COLUMN %I SET STATISTICS %s', c.oid::regclass, a.attname, a.attstattarget) END,
-           CASE WHEN a.attstorage <> t.typstorage THEN format(E';\nALTER TABLE ONLY %s ALTER COLUMN %I SET STORAGE %s', c.oid::regclass, a.attname,
-             CASE a.attstorage WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END) END,
---@14+    CASE a.attcompression WHEN 'p' THEN format(E';\nALTER TABLE ONLY %s ALTER COLUMN %I SET COMPRESSION pglz', c.oid::regclass, a.attname)
---@14+                          WHEN 'l' THEN format(E';\nALTER TABLE ONLY %s ALTER COLUMN %I SET COMPRESSION lz4', c.oid::regclass, a.attname) END,
            (SELECT format(E';\nALTER TABLE ONLY %s ALTER COLUMN %I SET (%s)', c.oid::regclass, a.attname, string_agg(o, ', ')) FROM unnest(a.attoptions) o WHERE o !~ '^pg_attver=' HAVING count(*) > 0),
            CASE WHEN a.attfdwoptions IS NOT NULL AND (c.reloftype <> 0 OR NOT (a.attislocal OR c.relispartition)) THEN format(E';\nALTER FOREIGN TABLE %s ALTER COLUMN %I OPTIONS (%s)', c.oid::regclass, a.attname,
              (SELECT string_agg(format('ADD %I %L', o.option_name, o.option_value), ', ') FROM pg_options_to_table(a.attfdwoptions) o)) END
          ), '' ORDER BY a.attnum) AS list
-       FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+       FROM pg_attribute a CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM pg_inherits i JOIN pg_attribute p ON p.attrelid = i.inhparent WHERE i.inhrelid = c.oid AND p.attname = a.attname AND p.attnotnull) AS not_null) above
        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) alterations
 WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'f') AND n.nspname !~ '^pg_' AND c.relpersistence <> 't'

@@ -11,11 +11,7 @@ SELECT c.tableoid, c.oid, CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'MATERIALIZED
        || E' AS\n' || rtrim(pg_get_viewdef(c.oid), ';') || CASE c.relkind WHEN 'm' THEN E'\n  WITH NO DATA' ELSE '' END
        || coalesce((SELECT string_agg(concat(
             CASE WHEN a.attstattarget >= 0 THEN format(E';\nALTER TABLE ONLY %s ALTER COLUMN %I SET STATISTICS %s', c.oid::regclass, a.attname, a.attstattarget) END,
-            CASE WHEN a.attstorage <> t.typstorage THEN format(E';\nALTER TABLE ONLY %s ALTER COLUMN %I SET STORAGE %s', c.oid::regclass, a.attname,
-              CASE a.attstorage WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END) END,
---@14+     CASE a.attcompression WHEN 'p' THEN format(E';\nALTER TABLE ONLY %s ALTER COLUMN %I SET COMPRESSION pglz', c.oid::regclass, a.attname)
---@14+                           WHEN 'l' THEN format(E';\nALTER TABLE ONLY %s ALTER COLUMN %I SET COMPRESSION lz4', c.oid::regclass, a.attname) END,
             (SELECT format(E';\nALTER TABLE ONLY %s ALTER COLUMN %I SET (%s)', c.oid::regclass, a.attname, string_agg(o, ', ')) FROM unnest(a.attoptions) o WHERE o !~ '^pg_attver=' HAVING count(*) > 0)
-          ), '' ORDER BY a.attnum) FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid WHERE c.relkind = 'm' AND a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '')
+          ), '' ORDER BY a.attnum) FROM pg_attribute a WHERE c.relkind = 'm' AND a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '')
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_am am ON am.oid = c.relam LEFT JOIN pg_class toast ON toast.oid = c.reltoastrelid
 WHERE c.oid >= 16384 AND c.relkind IN ('v', 'm') AND n.nspname !~ '^pg_' AND c.relpersistence <> 't'

@@ -1,0 +1,21 @@
+-- A view that groups by a primary key can only be made when the key is there, which is after the rows; and yet tables, types and functions need it before.
+CREATE TABLE goods (id integer PRIMARY KEY, name text, price numeric(7, 2));
+INSERT INTO goods SELECT n, 'goods ' || n, n FROM generate_series(1, 10) n;
+CREATE VIEW grouped AS SELECT id, name, price, count(*) AS number FROM goods GROUP BY id;
+CREATE VIEW above AS SELECT id, name COLLATE "C" AS name FROM grouped;
+CREATE TABLE remembered (g grouped, gs grouped[], a above);
+INSERT INTO remembered SELECT g, ARRAY[g], a FROM grouped g JOIN above a USING (id);
+CREATE TYPE holder AS (g grouped, n integer);
+CREATE TABLE held (h holder);
+INSERT INTO held SELECT ROW(g, 1)::holder FROM grouped g;
+CREATE DOMAIN valued AS grouped CONSTRAINT positive CHECK ((VALUE).id > 0);
+CREATE TABLE of_domain (v valued);
+INSERT INTO of_domain SELECT g FROM grouped g;
+CREATE FUNCTION number_of(grouped) RETURNS bigint LANGUAGE sql IMMUTABLE AS 'SELECT $1.number';
+CREATE TABLE generated (g grouped, n bigint GENERATED ALWAYS AS (number_of(g)) STORED, m bigint DEFAULT number_of(NULL), CHECK (number_of(g) < 100));
+INSERT INTO generated (g) SELECT g FROM grouped g;
+CREATE INDEX ON generated (number_of(g));
+CREATE MATERIALIZED VIEW filled AS SELECT number_of(g) AS n, count(*) FROM grouped g GROUP BY 1;
+COMMENT ON COLUMN grouped.number IS 'how many';
+CREATE RULE nothing AS ON DELETE TO grouped DO INSTEAD NOTHING;
+GRANT SELECT (id) ON grouped TO PUBLIC;

@@ -1,0 +1,21 @@
+-- Whom b's right came from first has taken it back: what b granted is older than what allows it now.
+CREATE ROLE a;
+CREATE ROLE b;
+CREATE ROLE c;
+CREATE ROLE d;
+CREATE TABLE passed (n integer, m integer);
+ALTER TABLE passed OWNER TO a;
+SET ROLE a;
+GRANT SELECT ON passed TO b WITH GRANT OPTION;
+SET ROLE b;
+GRANT SELECT ON passed TO c;
+SET ROLE a;
+GRANT SELECT ON passed TO d WITH GRANT OPTION;
+SET ROLE d;
+GRANT SELECT ON passed TO b WITH GRANT OPTION;
+SET ROLE a;
+REVOKE SELECT ON passed FROM b;
+GRANT UPDATE ON passed TO b WITH GRANT OPTION;
+SET ROLE b;
+GRANT UPDATE (m) ON passed TO d;
+RESET ROLE;
