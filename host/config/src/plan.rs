@@ -427,7 +427,7 @@ fn describe(endpoint: &Endpoint) -> String {
         Some(Auth::Bearer(_)) => ", the host adds a bearer token",
         Some(Auth::ServiceAccount(_) | Auth::RefreshToken(_)) => ", the host adds a Google token",
         Some(Auth::Aws { customer_key: None, .. }) => ", the host signs for AWS",
-        Some(Auth::Aws { .. }) => ", the host signs for AWS and adds the key of the encryption there",
+        Some(Auth::Aws { .. }) => ", the host signs for AWS and adds its `customer-key` where the plugin encrypts with it",
     };
     format!("{place}{discovered}{tls}{auth}")
 }

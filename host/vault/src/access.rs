@@ -38,32 +38,35 @@ pub(crate) async fn get(store: &dyn ObjectStore, key: &str, range: Option<Range<
         .map_err(|fault| StoreError::new(store, "reading", key, fault))
 }
 
-/// Reads an object, or a range of it, from one replica after the other until `open` accepts what was read. Fails as the first one did.
+/// Reads an object, or a range of it, from one replica after the other until `open` accepts what was read. Fails as the first one did that has it.
 pub(crate) async fn get_good<T, F: Future<Output = Result<T, ReadError>>>(
     store: &dyn ObjectStore,
     key: &str,
     range: Option<Range<u64>>,
     mut open: impl FnMut(Result<Bytes, StoreError>) -> F,
 ) -> Result<T, ReadError> {
-    let mut refused: Option<ReadError> = None;
+    // With whether the object was not there, and no more.
+    let mut refused: Option<(ReadError, bool)> = None;
     let mut replica = 0;
     while let Some(got) = store.get_from(replica, key, range.clone()).await {
         let got = got.map_err(|fault| StoreError::new(store, "reading", key, fault));
         let failed_as = got.as_ref().err().map(|error| error.fault.kind);
-        let cut_off = failed_as == Some(FaultKind::Cancelled);
-        match (open(got).await, refused) {
+        let (cut_off, is_absent) = (failed_as == Some(FaultKind::Cancelled), failed_as == Some(FaultKind::NotFound));
+        match (open(got).await, refused.take()) {
             // One that hasn't the object says nothing of another's damage.
-            (_, Some(error)) if failed_as == Some(FaultKind::NotFound) => refused = Some(error),
+            (_, Some(first)) if is_absent => refused = Some(first),
             (Ok(opened), None) => return Ok(opened),
-            (Ok(opened), Some(error)) => {
+            (Ok(opened), Some((error, _))) => {
                 tracing::warn!(object = key, "read from another replica: {error}");
                 return Ok(opened);
             }
-            (Err(error), first) if cut_off => return Err(first.unwrap_or(error)),
-            (Err(error), first) => refused = Some(first.unwrap_or(error)),
+            (Err(error), first) if cut_off => return Err(first.map_or(error, |(first, _)| first)),
+            (Err(_), Some(first @ (_, false))) => refused = Some(first),
+            (Err(error), _) => refused = Some((error, is_absent)),
         }
         replica += 1;
     }
+    let refused = refused.map(|(error, _)| error);
     Err(refused.unwrap_or_else(|| ReadError::Internal(format!("no replica was asked for {key}"))))
 }
 

@@ -9,7 +9,7 @@ use bulkhead_sdk::{
 use jiff::Timestamp as Instant;
 
 use crate::{
-    config::{Checksum, Config, LockMode},
+    config::{Checksum, Config, Encryption, LockMode},
     dialect::Amazon,
 };
 
@@ -18,6 +18,7 @@ use crate::{
 pub(crate) struct Locks {
     mode: LockMode,
     checksum: Checksum,
+    encryption: Option<Encryption>,
     folder: String,
 }
 
@@ -26,6 +27,7 @@ impl Locks {
         Self {
             mode: config.lock_mode,
             checksum: config.checksum,
+            encryption: config.encryption,
             folder: config.path_of_folder(),
         }
     }
@@ -47,7 +49,11 @@ impl Locks {
     /// Until when an object is locked, or one of its versions. Those who may not know (`s3:GetObjectRetention`) are told that it isn't.
     pub(crate) fn until(&self, store: &Store<Amazon>, key: &str, version: Option<&str>) -> Result<Option<Timestamp>> {
         let version = version.map(|version| format!("?versionId={}", percent_encode_path(version)));
-        let request = self.request("HEAD", key, &version.unwrap_or_default());
+        let mut request = self.request("HEAD", key, &version.unwrap_or_default());
+        if self.encryption == Some(Encryption::CustomerKey) {
+            // Nothing is said of an object to who has not its key, which the host adds.
+            request = request.header("x-amz-server-side-encryption-customer-algorithm", "AES256");
+        }
         let response = store.request(request.body(Vec::new()).map_err(impossible)?)?;
         if response.status() != 200 {
             return Err(not_found(key));

@@ -1,6 +1,6 @@
 //! Objects that nobody can remove for a time, on a server of S3 that holds on to them.
 
-use bulkhead_test_support::s3::LockingServer;
+use bulkhead_test_support::s3::{LockingServer, Proxy};
 use bulkhead_test_support::{Bulkhead, Outcome};
 
 /// A server, and an installation whose vault is in its bucket.
@@ -28,13 +28,17 @@ impl Desk {
 
     /// With this in the sink's table.
     fn configure(&self, sink: &str) {
+        self.configure_at(&self.server.url(), sink, "");
+    }
+
+    /// The same, at this address of the server and with more of `auth.aws`.
+    fn configure_at(&self, url: &str, sink: &str, auth: &str) {
         let text = format!(
             "version = 1\n\n[vault.main]\nkey = {{ file = \"vault-password\" }}\nsinks = [\"bucket\"]\n\n\
              [sink.bucket]\nplugin = \"s3\"\n{sink}\n\
-             endpoint.storage = {{ url = \"{}\", auth = {{ aws = {{ region = \"us-east-1\", access-key-id = {{ file = \"key\" }}, \
-             secret-access-key = {{ file = \"key\" }} }} }} }}\n\n\
-             [pipeline.home]\nplugin = \"files\"\nvault = \"main\"\ndirectory.home = {{ path = \"home\", access = \"read-only\" }}\n",
-            self.server.url()
+             endpoint.storage = {{ url = \"{url}\", auth = {{ aws = {{ region = \"us-east-1\", access-key-id = {{ file = \"key\" }}, \
+             secret-access-key = {{ file = \"key\" }}{auth} }} }} }}\n\n\
+             [pipeline.home]\nplugin = \"files\"\nvault = \"main\"\ndirectory.home = {{ path = \"home\", access = \"read-only\" }}\n"
         );
         self.bulkhead.write_configuration(&text).unwrap();
     }
@@ -216,4 +220,25 @@ fn a_lock_that_cannot_be_is_no_success() {
         checked.stdout,
         checked.stderr
     );
+}
+
+#[test]
+fn what_a_key_of_ones_own_encrypts_is_locked_too() {
+    let desk = Desk::open();
+    let proxy = Proxy::start(desk.server.port()).unwrap();
+    let key = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+    desk.bulkhead.scratch().private_file("customer", key).unwrap();
+    desk.configure_at(
+        &proxy.url(),
+        "lock = \"100 d\"\nconfig = { bucket = \"locking\", prefix = \"vault\", encryption = \"customer-key\" }",
+        ", customer-key = { file = \"customer\" }",
+    );
+    desk.succeed(&["init"]);
+    desk.succeed(&["run", "home"]);
+    desk.assert_all_locked(LENGTH);
+    desk.succeed(&["extend-locks"]);
+    let heads = proxy.heads();
+    // The server of S3 tells who has not the key nothing of an object, until when it is locked least of all.
+    let asked: Vec<&String> = heads.iter().filter(|head| head.starts_with("HEAD ")).collect();
+    assert!(asked.len() > 2 && asked.iter().all(|head| head.contains(key)), "{asked:?}");
 }

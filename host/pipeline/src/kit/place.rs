@@ -40,10 +40,17 @@ fn place(sink: &Sink) -> Place {
         |(what, restic)| (what, Some(restic)),
     );
     let region = sink.region.as_ref().map(|region| format!(", in {region}")).unwrap_or_default();
+    let is_sealed = sink.plugin == "s3" && setting(sink, "encryption") == Some("customer-key");
+    let sealed = if is_sealed {
+        ", readable only with the `customer-key` of the sink, too"
+    } else {
+        ""
+    };
     Place {
         sink: sink.name.clone(),
-        description: description + &region,
-        restic,
+        description: description + &region + sealed,
+        // It knows no such key.
+        restic: restic.filter(|_| !is_sealed),
     }
 }
 
@@ -120,7 +127,7 @@ mod tests {
 
 [vault.main]
 key = { file = "/keys/main" }
-sinks = ["disk", "bucket", "drive", "own"]
+sinks = ["disk", "bucket", "sealed", "drive", "own"]
 
 [sink.disk]
 plugin = "local"
@@ -131,6 +138,11 @@ plugin = "s3"
 region = "eu"
 endpoint.storage = { url = "https://s3.example" }
 config = { bucket = "backups", prefix = "main/" }
+
+[sink.sealed]
+plugin = "s3"
+endpoint.storage = { url = "https://s3.example" }
+config = { bucket = "sealed", encryption = "customer-key" }
 
 [sink.drive]
 plugin = "gdrive"
@@ -150,6 +162,7 @@ path = "own.wasm"
             [
                 "the folder /srv/vault",
                 "the bucket at https://s3.example/backups/main, in eu",
+                "the bucket at https://s3.example/sealed, readable only with the `customer-key` of the sink, too",
                 "the folder 0Aabc of Google Drive",
                 "what the plugin `own` makes of it"
             ]
@@ -163,6 +176,7 @@ path = "own.wasm"
             [
                 Some("/srv/vault"),
                 Some("s3:https://s3.example/backups/main"),
+                None,
                 Some("rclone:bulkhead:"),
                 None
             ]

@@ -49,6 +49,12 @@ impl LockingServer {
         }
     }
 
+    /// On 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// `http://127.0.0.1:PORT`
     #[must_use]
     pub fn url(&self) -> String {
