@@ -1,15 +1,27 @@
 //! Servers that go away in the middle: what comes then goes on without a gap.
 
-use std::time::Duration;
+use std::{
+    io,
+    net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use bulkhead_sdk::ErrorKind;
+use bulkhead_sdk::{
+    ErrorKind,
+    testing::{Endpoint, Harness},
+};
 use bulkhead_test_support::postgres::Cluster;
 
 use crate::setup::{Operations, assert_same_segments, cluster, codes, end, over_tcp, position, write_log};
 
 /// Follows for some seconds, with `during` beside it.
 fn follow_during(cluster: &Cluster, during: impl FnOnce() + Send) {
-    let harness = over_tcp(cluster);
+    follow_over(&over_tcp(cluster), cluster, during);
+}
+
+/// The same, by another way to the server.
+fn follow_over(harness: &Harness, cluster: &Cluster, during: impl FnOnce() + Send) {
     harness.catch_up().unwrap();
     let mut written = 0;
     std::thread::scope(|scope| {
@@ -86,6 +98,78 @@ fn a_connection_that_is_terminated_is_made_again() {
                 .execute("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_replication")
                 .unwrap();
         }
+    });
+}
+
+/// A relay whose connections can be cut on the client's side only, as a firewall does it: the server keeps its end.
+struct Relay {
+    port: u16,
+    connections: Arc<Mutex<Vec<[TcpStream; 2]>>>,
+}
+
+impl Relay {
+    fn start(server: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let relay = Self {
+            port: listener.local_addr().unwrap().port(),
+            connections: Arc::default(),
+        };
+        let connections = Arc::clone(&relay.connections);
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let server = TcpStream::connect((Ipv4Addr::LOCALHOST, server)).unwrap();
+                for (from, to) in [(&client, &server), (&server, &client)] {
+                    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    std::thread::spawn(move || io::copy(&mut from, &mut to));
+                }
+                connections.lock().unwrap().push([client, server]);
+            }
+        });
+        relay
+    }
+
+    /// Cuts all connections for the client; returns the server's ends.
+    fn cut(&self) -> Vec<TcpStream> {
+        let connections = std::mem::take(&mut *self.connections.lock().unwrap());
+        let cut = connections.into_iter().map(|[client, server]| {
+            // One that is gone already is cut.
+            let _ = client.shutdown(Shutdown::Both);
+            server
+        });
+        cut.collect()
+    }
+}
+
+#[test]
+fn a_slot_that_the_lost_connection_still_has_is_waited_for() {
+    let cluster = cluster();
+    let relay = Relay::start(cluster.port());
+    let harness = Harness::new()
+        .endpoint("server", Endpoint::tcp(format!("127.0.0.1:{}", relay.port)))
+        .secret("password", cluster.password());
+    let until = |holds: &dyn Fn() -> bool| {
+        let begun = std::time::Instant::now();
+        while !holds() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "the run has ended");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    follow_over(&harness, &cluster, || {
+        let streams = "SELECT count(*) FROM pg_replication_slots WHERE active";
+        until(&|| cluster.execute("postgres", streams).unwrap() == "1");
+        write_log(&cluster, 3);
+        let kept = relay.cut();
+        until(&|| cluster.log().contains("is active for PID"));
+        for server in kept {
+            let _ = server.shutdown(Shutdown::Both);
+        }
+        until(&|| {
+            cluster
+                .execute("postgres", "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'")
+                .unwrap()
+                == "1"
+        });
+        write_log(&cluster, 3);
     });
 }
 
