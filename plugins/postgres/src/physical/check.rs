@@ -5,7 +5,8 @@ use bulkhead_sdk::{Error, Result, types::Finding};
 
 use super::{
     backup::{checksums_off, reserve_log},
-    parent::{Full, offered},
+    parent::{Full, SUMMARIES_HINT, offered},
+    truncations::Truncations,
 };
 use crate::{
     config::Config,
@@ -36,16 +37,28 @@ pub(crate) fn check(config: &Config) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// What a setting of the server would save.
+/// What a setting of the server, or a right, would save.
 fn incremental(config: &Config, server: &Server, session: &mut Connection) -> Result<Option<Finding>> {
+    let off =
+        |why: Full, hint: &str| Finding::info("incremental-off", format!("every backup reads all of the cluster: {why}")).with_hint(hint);
     Ok(match offered(config.incremental, server, session)? {
-        Err(why @ Full::NotSummarized) => Some(
-            Finding::info("incremental-off", format!("every backup reads all of the cluster: {why}")).with_hint(
-                "ALTER SYSTEM SET summarize_wal = on; SELECT pg_reload_conf(): then the server tells what has changed since the last snapshot, and sends only that",
-            ),
-        ),
-        _ => None,
+        Err(why @ Full::NotSummarized) => Some(off(
+            why,
+            "ALTER SYSTEM SET summarize_wal = on; SELECT pg_reload_conf(): then the server tells what has changed since the last snapshot, and sends only that",
+        )),
+        Err(_) => None,
+        Ok(()) => closed(config).map(|why| off(why, SUMMARIES_HINT)),
     })
+}
+
+/// Why the server would not tell to where relations were cut. Where SQL as a whole is closed, looking around says so.
+fn closed(config: &Config) -> Option<Full> {
+    let asked = connection::open(config, Purpose::Database("postgres")).and_then(|mut sql| {
+        let closed = Truncations::closed(&mut sql)?;
+        sql.close();
+        Ok(closed)
+    });
+    asked.ok().flatten()
 }
 
 /// What only SQL tells. The role needs none of this for a backup, so where SQL is closed to it, that is said and no more.

@@ -68,10 +68,10 @@ pub(crate) struct Started {
 pub(crate) fn start(config: &Config, checkpoint: Option<&[u8]>) -> Result<Started> {
     let mut session = connection::open(config, Purpose::PhysicalReplication)?;
     let server = Server::inspect(&mut session)?;
-    let run = current_run(config, &server, &mut session)?;
-    let parent = match &run {
-        Ok(run) => find(checkpoint, &server, run, &mut session)?,
-        Err(why) => Err(why.clone()),
+    let known = ask(config, &server, &mut session)?;
+    let parent = match &known {
+        Ok(Known { run, closed: None }) => find(checkpoint, &server, run, &mut session)?,
+        Ok(Known { closed: Some(why), .. }) | Err(why) => Err(why.clone()),
     };
     let (begun, method, parent) = match parent {
         Err(why) => (full(config, &server, &mut session)?, Method::Full(why), None),
@@ -89,22 +89,33 @@ pub(crate) fn start(config: &Config, checkpoint: Option<&[u8]>) -> Result<Starte
     Ok(Started {
         session,
         server,
-        run: run.ok(),
+        run: known.ok().map(|known| known.run),
         begun,
         method,
         parent,
     })
 }
 
-/// Which run of the server it is, where that matters.
-fn current_run(config: &Config, server: &Server, session: &mut Connection) -> Result<Result<Run, Full>> {
+/// What SQL tells before a backup begins.
+struct Known {
+    /// Which run of the server it is.
+    run: Run,
+    /// Why it will not tell what else an incremental backup needs.
+    closed: Option<Full>,
+}
+
+/// Asks, where it matters.
+fn ask(config: &Config, server: &Server, session: &mut Connection) -> Result<Result<Known, Full>> {
     if let Err(why) = offered(config.incremental, server, session)? {
         return Ok(Err(why));
     }
     let asked = connection::open(config, Purpose::Database("postgres")).and_then(|mut sql| {
-        let run = Run::of(&mut sql)?;
+        let known = Known {
+            run: Run::of(&mut sql)?,
+            closed: Truncations::closed(&mut sql)?,
+        };
         sql.close();
-        Ok(run)
+        Ok(known)
     });
     Ok(asked.map_err(|error| Full::NoSql(error.to_string())))
 }

@@ -158,10 +158,7 @@ impl Full {
         match self {
             Self::Asked | Self::Version(_) | Self::NotSummarized | Self::NoParent | Self::Unmarked | Self::Damaged => None,
             Self::NoSql(_) => Some(finding.with_hint(SQL_HINT)),
-            Self::NoTruncations(_) => Some(finding.with_hint(
-                "everybody may call these functions by default; where that was revoked, in database `postgres`: GRANT EXECUTE ON FUNCTION \
-                 pg_available_wal_summaries(), pg_wal_summary_contents(bigint, pg_lsn, pg_lsn) TO the role",
-            )),
+            Self::NoTruncations(_) => Some(finding.with_hint(SUMMARIES_HINT)),
             Self::Refused { hint, .. } => Some(Finding {
                 hint: hint.clone(),
                 ..finding
@@ -174,6 +171,10 @@ impl Full {
 
 /// What keeps the server from refusing.
 const KEEP_SUMMARIES: &str = "the next run can be incremental again; where this comes often, raise `wal_summary_keep_time` on the server above the time between two runs";
+
+/// How the role gets at what the server knows of cuts.
+pub(crate) const SUMMARIES_HINT: &str = "everybody may call these functions by default; where that was revoked, in database `postgres`: GRANT EXECUTE ON FUNCTION \
+     pg_available_wal_summaries(), pg_wal_summary_contents(bigint, pg_lsn, pg_lsn) TO the role";
 
 /// How the role gets at SQL.
 pub(crate) const SQL_HINT: &str = "give the role a line for database `postgres` in pg_hba.conf; it needs no rights there";

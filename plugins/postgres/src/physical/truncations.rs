@@ -9,7 +9,10 @@ use std::collections::BTreeMap;
 use bulkhead_postgres_client::{ClientError, Lsn, ResultSet, TimelineId};
 use bulkhead_sdk::Result;
 
-use super::layout::{GLOBAL, Place, below, oid};
+use super::{
+    layout::{GLOBAL, Place, below, oid},
+    parent::Full,
+};
 use crate::connection::Connection;
 
 /// The OID of the tablespace `pg_default`, whose files are in PGDATA.
@@ -86,6 +89,22 @@ fn split(text: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
 pub(crate) struct Truncations(BTreeMap<Fork, u32>);
 
 impl Truncations {
+    /// Why the role of this session may not read them, if so.
+    pub(crate) fn closed(sql: &mut Connection) -> Result<Option<Full>> {
+        let sets = sql.query(
+            "SELECT has_function_privilege('pg_available_wal_summaries()', 'EXECUTE') \
+             AND has_function_privilege('pg_wal_summary_contents(bigint, pg_lsn, pg_lsn)', 'EXECUTE'), current_user",
+        )?;
+        let row = sets.first().and_then(|set| set.rows.first());
+        let value = |column: usize| row.and_then(|row| row.get(column)?.as_deref());
+        Ok((value(0) != Some("t")).then(|| {
+            let role = value(1).unwrap_or_default();
+            Full::NoTruncations(format!(
+                "`{role}` may not call pg_available_wal_summaries or pg_wal_summary_contents"
+            ))
+        }))
+    }
+
     /// Those between two places in the log that a server has summarized: it waits for that before it sends the first byte of an incremental backup which begins at `end`.
     ///
     /// What was cut to nothing is left out, as every new relation is: the server sends it whole.

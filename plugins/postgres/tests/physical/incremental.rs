@@ -326,6 +326,13 @@ fn a_server_that_was_set_back_is_read_whole() {
     next(&continued);
 }
 
+/// Takes what an incremental backup needs away from the server.
+fn remove_summaries(cluster: &Cluster) {
+    for file in std::fs::read_dir(cluster.data_directory().join("pg_wal/summaries")).unwrap() {
+        std::fs::remove_file(file.unwrap().path()).unwrap();
+    }
+}
+
 #[test]
 fn where_the_server_has_no_summaries_all_is_read_and_it_says_why() {
     let cluster = builder().major(17).start().unwrap();
@@ -338,9 +345,7 @@ fn where_the_server_has_no_summaries_all_is_read_and_it_says_why() {
     let old = harness.last().unwrap();
     next(&harness);
 
-    for file in std::fs::read_dir(cluster.data_directory().join("pg_wal/summaries")).unwrap() {
-        std::fs::remove_file(file.unwrap().path()).unwrap();
-    }
+    remove_summaries(&cluster);
     let harness = over_tcp(&cluster).snapshot(old);
     let result = full(&harness, "the server refuses an incremental one: WAL summaries are required");
     assert_eq!(codes(&result.findings), ["full-backup"]);
@@ -406,34 +411,65 @@ fn wait_for_the_end(cluster: &Cluster) {
     }
 }
 
-#[test]
-fn where_cuts_are_not_told_all_is_read() {
-    // The full backup needs the connection and the slot that the incremental one had.
+/// A server with room for one backup, whose role `clerk` has no rights that it doesn't need.
+fn with_room_for_one() -> Cluster {
     let cluster = summarizing()
         .setting("max_wal_senders", 1)
         .setting("max_replication_slots", 1)
+        .setting("log_replication_commands", "on")
         .rule("host replication clerk 127.0.0.1/32 trust")
         .rule("host all clerk 127.0.0.1/32 trust")
         .start()
         .unwrap();
+    cluster.execute("postgres", "CREATE ROLE clerk LOGIN REPLICATION").unwrap();
     cluster
-        .execute(
-            "postgres",
-            "CREATE ROLE clerk LOGIN REPLICATION; REVOKE EXECUTE ON FUNCTION pg_wal_summary_contents FROM PUBLIC",
-        )
-        .unwrap();
+}
+
+#[test]
+fn where_cuts_are_not_told_all_is_read_and_begun_once() {
+    let cluster = with_room_for_one();
+    let harness = over_tcp(&cluster);
+    let clerk = || config("clerk", "");
+    for function in ["pg_available_wal_summaries", "pg_wal_summary_contents"] {
+        cluster
+            .execute("postgres", &format!("REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC"))
+            .unwrap();
+        let checked = harness.check_as(&clerk()).unwrap();
+        let off = checked.iter().find(|finding| finding.code == "incremental-off").unwrap();
+        assert!(off.hint.as_deref().unwrap().contains("GRANT EXECUTE"), "{off:?}");
+        wait_for_the_end(&cluster);
+        let begun = || cluster.log().matches("received replication command: BASE_BACKUP").count();
+        let before = begun();
+        let result = harness.backup_as(&clerk()).unwrap();
+        assert!(method(&result).contains("to where relations were cut"), "{}", method(&result));
+        assert_eq!(codes(&result.findings), ["full-backup"]);
+        assert!(result.findings[0].hint.as_deref().unwrap().contains("GRANT EXECUTE"));
+        assert_eq!(begun(), before + 1);
+        wait_for_the_end(&cluster);
+        cluster
+            .execute("postgres", &format!("GRANT EXECUTE ON FUNCTION {function} TO clerk"))
+            .unwrap();
+    }
+    let result = harness.backup_as(&clerk()).unwrap();
+    assert!(method(&result).starts_with("incremental"), "{}", method(&result));
+    wait_for_the_end(&cluster);
+    let checked = harness.check_as(&clerk()).unwrap();
+    assert!(!codes(&checked).contains(&"incremental-off"), "{checked:?}");
+}
+
+#[test]
+fn a_full_backup_in_the_place_of_one_that_is_refused_needs_no_more_room() {
+    let cluster = with_room_for_one();
     let harness = over_tcp(&cluster);
     harness.backup_as(&config("clerk", "")).unwrap();
     wait_for_the_end(&cluster);
-    let result = harness.backup_as(&config("clerk", "")).unwrap();
-    assert!(method(&result).contains("to where relations were cut"), "{}", method(&result));
-    let hint = result.findings[0].hint.clone().unwrap();
-    assert!(hint.contains("GRANT EXECUTE"), "{hint}");
-    let grant = "GRANT EXECUTE ON FUNCTION pg_available_wal_summaries(), pg_wal_summary_contents(bigint, pg_lsn, pg_lsn) TO clerk";
-    cluster.execute("postgres", grant).unwrap();
+    let old = harness.last().unwrap();
+    harness.backup_as(&config("clerk", "")).unwrap();
     wait_for_the_end(&cluster);
+    remove_summaries(&cluster);
+    let harness = over_tcp(&cluster).snapshot(old);
     let result = harness.backup_as(&config("clerk", "")).unwrap();
-    assert!(method(&result).starts_with("incremental"), "{}", method(&result));
+    assert!(method(&result).contains("the server refuses"), "{}", method(&result));
 }
 
 #[test]
