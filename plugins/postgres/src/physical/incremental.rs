@@ -26,6 +26,17 @@ use super::{
 /// What a file begins with.
 const MAGIC: u32 = 0xd3ae_1f0d;
 
+/// Bytes of that.
+pub(crate) const MAGIC_LENGTH: usize = 4;
+
+/// Whether a file begins as an incremental one, in either order of bytes.
+pub(crate) fn is_magic(head: &[u8]) -> bool {
+    let first = head.get(..MAGIC_LENGTH);
+    [MAGIC.to_le_bytes(), MAGIC.to_be_bytes()]
+        .iter()
+        .any(|magic| first == Some(&magic[..]))
+}
+
 /// Bytes before the numbers of blocks.
 const HEAD: usize = 12;
 

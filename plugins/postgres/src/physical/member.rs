@@ -12,7 +12,7 @@ use bulkhead_sdk::{
 
 use super::{
     entry::{Entry, crc_of},
-    incremental::{Rebuild, Sum, whole_label},
+    incremental::{MAGIC_LENGTH, Rebuild, Sum, is_magic, whole_label},
     layout::{self, Archive},
     parent::Parent,
     truncations::RelationFile,
@@ -40,10 +40,36 @@ enum Content {
         head: Vec<u8>,
     },
     Changes(Box<Rebuild>),
+    Undecided(Box<Undecided>),
     Label {
         entry: Entry,
         label: Vec<u8>,
     },
+}
+
+/// What has changed of a relation's file, by its name; or a user's own file that is called so. Its first bytes tell.
+#[derive(Debug)]
+struct Undecided {
+    /// In the snapshot, as it is called.
+    path: Vec<u8>,
+    metadata: Metadata,
+    /// As far as they have come.
+    head: Vec<u8>,
+    /// How the relation's file is made whole, unless there is nothing to make it of.
+    changes: Option<Result<Rebuild>>,
+}
+
+impl Undecided {
+    /// Takes all that has come of it.
+    fn decide(&mut self) -> Result<Content> {
+        let changes = self.changes.take().filter(|_| is_magic(&self.head));
+        let mut content = match changes {
+            Some(rebuild) => Content::Changes(Box::new(rebuild?)),
+            None => Content::whole_at(&self.path, &self.metadata)?,
+        };
+        content.write(&self.head)?;
+        Ok(content)
+    }
 }
 
 /// A file that was received, and what is stored of it.
@@ -86,19 +112,7 @@ impl Member {
     }
 
     pub(crate) fn write(&mut self, data: &[u8]) -> Result<()> {
-        match &mut self.content {
-            Content::Whole { entry, head } => {
-                let missing = HEAD.saturating_sub(head.len());
-                head.extend_from_slice(&data[..data.len().min(missing)]);
-                entry.write(data)
-            }
-            Content::Changes(rebuild) => rebuild.write(data),
-            Content::Label { label, .. } if label.len() + data.len() > MAX_LABEL => Err(Error::protocol("the backup's label is too long")),
-            Content::Label { label, .. } => {
-                label.extend_from_slice(data);
-                Ok(())
-            }
-        }
+        self.content.write(data)
     }
 
     pub(crate) fn finish(self) -> Result<Received> {
@@ -122,6 +136,12 @@ impl Member {
                     head,
                 })
             }
+            Content::Undecided(mut undecided) => Self {
+                path,
+                size,
+                content: undecided.decide()?,
+            }
+            .finish(),
             Content::Changes(rebuild) => {
                 let rebuilt = rebuild.finish()?;
                 let reread = rebuilt.reread;
@@ -139,9 +159,37 @@ impl Member {
 }
 
 impl Content {
+    fn write(&mut self, data: &[u8]) -> Result<()> {
+        match self {
+            Self::Whole { entry, head } => {
+                let missing = HEAD.saturating_sub(head.len());
+                head.extend_from_slice(&data[..data.len().min(missing)]);
+                entry.write(data)
+            }
+            Self::Changes(rebuild) => rebuild.write(data),
+            Self::Undecided(undecided) => {
+                undecided.head.extend_from_slice(data);
+                if undecided.head.len() >= MAGIC_LENGTH {
+                    *self = undecided.decide()?;
+                }
+                Ok(())
+            }
+            Self::Label { label, .. } if label.len() + data.len() > MAX_LABEL => Err(Error::protocol("the backup's label is too long")),
+            Self::Label { label, .. } => {
+                label.extend_from_slice(data);
+                Ok(())
+            }
+        }
+    }
+
     fn whole(archive: Archive, path: &[u8], metadata: &Metadata) -> Result<Self> {
+        Self::whole_at(&layout::join(&archive.root(), path), metadata)
+    }
+
+    /// The same at a path of the snapshot.
+    fn whole_at(path: &[u8], metadata: &Metadata) -> Result<Self> {
         Ok(Self::Whole {
-            entry: Entry::create(&layout::join(&archive.root(), path), metadata)?,
+            entry: Entry::create(path, metadata)?,
             head: Vec::new(),
         })
     }
@@ -167,7 +215,12 @@ impl Content {
                 Err(unknown(&entry))
             };
         };
-        Rebuild::new(entry, metadata, size, parent.pages(file), known).map(|rebuild| Self::Changes(Box::new(rebuild)))
+        Ok(Self::Undecided(Box::new(Undecided {
+            path: layout::join(&archive.root(), path),
+            metadata: metadata.clone(),
+            head: Vec::new(),
+            changes: Some(Rebuild::new(entry, metadata, size, parent.pages(file), known)),
+        })))
     }
 }
 

@@ -99,6 +99,8 @@ pub(crate) enum Full {
     Damaged,
     /// It has lost what it needs to build on.
     Incomplete(String),
+    /// It has a file of somebody's own that is called as the server calls what has changed of a relation's: the server would take it for that.
+    Named(String),
     /// SQL is closed to the role, so nobody knows whether the server was restarted.
     NoSql(String),
     /// The last snapshot doesn't say of which run it is: then, the server didn't summarize its log, or SQL was closed.
@@ -123,6 +125,10 @@ impl fmt::Display for Full {
             Self::Timeline(timeline) => write!(formatter, "the last snapshot is of timeline {timeline}"),
             Self::Damaged => formatter.write_str("the last snapshot has damaged pages, which only a full backup finds again"),
             Self::Incomplete(what) => write!(formatter, "the last snapshot cannot be built on: {what}"),
+            Self::Named(path) => write!(
+                formatter,
+                "the last snapshot has {path}, which is called as the server calls what has changed of a file"
+            ),
             Self::NoSql(why) => write!(
                 formatter,
                 "only SQL tells whether the server was restarted since the last snapshot, and {why}"
@@ -159,6 +165,7 @@ impl Full {
             Self::Asked | Self::Version(_) | Self::NotSummarized | Self::NoParent | Self::Unmarked | Self::Damaged => None,
             Self::NoSql(_) => Some(finding.with_hint(SQL_HINT)),
             Self::NoTruncations(_) => Some(finding.with_hint(SUMMARIES_HINT)),
+            Self::Named(_) => Some(finding.with_hint("move that file elsewhere: PGDATA is the server's alone")),
             Self::Refused { hint, .. } => Some(Finding {
                 hint: hint.clone(),
                 ..finding
@@ -311,7 +318,16 @@ fn send_manifest<T: Transport>(session: &mut Session<T>) -> Result<()> {
 /// All files of the parent that its manifest lists, each there and as long as it says.
 fn read_files() -> Result<Result<Files, Full>> {
     let read = list_files().and_then(|mut files| Ok(read_manifest(&mut files)?.map(|()| files)));
-    read.or_else(|error| incomplete(error).map(Err))
+    let files = read.or_else(|error| incomplete(error).map(Err))?;
+    Ok(files.and_then(|files| match files.keys().find(|path| is_named_as_changes(path)) {
+        Some(path) => Err(Full::Named(String::from_utf8_lossy(path).into_owned())),
+        None => Ok(files),
+    }))
+}
+
+/// Whether the server would take a file of the parent for what has changed of a relation's.
+fn is_named_as_changes(path: &[u8]) -> bool {
+    layout::whole(path).is_some_and(|whole| RelationFile::of(&whole).is_some())
 }
 
 /// An error that the same snapshot gives tomorrow, too. Any other is no reason to read everything: it fails the run.

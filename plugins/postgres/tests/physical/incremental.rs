@@ -480,11 +480,44 @@ fn a_users_own_file_may_be_called_as_the_server_calls_what_has_changed() {
     own("INCREMENTAL.old");
     own("old");
     full(&harness, "no snapshot");
+    // The last one is called as that of a relation, of which the snapshot has no file.
+    let database = cluster
+        .execute("postgres", "SELECT oid FROM pg_database WHERE datname = 'postgres'")
+        .unwrap();
+    let of_relation = format!("base/{database}/INCREMENTAL.4294967295");
     own("INCREMENTAL.new");
+    own(&of_relation);
     next(&harness);
-    for name in ["INCREMENTAL.old", "INCREMENTAL.new"] {
-        assert_eq!(harness.content(format!("data/{name}")).unwrap(), name.as_bytes());
-    }
+    let are_kept = || {
+        for name in ["INCREMENTAL.old", "INCREMENTAL.new", &of_relation] {
+            assert_eq!(harness.content(format!("data/{name}")).unwrap(), name.as_bytes());
+        }
+    };
+    are_kept();
+    // From the manifest, the server would take it for the relation's.
+    let result = full(&harness, &of_relation);
+    assert_eq!(codes(&result.findings), ["full-backup"]);
+    are_kept();
+    assert_is_what_the_server_has(&cluster, &harness);
+    std::fs::remove_file(cluster.data_directory().join(&of_relation)).unwrap();
+    full(&harness, &of_relation);
+    next(&harness);
+}
+
+#[test]
+fn a_users_own_file_may_be_called_as_the_changes_of_a_file_that_is_there() {
+    let (cluster, harness, file) = with_a_parent("UPDATE t SET n = -n WHERE n = 1");
+    let (folder, name) = file.rsplit_once('/').unwrap();
+    let own = cluster
+        .data_directory()
+        .join(format!("{folder}/INCREMENTAL.{name}").strip_prefix("data/").unwrap());
+    std::fs::write(&own, "mine").unwrap();
+    // Two files of one name: what the server sends cannot be told apart, and nothing is stored.
+    let error = harness.backup_as(&superuser()).unwrap_err();
+    assert!(error.hint.is_some(), "{error}");
+    std::fs::remove_file(&own).unwrap();
+    next(&harness);
+    assert_is_what_the_server_has(&cluster, &harness);
 }
 
 /// A cluster with a table whose file has been in a backup, changed since or not.
