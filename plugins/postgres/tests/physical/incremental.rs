@@ -472,6 +472,60 @@ fn a_full_backup_in_the_place_of_one_that_is_refused_needs_no_more_room() {
     assert!(method(&result).contains("the server refuses"), "{}", method(&result));
 }
 
+/// Waits until a standby has replayed what its primary has written, and begins its next backup there.
+fn replay(primary: &Cluster, standby: &Cluster) {
+    primary.execute("postgres", "CHECKPOINT").unwrap();
+    let position = primary.execute("postgres", "SELECT pg_current_wal_flush_lsn()").unwrap();
+    let there = format!("SELECT pg_last_wal_replay_lsn() >= '{position}'");
+    while standby.execute("postgres", &there).unwrap() != "t" {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    standby.execute("postgres", "CHECKPOINT").unwrap();
+}
+
+#[test]
+fn a_standby_is_read_incrementally() {
+    let primary = summarizing().start().unwrap();
+    primary
+        .execute(
+            "postgres",
+            "CREATE TABLE t AS SELECT n, repeat('x', 100) AS x FROM generate_series(1, 20000) n",
+        )
+        .unwrap();
+    let base = over_tcp(&primary);
+    full(&base, "no snapshot");
+    let target = Target::new(&[]);
+    let connection = format!(
+        "host=127.0.0.1 port={} user=postgres password={}",
+        primary.port(),
+        primary.password()
+    );
+    let options = format!(r#"{{"recovery":{{"standby":true,"settings":[["primary_conninfo","{connection}"]]}}}}"#);
+    target.restore(&base.last().unwrap(), &options, &[]).unwrap();
+    let standby = summarizing().adopt(&target.path("data"), primary.password()).unwrap();
+
+    replay(&primary, &standby);
+    let harness = over_tcp(&standby);
+    full(&harness, "no snapshot");
+    for generation in 1..=2 {
+        let change = format!(
+            "UPDATE t SET n = -n WHERE n % 100 = {generation}; DELETE FROM t WHERE n > {}; CREATE TABLE t{generation} AS SELECT * FROM t",
+            20000 - generation * 1000
+        );
+        primary.execute("postgres", &change).unwrap();
+        replay(&primary, &standby);
+        next(&harness);
+        assert_is_what_the_server_has(&standby, &harness);
+    }
+    let rows = "SELECT sum(n), (SELECT count(*) FROM t2) FROM t";
+    let target = Target::new(&[]);
+    target.restore(&harness.last().unwrap(), "{}", &[]).unwrap();
+    verify_by_debian(&target.path("data"));
+    std::fs::remove_file(target.path("data/standby.signal")).unwrap();
+    let twin = restored().adopt(&target.path("data"), primary.password()).unwrap();
+    assert_eq!(twin.execute("postgres", rows).unwrap(), primary.execute("postgres", rows).unwrap());
+}
+
 #[test]
 fn a_users_own_file_may_be_called_as_the_server_calls_what_has_changed() {
     let cluster = summarizing().start().unwrap();
