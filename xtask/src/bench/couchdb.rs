@@ -192,7 +192,10 @@ fn restore(side: usize, vault: &VaultSide, target: &Imitation, file: &Path) -> R
 fn couchbackup(program: &str) -> Result<Command> {
     let node = Tool::find("node", "apt-get install nodejs")?;
     let path: PathBuf = process::target_folder().join(PACKAGE).join(format!("bin/{program}.bin.js"));
-    Ok(node.command([Tool::at(path, "cargo xtask setup")?.path()]))
+    let mut command = node.command([Tool::at(path, "cargo xtask setup")?.path()]);
+    // What it says of each batch is not read before it ends: a thousand batches fill the pipe, and it would wait for ever.
+    command.arg("--quiet");
+    Ok(command)
 }
 
 /// The figures of a side that left documents out would mean nothing.
