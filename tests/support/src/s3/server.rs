@@ -31,7 +31,7 @@ impl Server {
     }
 
     fn with_keys(keys: Option<(String, String)>) -> Result<Self> {
-        let tool = Tool::installed("s3s-fs-0.14/bin/s3s-fs")?;
+        let tool = Tool::installed("s3s-fs-0.14.1/bin/s3s-fs")?;
         let scratch = Scratch::new()?;
         scratch.folder("data/vaults")?;
         // A port that somebody else was faster to take ends the server at once: another one then.
