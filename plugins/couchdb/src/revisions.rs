@@ -103,7 +103,9 @@ impl<'s> Batch<'s> {
 
     /// The next document; `None` after the last.
     pub(crate) fn next(&mut self) -> Result<Option<Document>> {
-        while let Some(document) = self.answered()? {
+        let server = self.server;
+        // Whoever brings whole documents may break off again: only what brings none is counted as another attempt.
+        while let Some(document) = server.repeat(|| self.answered())? {
             if document.leaves.len() == document.row.leaves().len() {
                 return Ok(Some(document.whole()));
             }
@@ -120,9 +122,8 @@ impl<'s> Batch<'s> {
 
     /// The next one of whose leaves all are answered for; `None` at the end of the answer.
     fn answered(&mut self) -> Result<Option<Coming>> {
-        let server = self.server;
         while !self.is_over {
-            let Some(item) = server.repeat(|| self.item())? else {
+            let Some(item) = self.item()? else {
                 self.is_over = true;
                 break;
             };

@@ -157,6 +157,29 @@ fn what_an_answer_that_broke_off_still_owes_is_asked_for_again() {
 }
 
 #[test]
+fn an_answer_that_never_brings_a_whole_document_fails_the_run() {
+    let (desk, original) = (Desk::empty(), Desk::empty());
+    for server in [&desk.server, &original.server] {
+        server.state().database("ledger").conflict("conf", &["2-aaa", "1-f"], json!({}));
+        server.state().database("ledger").conflict("conf", &["2-bbb", "1-f"], json!({}));
+    }
+    let mut asked = 0;
+    desk.server.meddle(move |request, _| {
+        asked += u32::from(asks(request, "_bulk_get"));
+        // Who asks for ever is let go, for the test to end.
+        if !asks(request, "_bulk_get") || asked > 4 {
+            return None;
+        }
+        let mut answer = original.server.answer(request);
+        answer.break_after = String::from_utf8_lossy(&answer.body).rfind(r#"{"docs""#);
+        assert!(answer.break_after.is_some_and(|end| end > 20), "one of two leaves comes");
+        Some(answer)
+    });
+    let error = desk.backup_with("{ \"attempts\": 2 }").unwrap_err();
+    assert_eq!(error.kind, ErrorKind::ConnectionLost, "{error:?}");
+}
+
+#[test]
 fn a_feed_that_stops_or_repeats_itself_is_not_believed() {
     let stops = fails(|request, _| {
         asks(request, "/ledger/_changes").then(|| Answer::json(200, json!({ "results": [], "last_seq": "3-x", "pending": 20 })))
