@@ -110,9 +110,9 @@ pub(crate) fn read(run: &mut Run<'_>, name: &str, before: Info) -> Result<Record
         documents_read: database.documents,
         changed_meanwhile: database.changed_meanwhile,
         counts: database.compare(&before, &after)?,
-        revs_limit: database.limit("_revs_limit")?,
+        revs_limit: database.run.server.limit(name, "_revs_limit")?,
         purged_infos_limit: match database.run.server.is_couchdb() {
-            true => database.limit("_purged_infos_limit")?,
+            true => database.run.server.limit(name, "_purged_infos_limit")?,
             false => None,
         },
         reading,
@@ -168,11 +168,6 @@ impl Reading<'_, '_> {
             self.run.count(&finished);
         }
         Ok(())
-    }
-
-    fn limit(&self, setting: &str) -> Result<Option<u64>> {
-        let answer = self.run.server.setting(self.name, setting)?;
-        Ok(answer.and_then(|text| serde_json::from_slice(&text).ok()))
     }
 
     fn changes(&mut self, since: Sequence) -> Result<()> {

@@ -259,6 +259,12 @@ impl Server {
         }
     }
 
+    /// A number about a database; `None` where the server has no such setting.
+    pub(crate) fn limit(&self, database: &str, setting: &str) -> Result<Option<u64>> {
+        let answer = self.setting(database, setting)?;
+        Ok(answer.and_then(|text| serde_json::from_slice(&text).ok()))
+    }
+
     /// The path of a page of the changes feed.
     pub(crate) fn changes(database: &str, since: &Sequence, limit: usize) -> String {
         // Without the interval, CouchDB packs a sequence for each row, which costs it more than the row.

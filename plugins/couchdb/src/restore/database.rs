@@ -4,7 +4,7 @@ use std::io::BufRead as _;
 
 use bulkhead_sdk::{Error, ErrorKind, Result, metadata::NodeType, snapshot, snapshot::EntryReader, source::RestoreRequest, types::Finding};
 
-use super::{Plan, State, Sums, USERS, local, writer::Writer};
+use super::{Plan, State, Sums, USERS, limits, local, writer::Writer};
 use crate::{
     config::RestoreOptions,
     document::Revision,
@@ -18,6 +18,7 @@ pub(super) fn restore(server: &Server, plan: &Plan<'_>, request: &RestoreRequest
     if plan.state == State::Absent {
         create(server, plan)?;
     }
+    sums.findings.extend(limits::restore(server, plan)?);
     // First: what is secret is so from its first document on.
     security(server, plan, &folder, request, options, sums)?;
     let mut writer = Writer::new(server, plan, &folder, sums);
@@ -59,13 +60,6 @@ fn create(server: &Server, plan: &Plan<'_>) -> Result<()> {
         // By an attempt whose answer was lost.
         Err(error) if error.kind == ErrorKind::Conflict => {}
         made => drop(made?),
-    }
-    // Shorter than what is stored, the first would cut histories off; the other one only CouchDB has.
-    let purged = plan.record.purged_infos_limit.filter(|_| server.is_couchdb());
-    for (setting, limit) in [("_revs_limit", plan.record.revs_limit), ("_purged_infos_limit", purged)] {
-        if let Some(limit) = limit {
-            server.put(format!("/{}/{setting}", url(&plan.target)), limit.to_string())?;
-        }
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! come back; nothing that is there is changed.
 
 mod database;
+mod limits;
 mod local;
 mod multipart;
 mod writer;

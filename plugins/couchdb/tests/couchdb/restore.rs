@@ -280,26 +280,78 @@ fn counts_of_a_copy_that_is_behind_are_asked_for_again() {
     target.restore(r#"{ "attempts": 2, "databases": ["ledger"] }"#).unwrap();
 }
 
-#[test]
-fn settings_of_a_database_come_back() {
-    const LIMITS: [(&str, &str); 2] = [("_revs_limit", "7"), ("_purged_infos_limit", "12")];
-    let desk = Desk::filled();
-    let ask = |desk: &Desk, method: &str, name: &str, body: &str| {
-        let request = Request {
-            method: method.to_owned(),
-            path: format!("/ledger/{name}"),
-            headers: Vec::new(),
-            body: body.as_bytes().to_vec(),
-        };
-        String::from_utf8(desk.server.answer(&request).body).unwrap()
+const LIMITS: [(&str, &str); 2] = [("_revs_limit", "1200"), ("_purged_infos_limit", "12")];
+
+/// What a server answers about a setting of `ledger`.
+fn setting(desk: &Desk, method: &str, name: &str, body: &str) -> String {
+    let request = Request {
+        method: method.to_owned(),
+        path: format!("/ledger/{name}"),
+        headers: Vec::new(),
+        body: body.as_bytes().to_vec(),
     };
+    String::from_utf8(desk.server.answer(&request).body).unwrap()
+}
+
+/// A server whose `ledger` has limits of its own, backed up.
+fn limited() -> Desk {
+    let desk = Desk::filled();
     for (name, limit) in LIMITS {
-        ask(&desk, "PUT", name, limit);
+        setting(&desk, "PUT", name, limit);
     }
     desk.backup().unwrap();
-    let target = desk.elsewhere();
-    target.restore("{}").unwrap();
+    desk
+}
+
+fn has_limits(target: &Desk) {
     for (name, limit) in LIMITS {
-        assert_eq!(ask(&target, "GET", name, ""), limit, "{name}");
+        assert_eq!(setting(target, "GET", name, ""), limit, "{name}");
     }
+}
+
+#[test]
+fn settings_of_a_database_come_back() {
+    let target = limited().elsewhere();
+    assert_eq!(target.restore("{}").unwrap().findings, []);
+    has_limits(&target);
+}
+
+#[test]
+fn a_restore_that_was_interrupted_before_the_limits_sets_them_when_it_goes_on() {
+    for (interrupted, _) in LIMITS {
+        let target = limited().elsewhere();
+        target.server.meddle(move |request, _| {
+            let is_it = request.method == "PUT" && request.path.ends_with(interrupted);
+            is_it.then(|| Answer::failure(500, "internal_server_error", "No DB shards could be opened."))
+        });
+        target.restore(r#"{ "attempts": 1, "databases": ["ledger"] }"#).unwrap_err();
+        assert_eq!(target.server.state().database("ledger").counts(), (0, 0));
+        target.server.behave();
+        target.restore(r#"{ "existing": "merge" }"#).unwrap();
+        has_limits(&target);
+    }
+}
+
+#[test]
+fn a_database_with_documents_keeps_its_limits_and_one_that_cuts_histories_is_told() {
+    let target = limited().elsewhere();
+    target.server.state().database("ledger").put("there", json!({}));
+    let restored = target.restore(r#"{ "existing": "merge" }"#).unwrap();
+    let codes: Vec<&str> = restored.findings.iter().map(|finding| &finding.code[..]).collect();
+    assert_eq!(codes, ["histories-shorter"]);
+    assert!(restored.findings[0].message.contains("1000"), "{}", restored.findings[0].message);
+    assert_eq!(setting(&target, "GET", "_revs_limit", ""), "1000");
+}
+
+#[test]
+fn a_limit_that_a_server_does_not_know_is_told() {
+    let target = limited().elsewhere();
+    target.server.meddle(|request, _| {
+        let is_it = request.path == "/ledger/_purged_infos_limit";
+        is_it.then(|| Answer::failure(404, "not_found", "missing"))
+    });
+    let restored = target.restore("{}").unwrap();
+    let codes: Vec<&str> = restored.findings.iter().map(|finding| &finding.code[..]).collect();
+    assert_eq!(codes, ["limit-not-restored"]);
+    assert_eq!(setting(&target, "GET", "_revs_limit", ""), "1200");
 }
