@@ -53,6 +53,8 @@ pub(crate) struct Reading<'a, 'r> {
     pub(crate) tally: Tally,
     documents: u64,
     changed_meanwhile: u64,
+    /// Documents that were gone altogether when they were read, which takes a purge.
+    purged: u64,
 }
 
 impl Run<'_> {
@@ -88,6 +90,7 @@ pub(crate) fn read(run: &mut Run<'_>, name: &str, before: Info) -> Result<Record
         tally: Tally::default(),
         documents: 0,
         changed_meanwhile: 0,
+        purged: 0,
         folder,
         run,
     };
@@ -187,7 +190,12 @@ impl Reading<'_, '_> {
                 }
             }
         }
-        asked.into_iter().try_for_each(|batch| self.documents(batch))
+        asked.into_iter().try_for_each(|batch| self.documents(batch))?;
+        if self.purged > 0 {
+            let message = format!("{} documents of `{}` were purged before they could be read", self.purged, self.name);
+            self.run.findings.push(Finding::info("documents-purged", message));
+        }
+        Ok(())
     }
 
     /// Stores the documents of a batch. Those with attachments come after the others, so that the answer does not wait for what its documents lead to.
@@ -207,12 +215,9 @@ impl Reading<'_, '_> {
             }
         }
         self.laden(&laden)?;
-        let (gone, name) = (batch.gone, self.name);
-        if gone > 0 {
-            let message = format!("{gone} documents of `{name}` were purged before they could be read");
-            self.run.findings.push(Finding::info("documents-purged", message));
-        }
-        progress::report(&format!("reading {name}: {} documents", self.documents), self.run.proof.bytes, None);
+        self.purged += batch.gone;
+        let phase = format!("reading {}: {} documents", self.name, self.documents);
+        progress::report(&phase, self.run.proof.bytes, None);
         Ok(())
     }
 
@@ -239,10 +244,12 @@ impl Reading<'_, '_> {
         Ok(())
     }
 
-    /// Stores a document as it is now, one of whose attachments was replaced and compacted away since it was read.
+    /// Stores a document as it is now, one of whose attachments was replaced and compacted away since it was read. Attachments that it had and that are stored already stay,
+    /// and are counted; the next run, which reads it again, empties them.
     fn replaced(&mut self, id: &str, mut folder: Folder, mut missing: Error) -> Result<()> {
         for _ in 1..ATTEMPTS {
             let Some(current) = revisions::current(self.run.server, self.name, id, self.max_document)? else {
+                self.purged += 1;
                 return Ok(());
             };
             let lacks = folder.lacks(self.name, &current);

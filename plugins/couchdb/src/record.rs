@@ -29,7 +29,8 @@ pub(crate) struct Tally {
     pub(crate) documents: u64,
     /// The others: `doc_del_count`.
     pub(crate) deleted: u64,
-    /// Attachments with something in them, one for each digest in a document.
+    /// Attachments with something in them, one for each digest in a document. Also those that a document lost, or went with, while it was read: what a run has stored
+    /// it cannot take back, but the next one can.
     pub(crate) attachments: u64,
     pub(crate) attachment_bytes: u64,
 }

@@ -1,4 +1,4 @@
-//! Whether what is stored is whole: [`verify`] reads every document and attachment back, counts, and computes each digest anew.
+//! Whether what is stored is whole: [`verify`] reads every document back with its attachments, computes each digest anew, and counts.
 
 use std::collections::BTreeSet;
 use std::io::BufRead as _;
@@ -31,7 +31,7 @@ pub(crate) fn verify() -> Result<Vec<Finding>> {
             Ok(found) if found == record.stored => Finding::info(
                 "database-verified",
                 format!(
-                    "{name}: {} documents, {} deleted ones, and {} attachments that match their digests",
+                    "{name}: {} documents, {} deleted ones, and {} attachments; those that documents have match their digests",
                     found.documents, found.deleted, found.attachments
                 ),
             ),
@@ -64,7 +64,24 @@ fn tally(name: &str, record: &Record) -> Result<Tally> {
             }
         }
     }
+    attachments_in(&folder, &mut found)?;
     Ok(found)
+}
+
+/// Counts all that is stored of attachments, also what a document lost while it was read.
+fn attachments_in(folder: &str, found: &mut Tally) -> Result<()> {
+    let walk = match snapshot::walk(format!("{folder}/attachments")) {
+        Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
+        walk => walk?,
+    };
+    for entry in walk {
+        let entry = entry?;
+        if entry.metadata.node_type == NodeType::File {
+            found.attachments += u64::from(entry.size > 0);
+            found.attachment_bytes += entry.size;
+        }
+    }
+    Ok(())
 }
 
 fn document(folder: &str, path: &[u8], record: &Record, found: &mut Tally) -> Result<()> {
@@ -76,9 +93,7 @@ fn document(folder: &str, path: &[u8], record: &Record, found: &mut Tally) -> Re
         is_live |= !revision.is_deleted;
         for stub in revision.attachments.values() {
             if attachments.insert(attachments::entry_name(stub)) {
-                let bytes = attachment(&names::attachments(folder, &revision.id, record.levels), stub)?;
-                found.attachments += u64::from(bytes > 0);
-                found.attachment_bytes += bytes;
+                attachment(&names::attachments(folder, &revision.id, record.levels), stub)?;
             }
         }
         id = Some(revision.id);
@@ -93,14 +108,13 @@ fn document(folder: &str, path: &[u8], record: &Record, found: &mut Tally) -> Re
     Ok(())
 }
 
-/// Reads an attachment; its bytes.
-fn attachment(folder: &str, stub: &Stub) -> Result<u64> {
+/// Reads an attachment, and compares it with its digest.
+fn attachment(folder: &str, stub: &Stub) -> Result<()> {
     let path = format!("{folder}/{}", attachments::entry_name(stub));
     let mut reader = match snapshot::open(&path) {
         Err(error) if error.kind == ErrorKind::NotFound => snapshot::open(format!("{path}{COMPRESSED}"))?,
         reader => reader?,
     };
-    let size = reader.size();
     let mut hasher = Hasher::new(Algorithm::Md5);
     while let Some(part) = reader.read_bytes(BEST_TRANSFER)? {
         hasher.update(&part);
@@ -110,6 +124,6 @@ fn attachment(folder: &str, stub: &Stub) -> Result<u64> {
             ErrorKind::Corrupt,
             format!("{path} does not match the digest {}", stub.digest),
         )),
-        _ => Ok(size),
+        _ => Ok(()),
     }
 }

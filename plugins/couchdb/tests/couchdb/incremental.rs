@@ -1,6 +1,7 @@
 //! A run goes on from the last one's snapshot, and its own is whole.
 
 use bulkhead_sdk::testing::Snapshot;
+use bulkhead_test_support::couchdb::Database;
 use serde_json::json;
 
 use crate::setup::Desk;
@@ -157,6 +158,75 @@ fn a_document_that_changes_meanwhile_is_in_the_snapshot_once_and_read_again_next
     desk.backup().unwrap();
     assert!(document("doc0").contains(r#""edit":1"#));
     assert_eq!(contents(&desk.harness.last().unwrap()), contents(&from_nothing(&desk)));
+}
+
+/// Does something to `ledger` when one attachment of `att` is stored and the next one is asked for.
+fn between_attachments(desk: &Desk, mut change: impl FnMut(&mut Database) + Send + 'static) {
+    let mut asked = 0;
+    desk.server.meddle(move |request, state| {
+        asked += u32::from(request.path.starts_with("/ledger/att/"));
+        if asked == 2 {
+            asked += 1;
+            change(state.database("ledger"));
+        }
+        None
+    });
+}
+
+/// The last snapshot verifies, and the next one has nothing that documents do not have.
+fn is_whole_and_clean_the_next_time(desk: &Desk) {
+    let verified = |desk: &Desk| {
+        let findings = desk.verify();
+        assert!(findings.iter().all(|finding| finding.code == "database-verified"), "{findings:?}");
+    };
+    desk.server.behave();
+    verified(desk);
+    desk.backup().unwrap();
+    verified(desk);
+    assert_eq!(contents(&desk.harness.last().unwrap()), contents(&from_nothing(desk)));
+}
+
+#[test]
+fn a_document_that_is_replaced_between_its_attachments_leaves_nothing_that_looks_like_damage() {
+    for is_first in [true, false] {
+        let desk = Desk::filled();
+        if !is_first {
+            desk.backup().unwrap();
+            let mut state = desk.server.state();
+            state.database("ledger").attach("att", "d", Some(("image/png", b"d")));
+            state.database("ledger").attach("att", "e", Some(("image/png", b"e")));
+        }
+        between_attachments(&desk, |ledger| {
+            for name in ["a.txt", "ü b/ö.bin", "d", "e"] {
+                ledger.attach("att", name, None);
+            }
+            ledger.attach("att", "c.txt", Some(("text/plain", b"new")));
+            ledger.compact();
+        });
+        desk.backup().unwrap();
+        let restored = desk.elsewhere();
+        restored.restore("{}").unwrap();
+        let content = |desk: &Desk| desk.server.state().database("ledger").content();
+        assert_eq!(content(&restored)["att"], content(&desk)["att"]);
+        is_whole_and_clean_the_next_time(&desk);
+    }
+}
+
+#[test]
+fn a_document_that_is_purged_between_its_attachments_is_told() {
+    let desk = Desk::filled();
+    between_attachments(&desk, |ledger| ledger.purge("att"));
+    let result = desk.backup().unwrap();
+    let messages: Vec<_> = result
+        .findings
+        .iter()
+        .map(|finding| (&finding.code[..], &finding.message[..]))
+        .collect();
+    assert_eq!(
+        messages,
+        [("documents-purged", "1 documents of `ledger` were purged before they could be read")]
+    );
+    is_whole_and_clean_the_next_time(&desk);
 }
 
 #[test]
