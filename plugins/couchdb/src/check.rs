@@ -24,7 +24,7 @@ pub(crate) fn check(config: &Config, selection: &Selection) -> Result<Vec<Findin
         // The feed needs a reader's right, the security object an admin's.
         let looked = server.info(name).and_then(|info| {
             server.setting(name, "_security")?;
-            server.get(Server::changes(name, &info.update_seq, 1))?.into_bytes(1 << 20)?;
+            server.get(Server::changes(name, &info.update_seq, 1), |answer| answer.into_bytes(1 << 20))?;
             Ok(info)
         });
         findings.push(match looked {

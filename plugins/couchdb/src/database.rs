@@ -1,11 +1,12 @@
 //! One database, read: [`read`]. What the last snapshot has is kept, folder by folder, and what has changed since takes its place there. While documents are stored, the server
 //! is looking for the next ones, and for the attachments of those that wait.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use bulkhead_sdk::{
     Error, ErrorKind, Result,
     entries::{self, Finished},
+    http::Response,
     metadata::Metadata,
     progress, snapshot,
     types::{Finding, Proof},
@@ -302,31 +303,41 @@ impl Reading<'_, '_> {
     }
 
     fn local_documents(&mut self) -> Result<()> {
+        let server = self.run.server;
+        let path = format!("/{}/_local_docs?include_docs=true", url(self.name));
+        let mut stored = BTreeSet::new();
+        match server.get(path, |answer| self.read_local_documents(answer, &mut stored)) {
+            Err(error) if error.kind == ErrorKind::NotFound => {
+                self.run.findings.push(Finding::warning(
+                    "local-documents-unlisted",
+                    format!("this server does not list the local documents of `{}`", self.name),
+                ));
+                Ok(())
+            }
+            read => read,
+        }
+    }
+
+    /// Stores those that are not `stored`: what was written before an answer broke off cannot be written again.
+    fn read_local_documents(&mut self, answer: Response, stored: &mut BTreeSet<String>) -> Result<()> {
         #[derive(Deserialize)]
         struct Local<'a> {
             id: String,
             #[serde(borrow)]
             doc: Option<&'a RawValue>,
         }
-        let response = match self.run.server.get(format!("/{}/_local_docs?include_docs=true", url(self.name))) {
-            Err(error) if error.kind == ErrorKind::NotFound => {
-                self.run.findings.push(Finding::warning(
-                    "local-documents-unlisted",
-                    format!("this server does not list the local documents of `{}`", self.name),
-                ));
-                return Ok(());
-            }
-            response => response?,
-        };
-        let mut items = Items::open(response, format!("the local documents of `{}`", self.name), self.max_document)?;
+        let mut items = Items::open(answer, format!("the local documents of `{}`", self.name), self.max_document)?;
         while let Some(item) = items.next()? {
             let local: Local<'_> =
                 serde_json::from_slice(&item).map_err(|error| Error::protocol("a local document cannot be read").with_cause(error))?;
+            let Some(document) = local.doc.filter(|_| !stored.contains(&local.id)) else {
+                continue;
+            };
             let name = local.id.strip_prefix(LOCAL).unwrap_or(&local.id);
-            let Some(document) = local.doc else { continue };
             let path = format!("{}/local/{}.json", self.folder, names::component(name));
             let finished = write(&path, document.get().as_bytes())?;
             self.run.count(&finished);
+            stored.insert(local.id);
         }
         items.finish::<serde::de::IgnoredAny>().map(drop)
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bulkhead_sdk::{Error, ErrorKind, Result, ResultExt};
+use bulkhead_sdk::{Error, ErrorKind, Result, ResultExt, http::Response};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
@@ -229,19 +229,20 @@ impl Coming {
 
 /// A document as it is now; `None` where it is no more, which takes a purge.
 pub(crate) fn current(server: &Server, database: &str, id: &str, max_document: usize) -> Result<Option<Document>> {
-    let response = match server.get(format!("/{}/{}?open_revs=all&revs=true", url(database), document_url(id))) {
+    let path = format!("/{}/{}?open_revs=all&revs=true", url(database), document_url(id));
+    match server.get(path, |answer| all_leaves(answer, id, max_document)) {
         Err(error) if error.kind == ErrorKind::NotFound => {
             // Of the document, or of the whole database?
             server.info(database)?;
-            return Ok(None);
+            Ok(None)
         }
-        response => response?,
-    };
-    let mut items = Items::open(
-        response,
-        format!("the answer with the document `{id}`"),
-        max_document.saturating_add(AROUND),
-    )?;
+        document => document,
+    }
+}
+
+fn all_leaves(answer: Response, id: &str, max_document: usize) -> Result<Option<Document>> {
+    let what = format!("the answer with the document `{id}`");
+    let mut items = Items::open(answer, what, max_document.saturating_add(AROUND))?;
     let (mut leaves, mut bytes) = (Vec::new(), 0);
     while let Some(item) = items.next()? {
         let leaf: Leaf<'_> = serde_json::from_slice(&item).map_err(not_an_answer)?;

@@ -47,7 +47,7 @@ impl Begun {
     }
 
     /// Waits for an answer of success and reads it, from its beginning where it breaks off.
-    pub(crate) fn read<T>(self, server: &Server, read: impl Fn(Response) -> Result<T>) -> Result<T> {
+    pub(crate) fn read<T>(self, server: &Server, mut read: impl FnMut(Response) -> Result<T>) -> Result<T> {
         let mut first = Some(self.exchange);
         server.repeat(|| {
             let exchange = first.take().unwrap_or_else(|| (self.send)(server))?;
@@ -140,12 +140,15 @@ impl Server {
             session: user.map(Session::of),
             welcome: Welcome::default(),
         };
-        let answer = server.get("/").context(|| "the server does not welcome us")?;
-        server.welcome = answer.into_json(ANSWER).map_err(|error| {
-            error.with_hint(
-                "does `endpoint.server.url` lead to a CouchDB? The path of a proxy belongs to it, the name of a database does not",
-            )
-        })?;
+        let read = |answer: Response| {
+            answer.into_json(ANSWER).map_err(|error| match error.kind {
+                ErrorKind::Protocol => error.with_hint(
+                    "does `endpoint.server.url` lead to a CouchDB? The path of a proxy belongs to it, the name of a database does not",
+                ),
+                _ => error,
+            })
+        };
+        server.welcome = server.get("/", read).context(|| "the server does not welcome us")?;
         Ok(server)
     }
 
@@ -204,14 +207,9 @@ impl Server {
         })
     }
 
-    /// GET, an answer of success.
-    pub(crate) fn get(&self, path: impl Into<String>) -> Result<Response> {
-        self.begin_get(path.into()).answer(self)
-    }
-
-    /// POST of JSON, an answer of success. For what may be repeated.
-    pub(crate) fn post(&self, path: impl Into<String>, json: impl Into<Vec<u8>>) -> Result<Response> {
-        self.begin_post(path.into(), json.into()).answer(self)
+    /// GET, an answer of success, which `read` reads; from its beginning where it breaks off.
+    pub(crate) fn get<T>(&self, path: impl Into<String>, read: impl FnMut(Response) -> Result<T>) -> Result<T> {
+        self.begin_get(path.into()).read(self, read)
     }
 
     /// PUT of JSON, an answer of success. For what may be repeated.
@@ -238,24 +236,22 @@ impl Server {
     /// The names of all databases, in order.
     pub(crate) fn databases(&self) -> Result<Vec<String>> {
         let mut names: Vec<String> = self
-            .get("/_all_dbs")
-            .context(|| "the databases cannot be listed")?
-            .into_json(ANSWER)?;
+            .get("/_all_dbs", |answer| answer.into_json(ANSWER))
+            .context(|| "the databases cannot be listed")?;
         names.sort_unstable();
         Ok(names)
     }
 
     /// What it says about a database.
     pub(crate) fn info(&self, database: &str) -> Result<Info> {
-        self.get(format!("/{}", url(database)))?.into_json(ANSWER)
+        self.get(format!("/{}", url(database)), |answer| answer.into_json(ANSWER))
     }
 
     /// A small answer about a database, as it came; `None` where the server does not know what was asked for.
     pub(crate) fn setting(&self, database: &str, name: &str) -> Result<Option<Vec<u8>>> {
-        match self.get(format!("/{}/{name}", url(database))) {
-            Ok(answer) => answer.into_bytes(ANSWER).map(Some),
+        match self.get(format!("/{}/{name}", url(database)), |answer| answer.into_bytes(ANSWER)) {
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+            answer => answer.map(Some),
         }
     }
 

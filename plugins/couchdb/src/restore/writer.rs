@@ -150,8 +150,8 @@ impl<'a> Writer<'a> {
         }
         let body = serde_json::to_vec(&asked).map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
         self.server
-            .post(format!("/{}/_revs_diff", url(&self.plan.target)), body)?
-            .into_json(ANSWER)
+            .begin_post(format!("/{}/_revs_diff", url(&self.plan.target)), body)
+            .read(self.server, |answer| answer.into_json(ANSWER))
     }
 
     fn send<'d>(&mut self, documents: impl Iterator<Item = &'d [u8]>) -> Result<()> {

@@ -1,6 +1,9 @@
 //! What goes wrong never becomes a snapshot, and is told.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
 
 use bulkhead_plugin_couchdb::CouchDb;
 use bulkhead_sdk::{Error, ErrorKind, types::Severity};
@@ -154,6 +157,89 @@ fn what_an_answer_that_broke_off_still_owes_is_asked_for_again() {
         let content = |desk: &Desk| desk.server.state().database("ledger").content();
         assert_eq!(content(&target), content(&desk));
     }
+}
+
+/// Breaks off the first of the answers that `whole` gives to each request, in its middle; which requests these were.
+fn break_first(desk: &Desk, whole: Desk, breaks: fn(&Request) -> bool) -> Arc<Mutex<BTreeSet<String>>> {
+    let broken = Arc::new(Mutex::new(BTreeSet::new()));
+    desk.server.meddle({
+        let broken = Arc::clone(&broken);
+        move |request, state| {
+            if !breaks(request) || !broken.lock().unwrap().insert(format!("{} {}", request.method, request.path)) {
+                return None;
+            }
+            std::mem::swap(state, &mut *whole.server.state());
+            let mut answer = whole.server.answer(request);
+            std::mem::swap(state, &mut *whole.server.state());
+            answer.break_after = Some(answer.body.len() / 2);
+            Some(answer)
+        }
+    });
+    broken
+}
+
+#[test]
+fn small_answers_that_break_off_are_asked_for_again_too() {
+    let (desk, whole) = (Desk::filled(), Desk::empty());
+    for number in 0..5 {
+        desk.server
+            .state()
+            .database("ledger")
+            .local(&format!("more{number}"), json!({ "number": number }));
+    }
+    // A document that is to be asked for as it is by then.
+    whole.server.meddle(|request, state| {
+        if asks(request, "_bulk_get") {
+            state.database("ledger").put("doc7", json!({ "number": "seven" }));
+            state.database("ledger").compact();
+        }
+        None
+    });
+    let broken = break_first(&desk, whole, |request| {
+        let is_attachment = request.path.matches('/').count() > 2;
+        !is_attachment
+    });
+    desk.backup_with(r#"{ "attempts": 2, "databases": ["ledger"], "local-documents": true }"#)
+        .unwrap();
+    let broken: Vec<String> = broken.lock().unwrap().iter().cloned().collect();
+    let expected = [
+        "GET /",
+        "GET /_all_dbs",
+        "GET /ledger",
+        "GET /ledger/_changes?",
+        "GET /ledger/_local_docs?",
+        "GET /ledger/_purged_infos_limit",
+        "GET /ledger/_revs_limit",
+        "GET /ledger/_security",
+        "GET /ledger/doc7?open_revs=all",
+        "POST /ledger/_bulk_get?",
+    ];
+    assert_eq!(broken.len(), expected.len(), "{broken:#?}");
+    assert!(
+        broken.iter().zip(expected).all(|(path, expected)| path.starts_with(expected)),
+        "{broken:#?}"
+    );
+    assert_eq!(desk.verify()[0].code, "database-verified");
+    let entries = desk.harness.last().unwrap().entries;
+    let local = entries.keys().filter(|path| path.starts_with(b"databases/ledger/local/"));
+    assert_eq!(local.count(), 6);
+}
+
+#[test]
+fn answers_to_a_restore_and_a_check_that_break_off_are_asked_for_again_too() {
+    let desk = Desk::filled();
+    desk.backup().unwrap();
+    let target = desk.elsewhere();
+    target.server.state().database("ledger").put("there", json!({}));
+    let broken = break_first(&target, Desk::empty(), |request| asks(request, "/ledger/_revs_diff"));
+    target
+        .restore(r#"{ "attempts": 2, "existing": "merge", "databases": ["ledger"] }"#)
+        .unwrap();
+    assert_eq!(broken.lock().unwrap().len(), 1);
+    let broken = break_first(&desk, Desk::empty(), |request| asks(request, "/ledger/_changes"));
+    let findings = desk.harness.check::<CouchDb>(r#"{ "attempts": 2 }"#).unwrap();
+    assert!(findings.iter().all(|finding| finding.severity == Severity::Info), "{findings:?}");
+    assert_eq!(broken.lock().unwrap().len(), 1);
 }
 
 #[test]
