@@ -254,7 +254,8 @@ impl Reading<'_, '_> {
                 return Ok(());
             };
             let lacks = folder.lacks(self.name, &current);
-            match folder.fill(self, &lacks, &mut Ahead::of(self.run.server, &lacks)) {
+            // One by one, since those of the next documents are on their way.
+            match folder.fill(self, &lacks, &mut Ahead::of(self.run.server, [])) {
                 Err(error) if error.kind == ErrorKind::NotFound => missing = error,
                 filled => {
                     filled?;

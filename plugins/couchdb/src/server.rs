@@ -12,7 +12,8 @@ use crate::{names::url, session::Session};
 
 /// The granted endpoint.
 pub(crate) const ENDPOINT: &str = "server";
-/// Requests that a server works on at once, as many as the workers of CouchDB's own replicator. What comes back waits in the buffers of connections.
+/// Requests of one kind that are on their way at once: as many as CouchDB's own replicator has workers, unless `worker_processes` in the section `replicator` of its
+/// configuration says otherwise. What comes back waits in the buffers of connections.
 pub(crate) const AT_ONCE: usize = 4;
 /// Sessions that are begun anew for one request: one may end before the request has come, and a server that refuses each is not asked for ever.
 const SESSIONS: usize = 3;

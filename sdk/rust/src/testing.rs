@@ -86,6 +86,7 @@ pub struct ProgressRecord {
 struct Shared {
     endpoints: BTreeMap<String, Endpoint>,
     servers: BTreeMap<String, http::Handler>,
+    in_flight: Mutex<http::InFlight>,
     directories: BTreeMap<String, Directory>,
     secrets: BTreeMap<String, Vec<u8>>,
     store: Store,
@@ -275,6 +276,12 @@ impl Harness {
     #[must_use]
     pub fn progress(&self) -> Vec<ProgressRecord> {
         lock(&self.shared.progress).clone()
+    }
+
+    /// The most HTTP requests that were in flight at one time: begun, and neither given up nor their response dropped.
+    #[must_use]
+    pub fn most_requests_in_flight(&self) -> usize {
+        lock(&self.shared.in_flight).most
     }
 
     /// All snapshots that were committed, oldest first.

@@ -5,6 +5,7 @@ mod browse;
 mod failures;
 mod incremental;
 mod pouch;
+mod requests;
 mod restore;
 mod round_trip;
 mod setup;

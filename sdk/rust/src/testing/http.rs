@@ -1,8 +1,8 @@
 //! HTTP without a network: a function of the test answers.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use super::{lock, store::slice};
+use super::{Shared, lock, store::slice};
 use crate::{Error, ErrorKind, Result, host, http::Head};
 
 /// A whole request.
@@ -61,9 +61,16 @@ impl HttpResponse {
 /// Answers the requests to an endpoint.
 pub(super) type Handler = Box<dyn Fn(&HttpRequest) -> HttpResponse + Send + Sync>;
 
-/// A request with its response.
+/// How many exchanges there are.
+#[derive(Default)]
+pub(super) struct InFlight {
+    now: usize,
+    pub(super) most: usize,
+}
+
+/// A request with its response. In flight from its beginning until it is dropped.
 pub(super) struct Exchange {
-    shared: std::sync::Arc<super::Shared>,
+    shared: Arc<Shared>,
     endpoint: String,
     content_length: Option<u64>,
     request: Mutex<HttpRequest>,
@@ -71,7 +78,7 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    pub(super) fn new(shared: std::sync::Arc<super::Shared>, head: &host::RequestHead<'_>) -> Result<Self> {
+    pub(super) fn new(shared: Arc<Shared>, head: &host::RequestHead<'_>) -> Result<Self> {
         if !shared.servers.contains_key(head.endpoint) {
             let message = format!("the endpoint `{}` is not granted, or has no URL", head.endpoint);
             return Err(Error::new(ErrorKind::NotGranted, message));
@@ -89,6 +96,10 @@ impl Exchange {
             body: Vec::new(),
         };
         let (request, response) = (Mutex::new(request), Mutex::new(None));
+        let mut in_flight = lock(&shared.in_flight);
+        in_flight.now += 1;
+        in_flight.most = in_flight.most.max(in_flight.now);
+        drop(in_flight);
         Ok(Self {
             shared,
             endpoint: head.endpoint.to_owned(),
@@ -96,6 +107,12 @@ impl Exchange {
             request,
             response,
         })
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        lock(&self.shared.in_flight).now -= 1;
     }
 }
 

@@ -209,6 +209,23 @@ fn a_handler_answers_requests() {
 }
 
 #[test]
+fn requests_that_overlap_are_counted() {
+    let harness = Harness::new().http("api", |_| HttpResponse::new(200, "whole"));
+    let begin = || Request::get("api", "/").begin(Some(0)).unwrap();
+    harness.run(|| {
+        for _ in 0..3 {
+            begin().respond().unwrap().into_bytes(100).unwrap();
+        }
+        assert_eq!(harness.most_requests_in_flight(), 1);
+        let (first, second) = (begin(), begin().respond().unwrap());
+        drop(first);
+        assert!(Request::get("none", "/").begin(Some(0)).is_err());
+        drop((begin(), second));
+    });
+    assert_eq!(harness.most_requests_in_flight(), 2);
+}
+
+#[test]
 fn a_directory_can_fill_up_and_die() {
     let directory = Directory::temporary();
     let harness = Harness::new()
