@@ -168,7 +168,7 @@ impl<'s> Batch<'s> {
             self.begin()
         });
         Items::open(
-            begun.wait().context(|| "its documents cannot be read")?,
+            begun.wait(self.server).context(|| "its documents cannot be read")?,
             format!("the answer with documents of `{}`", self.database),
             self.max_document.saturating_add(AROUND),
         )

@@ -29,8 +29,14 @@ pub(crate) struct Server {
 
 /// A request on its way, and how it is sent again. Its answer is waited for when it is needed.
 pub(crate) struct Begun {
-    exchange: Result<Exchange>,
+    sent: Result<Sent>,
     send: Box<Send>,
+}
+
+/// A request that was sent, and with which of a session's cookies.
+struct Sent {
+    exchange: Exchange,
+    cookie: u64,
 }
 
 /// Sends a request.
@@ -43,16 +49,16 @@ impl Begun {
     }
 
     /// Waits for an answer of success, and does not try again.
-    pub(crate) fn wait(self) -> Result<Response> {
-        self.exchange?.respond()?.success()
+    pub(crate) fn wait(self, server: &Server) -> Result<Response> {
+        server.answer(self.sent?)
     }
 
     /// Waits for an answer of success and reads it, from its beginning where it breaks off.
     pub(crate) fn read<T>(self, server: &Server, mut read: impl FnMut(Response) -> Result<T>) -> Result<T> {
-        let mut first = Some(self.exchange);
+        let mut first = Some(self.sent);
         server.repeat(|| {
-            let exchange = first.take().unwrap_or_else(|| (self.send)(server))?;
-            read(exchange.respond()?.success()?)
+            let sent = first.take().unwrap_or_else(|| server.send(&self.send))?;
+            read(server.answer(sent)?)
         })
     }
 }
@@ -170,9 +176,24 @@ impl Server {
     /// Sends a request whose answer is waited for later. For what may be repeated.
     pub(crate) fn begin(&self, send: impl Fn(&Self) -> Result<Exchange> + 'static) -> Begun {
         Begun {
-            exchange: send(self),
+            sent: self.send(&send),
             send: Box::new(send),
         }
+    }
+
+    fn send(&self, send: &Send) -> Result<Sent> {
+        let exchange = send(self)?;
+        let cookie = self.session.as_ref().map_or(0, Session::number);
+        Ok(Sent { exchange, cookie })
+    }
+
+    /// Waits for an answer of success.
+    fn answer(&self, sent: Sent) -> Result<Response> {
+        sent.exchange.respond()?.success().inspect_err(|error| {
+            if let (ErrorKind::Unauthenticated, Some(session)) = (error.kind, &self.session) {
+                session.refuse(sent.cookie);
+            }
+        })
     }
 
     /// GET, to be answered later.
@@ -220,18 +241,15 @@ impl Server {
 
     /// Does what may be repeated, as often as is configured; and again where the session has ended, as sessions do in the middle of a long run.
     pub(crate) fn repeat<T>(&self, mut exchange: impl FnMut() -> Result<T>) -> Result<T> {
-        let has_ended = |outcome: &Result<T>| match (outcome, &self.session) {
-            (Err(error), Some(session)) => error.kind == ErrorKind::Unauthenticated && session.has_ended(),
-            _ => false,
-        };
-        let mut outcome = self.attempts.run(&mut exchange);
-        for _ in 0..SESSIONS {
-            if !has_ended(&outcome) {
-                break;
+        let refused = || self.session.as_ref().map_or(0, Session::refused);
+        let mut sessions = SESSIONS;
+        loop {
+            let before = refused();
+            match self.attempts.run(&mut exchange) {
+                Err(error) if error.kind == ErrorKind::Unauthenticated && refused() > before && sessions > 0 => sessions -= 1,
+                outcome => return outcome.map_err(explain),
             }
-            outcome = self.attempts.run(&mut exchange);
         }
-        outcome.map_err(explain)
     }
 
     /// The names of all databases, in order.

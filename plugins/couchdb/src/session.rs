@@ -1,6 +1,6 @@
 //! A session with a server, by its cookie: [`Session`]. For servers that take no other login; elsewhere the host adds the credentials, and the plugin never has them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use bulkhead_sdk::{Error, ErrorKind, Result, ResultExt, http::Request, secrets};
 use serde_json::json;
@@ -14,6 +14,10 @@ pub(crate) const PASSWORD: &str = "password";
 pub(crate) struct Session {
     user: String,
     cookie: RefCell<Option<String>>,
+    /// How often it was begun.
+    begun: Cell<u64>,
+    /// How many requests were refused that had its cookie.
+    refused: Cell<u64>,
 }
 
 impl Session {
@@ -22,6 +26,8 @@ impl Session {
         Self {
             user: user.to_owned(),
             cookie: RefCell::new(None),
+            begun: Cell::new(0),
+            refused: Cell::new(0),
         }
     }
 
@@ -33,12 +39,26 @@ impl Session {
         }
         let begun = self.begin().context(|| "the server does not let the user in")?;
         *cookie = Some(begun.clone());
+        self.begun.set(self.begun.get() + 1);
         Ok(begun)
     }
 
-    /// Forgets the cookie; whether there was one, so that another may do better.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.cookie.borrow_mut().take().is_some()
+    /// Which cookie it has, of those that it has had.
+    pub(crate) fn number(&self) -> u64 {
+        self.begun.get()
+    }
+
+    /// A request with the cookie `number` was refused: that one is forgotten, but none that was given since, while the request was on its way.
+    pub(crate) fn refuse(&self, number: u64) {
+        self.refused.set(self.refused.get() + 1);
+        if number == self.begun.get() {
+            self.cookie.borrow_mut().take();
+        }
+    }
+
+    /// How many requests were refused though they had a cookie: another one may do better, unlike a login that is refused.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.get()
     }
 
     fn begin(&self) -> Result<String> {

@@ -74,6 +74,50 @@ fn a_session_that_ends_in_the_middle_is_begun_anew() {
 }
 
 #[test]
+fn requests_of_a_session_that_has_ended_do_not_end_the_next_one() {
+    let desk = Desk::guarded("s3same");
+    for number in 0..2_500 {
+        desk.server.state().database("ledger").put(&format!("doc{number}"), json!({}));
+    }
+    // While batches and a page of the feed are on their way.
+    let (server, mut batches) = (desk.server.clone(), 0);
+    desk.server.meddle(move |request, _| {
+        batches += u32::from(asks(request, "_bulk_get"));
+        if asks(request, "_bulk_get") && batches == 2 {
+            server.expire();
+        }
+        None
+    });
+    desk.backup_with(r#"{ "user": "admin", "attempts": 1 }"#).unwrap();
+    let requests = desk.server.requests();
+    let logins = requests.iter().filter(|request| request.contains("_session")).count();
+    assert_eq!(logins, 2, "{requests:#?}");
+}
+
+#[test]
+fn a_server_that_ends_each_session_at_once_is_not_asked_for_ever() {
+    let desk = Desk::guarded("s3same");
+    desk.server.state().database("ledger").put("doc", json!({}));
+    desk.server.meddle({
+        let server = desk.server.clone();
+        move |request, _| {
+            if asks(request, "/ledger/_changes") {
+                server.expire();
+            }
+            None
+        }
+    });
+    let error = desk.backup_with(r#"{ "user": "admin", "attempts": 1 }"#).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unauthenticated);
+    let asked = desk
+        .server
+        .requests()
+        .into_iter()
+        .filter(|request| request.contains("/ledger/_changes"));
+    assert_eq!(asked.count(), 4);
+}
+
+#[test]
 fn a_shard_that_fails_is_the_servers_error_and_may_pass() {
     for part in ["/ledger/_changes", "/ledger/_bulk_get", "/ledger/att/"] {
         let error = fails(move |request, _| {
