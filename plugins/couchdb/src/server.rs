@@ -263,7 +263,12 @@ impl Server {
 
     /// What it says about a database.
     pub(crate) fn info(&self, database: &str) -> Result<Info> {
-        self.get(format!("/{}", url(database)), |answer| answer.into_json(ANSWER))
+        self.inspect(database, Ok)
+    }
+
+    /// What comes of what it says about a database, which is asked for again where that may help.
+    pub(crate) fn inspect<T>(&self, database: &str, mut see: impl FnMut(Info) -> Result<T>) -> Result<T> {
+        self.get(format!("/{}", url(database)), |answer| see(answer.into_json(ANSWER)?))
     }
 
     /// A small answer about a database, as it came; `None` where the server does not know what was asked for.

@@ -9,7 +9,7 @@ use crate::{
     config::RestoreOptions,
     document::Revision,
     names::{self, url},
-    server::Server,
+    server::{Info, Server},
 };
 
 /// Restores what is asked for of a database.
@@ -32,7 +32,7 @@ pub(super) fn restore(server: &Server, plan: &Plan<'_>, request: &RestoreRequest
         local::restore(server, plan, &folder, request, sums)?;
     }
     if plan.state != State::Filled && request.selects(folder.as_bytes()) {
-        server.repeat(|| compare(server, plan))?;
+        server.inspect(&plan.target, |info| compare(plan, &info))?;
     }
     Ok(())
 }
@@ -140,8 +140,7 @@ fn not_secured(server: &Server, plan: &Plan<'_>, wanted: &[u8]) -> Result<Option
 }
 
 /// A database that was empty has to count what was stored.
-fn compare(server: &Server, plan: &Plan<'_>) -> Result<()> {
-    let info = server.info(&plan.target)?;
+fn compare(plan: &Plan<'_>, info: &Info) -> Result<()> {
     let stored = plan.record.stored;
     let same_deleted = info.doc_del_count.is_none_or(|deleted| deleted == stored.deleted);
     if info.doc_count == stored.documents && same_deleted {

@@ -280,6 +280,24 @@ fn counts_of_a_copy_that_is_behind_are_asked_for_again() {
     target.restore(r#"{ "attempts": 2, "databases": ["ledger"] }"#).unwrap();
 }
 
+#[test]
+fn counts_that_cannot_be_had_are_asked_for_as_often_as_is_configured() {
+    let desk = Desk::filled();
+    desk.backup().unwrap();
+    let target = desk.elsewhere();
+    let mut is_filled = false;
+    target.server.meddle(move |request, _| {
+        is_filled |= request.path == "/ledger/_bulk_docs";
+        let is_count = is_filled && request.path == "/ledger";
+        is_count.then(|| Answer::failure(500, "internal_server_error", "No DB shards could be opened."))
+    });
+    target.restore(r#"{ "attempts": 2, "databases": ["ledger"] }"#).unwrap_err();
+    let requests = target.server.requests();
+    let written = requests.iter().position(|request| request.ends_with("/_bulk_docs")).unwrap();
+    let counts = requests[written..].iter().filter(|request| *request == "GET /ledger");
+    assert_eq!(counts.count(), 2);
+}
+
 const LIMITS: [(&str, &str); 2] = [("_revs_limit", "1200"), ("_purged_infos_limit", "12")];
 
 /// What a server answers about a setting of `ledger`.
