@@ -7,8 +7,8 @@ use bulkhead_sdk::{backoff::Backoff, config::ByteSize, prelude::*};
 /// What pieces of an upload must be a multiple of: Drive's own unit.
 const UNIT: u64 = 256 << 10;
 
-/// How much of an object is sent at once, where nothing is said: an interrupted request costs no more than that, and a vault's usual pack needs two.
-const PIECE: u64 = 16 << 20;
+/// How much of an object is sent at once, where nothing is said: a vault's usual pack. A request that breaks off goes on where Drive says that it has got to.
+const PIECE: u64 = 64 << 20;
 
 /// Attempts where nothing is said: pauses of about 50 s in all, because Drive counts requests by the minute.
 const ATTEMPTS: NonZeroU32 = NonZeroU32::MIN.saturating_add(7);
@@ -26,7 +26,7 @@ pub struct Config {
     /// What becomes of objects that `forget` and `prune` remove.
     #[serde(default)]
     pub removed: Removed,
-    /// How much of an object is sent at once, a multiple of 256 KiB: "16 MiB" by default. More is faster on a line that holds, less wastes less on one
+    /// How much of an object is sent at once, a multiple of 256 KiB: "64 MiB" by default. More is faster on a line that holds, less wastes less on one
     /// that breaks.
     #[serde(default)]
     pub piece: Option<ByteSize>,

@@ -190,10 +190,10 @@ fn oauth_error(status: u16, error: &str, description: &str) -> Refusal {
 
 /// Answers where the request is about tokens.
 pub(super) fn route(state: &mut State, request: &Request, target: &Target) -> Option<Outcome> {
-    let form = pairs(&String::from_utf8_lossy(&request.body));
+    let form = || pairs(&String::from_utf8_lossy(&request.body));
     match (request.method.as_str(), target.path.as_str()) {
-        ("POST", "/token") => Some(token(state, &form)),
-        ("POST", "/device/code") => Some(device_code(state, &form)),
+        ("POST", "/token") => Some(token(state, &form())),
+        ("POST", "/device/code") => Some(device_code(state, &form())),
         ("GET", "/o/oauth2/v2/auth") => Some(consent(state, target)),
         _ => None,
     }
