@@ -34,6 +34,11 @@ fn what_needs_a_view_that_needs_a_key() {
 }
 
 #[test]
+fn what_needs_a_view_of_such_a_view() {
+    comes_back(15, include_str!("corpus/views_of_views.sql"));
+}
+
+#[test]
 fn names_with_all_that_may_be_in_one() {
     comes_back(15, include_str!("corpus/names.sql"));
 }
@@ -41,6 +46,49 @@ fn names_with_all_that_may_be_in_one() {
 #[test]
 fn privileges_of_the_servers_own_types() {
     comes_back(15, include_str!("corpus/privileges.sql"));
+}
+
+/// Restored into a living parent, or backed up by themselves.
+#[test]
+fn children_alone() {
+    let original = empty();
+    original.execute("postgres", include_str!("corpus/alone.sql")).unwrap();
+    let (_, snapshot) = backup(&original, "").unwrap();
+    let restored = empty();
+    restore(&restored, &snapshot, "{}").unwrap();
+    restored.execute("postgres", "DROP TABLE ev1, young, child").unwrap();
+    restore(
+        &restored,
+        &snapshot,
+        r#"{"tables": ["public.ev1", "public.young", "public.child"]}"#,
+    )
+    .unwrap();
+    assert_same(&original, &restored);
+    let (_, alone) = backup(&original, r#", "tables": ["public.ev1", "public.young"]"#).unwrap();
+    let target = empty();
+    restore(&target, &alone, r#"{"globals": false}"#).unwrap();
+    for (refused, check) in [("ev1 VALUES ('', 1)", "not_empty"), ("young VALUES (0)", "ok")] {
+        let error = target.execute("postgres", &format!("INSERT INTO {refused}")).unwrap_err();
+        assert!(error.to_string().contains(&format!("check constraint \"{check}\"")), "{error}");
+    }
+}
+
+/// Neither its children nor what has its row type is what it cannot be made without.
+#[test]
+fn a_parent_alone() {
+    let original = empty();
+    original.execute("postgres", include_str!("corpus/alone.sql")).unwrap();
+    for part in [
+        r#", "tables": ["public.parent"]"#,
+        r#", "exclude-tables": ["public.child", "public.remembers"]"#,
+    ] {
+        let (_, snapshot) = backup(&original, part).unwrap();
+        let target = empty();
+        restore(&target, &snapshot, r#"{"globals": false}"#).unwrap();
+        let there = "SELECT count(*), to_regclass('child') IS NULL, to_regclass('remembers') IS NULL, \
+                     (SELECT attstorage FROM pg_attribute WHERE attrelid = 'parent'::regclass AND attname = 'b') FROM parent";
+        assert_eq!(target.execute("postgres", there).unwrap(), "1|t|t|e", "{part}");
+    }
 }
 
 /// `pg_dump` is no witness here: it lists privileges in the order in which the server has them, which cannot be that of the original.

@@ -42,3 +42,19 @@ CREATE TABLE parted_1 PARTITION OF parted (CONSTRAINT also CHECK (fits(n * 2))) 
 CREATE TABLE parted_2 (n integer, CONSTRAINT fits CHECK (fits(n)));
 ALTER TABLE parted ATTACH PARTITION parted_2 FOR VALUES IN (2);
 INSERT INTO parted VALUES (1), (2);
+-- Parent and child have a check by the same function, and the child waits for a view.
+CREATE FUNCTION ok(integer) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true';
+CREATE TABLE waited_for (n integer, CONSTRAINT ok CHECK (ok(n)));
+CREATE VIEW seen AS SELECT 1 AS x;
+CREATE TABLE waiting (n integer, v seen, CONSTRAINT ok CHECK (ok(n)));
+ALTER TABLE waiting INHERIT waited_for;
+-- A check of a table and of its partition calls a function that needs both.
+CREATE TABLE few (n integer) PARTITION BY LIST (n);
+CREATE TABLE few_1 PARTITION OF few FOR VALUES IN (1);
+\if :v14
+CREATE FUNCTION few(integer) RETURNS boolean LANGUAGE sql BEGIN ATOMIC SELECT (SELECT count(*) FROM public.few) + (SELECT count(*) FROM public.few_1) < 100 + $1; END;
+\else
+CREATE FUNCTION few(integer) RETURNS boolean LANGUAGE sql AS 'SELECT (SELECT count(*) FROM public.few) + (SELECT count(*) FROM public.few_1) < 100 + $1';
+\endif
+ALTER TABLE few ADD CONSTRAINT few CHECK (few(n));
+INSERT INTO few VALUES (1);

@@ -7,7 +7,7 @@ use bulkhead_sdk::{Error, Result, ResultExt};
 use super::{
     Object, circular,
     kinds::{Section, rank},
-    links::{Links, ObjectId, step},
+    links::{Edge, Links, ObjectId, step},
 };
 use crate::{
     session::Sql,
@@ -19,7 +19,7 @@ pub(crate) struct Sorted {
     pub(crate) objects: Vec<Object>,
     /// Their places, each with its section.
     pub(crate) order: Vec<(usize, Section)>,
-    /// Of each object, the places of those that it needs.
+    /// Of each object, the places of those that it cannot be made without.
     pub(crate) needs: Vec<Vec<usize>>,
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn sorted(sql: &mut Sql, mut objects: Vec<Object>, links: &Links) -> 
     loop {
         let graph = Graph::of(&objects, links, &split);
         let ranks: Vec<_> = objects.iter().map(|object| rank(&object.kind)).collect();
-        let view = match order(&ranks, &graph.needs) {
+        let view = match order(&ranks, &graph.follows) {
             Ok(order) => {
                 let sections = graph.sections(&order, &ranks);
                 let Some(late) = (0..objects.len()).find(|&place| objects[place].kind == "TABLE" && sections[place] == Section::After)
@@ -97,6 +97,8 @@ fn placeholder(sql: &mut Sql, view: &Object) -> Result<Object> {
 /// Who needs whom, by place.
 struct Graph {
     needs: Vec<Vec<usize>>,
+    /// Whom it needs, and whom it only comes after where both are made.
+    follows: Vec<Vec<usize>>,
 }
 
 impl Graph {
@@ -111,22 +113,27 @@ impl Graph {
             made_with: HashSet::new(),
             tables: HashMap::new(),
             needs: vec![Vec::new(); objects.len()],
+            after: vec![Vec::new(); objects.len()],
         };
         builder.steps();
         builder.edges();
         builder.refreshes();
-        for needs in &mut builder.needs {
-            needs.sort_unstable();
-            needs.dedup();
+        let Builder { needs, after, .. } = builder;
+        let follows = needs
+            .iter()
+            .zip(after)
+            .map(|(needs, after)| distinct([needs.clone(), after].concat()));
+        Self {
+            follows: follows.collect(),
+            needs: needs.into_iter().map(distinct).collect(),
         }
-        Self { needs: builder.needs }
     }
 
     /// What needs something that is made after the rows is made after them too.
     fn sections(&self, order: &[usize], ranks: &[(Section, usize)]) -> Vec<Section> {
         let mut sections: Vec<Section> = ranks.iter().map(|(section, _)| *section).collect();
         for &place in order {
-            if self.needs[place].iter().any(|&need| sections[need] == Section::After) {
+            if self.follows[place].iter().any(|&need| sections[need] == Section::After) {
                 sections[place] = Section::After;
             }
         }
@@ -141,13 +148,19 @@ impl Graph {
         while let Some(&place) = path.get(done) {
             done += 1;
             path.extend(
-                self.needs[place]
+                self.follows[place]
                     .iter()
                     .filter(|&&need| sections[need] == Section::After && seen.insert(need)),
             );
         }
         path
     }
+}
+
+fn distinct(mut places: Vec<usize>) -> Vec<usize> {
+    places.sort_unstable();
+    places.dedup();
+    places
 }
 
 struct Builder<'a> {
@@ -159,15 +172,38 @@ struct Builder<'a> {
     /// Of checks that are part of their table's statement.
     tables: HashMap<ObjectId, ObjectId>,
     needs: Vec<Vec<usize>>,
+    after: Vec<Vec<usize>>,
+}
+
+/// A dependency between objects that are carried.
+#[derive(Clone, Copy)]
+struct Need {
+    from: ObjectId,
+    to: ObjectId,
+    automatic: bool,
+    /// Of the object itself, and not of a part of it such as a view's query.
+    of_itself: bool,
+    /// On the object itself, and not on a part of it such as a table's row type.
+    on_itself: bool,
 }
 
 impl Builder<'_> {
     fn need(&mut self, from: ObjectId, to: ObjectId) {
-        if let (Some(&from), Some(&to)) = (self.places.get(&from), self.places.get(&to))
-            && from != to
-        {
+        if let Some((from, to)) = self.both(from, to) {
             self.needs[from].push(to);
         }
+    }
+
+    /// Where both are made, `from` is made after `to`; it does without.
+    fn follow(&mut self, from: ObjectId, to: ObjectId) {
+        if let Some((from, to)) = self.both(from, to) {
+            self.after[from].push(to);
+        }
+    }
+
+    fn both(&self, from: ObjectId, to: ObjectId) -> Option<(usize, usize)> {
+        let (from, to) = (*self.places.get(&from)?, *self.places.get(&to)?);
+        (from != to).then_some((from, to))
     }
 
     fn kind(&self, object: ObjectId) -> &str {
@@ -188,28 +224,34 @@ impl Builder<'_> {
     }
 
     fn edges(&mut self) {
-        let resolved: Vec<(ObjectId, ObjectId, bool)> = self
-            .links
-            .edges
-            .iter()
-            .filter_map(|edge| Some((self.links.resolve(edge.from)?, self.links.resolve(edge.to)?, edge.automatic())))
-            .filter(|(from, to, _)| from != to)
-            .collect();
+        let resolved: Vec<Need> = self.links.edges.iter().filter_map(|edge| self.resolved(edge)).collect();
         let types = self.links.catalog("pg_type");
-        for &(from, to, _) in resolved.iter().filter(|(from, _, _)| from.catalog == types) {
-            self.made_with.insert((from, to));
+        for need in resolved.iter().filter(|need| need.from.catalog == types) {
+            self.made_with.insert((need.from, need.to));
         }
-        for &(from, to, automatic) in &resolved {
-            if automatic && self.is_within(from) && matches!(self.kind(to), "TABLE" | "FOREIGN TABLE") {
-                self.tables.insert(from, to);
+        for need in &resolved {
+            if need.automatic && self.is_within(need.from) && matches!(self.kind(need.to), "TABLE" | "FOREIGN TABLE") {
+                self.tables.insert(need.from, need.to);
             }
         }
-        for (from, to, automatic) in resolved {
-            self.edge(from, to, automatic);
+        for need in resolved {
+            self.edge(need);
         }
     }
 
-    fn edge(&mut self, from: ObjectId, to: ObjectId, automatic: bool) {
+    fn resolved(&self, edge: &Edge) -> Option<Need> {
+        let (from, to) = (self.links.resolve(edge.from)?, self.links.resolve(edge.to)?);
+        (from != to).then(|| Need {
+            from,
+            to,
+            automatic: edge.automatic(),
+            of_itself: from == edge.from,
+            on_itself: to == edge.to,
+        })
+    }
+
+    fn edge(&mut self, need: Need) {
+        let Need { from, to, automatic, .. } = need;
         match (self.kind(from), self.kind(to)) {
             // OWNED BY is a step of its own, and so is being attached.
             ("SEQUENCE", "TABLE" | "FOREIGN TABLE") if automatic => self.need(from.step(step::OWNED_BY), to),
@@ -217,9 +259,9 @@ impl Builder<'_> {
                 self.need(from.step(step::ATTACH), to)
             }
             // A child has its columns stored as its parent has, when it is made.
-            ("TABLE" | "FOREIGN TABLE", "TABLE" | "FOREIGN TABLE") => {
+            ("TABLE" | "FOREIGN TABLE", "TABLE" | "FOREIGN TABLE") if need.of_itself && need.on_itself => {
                 self.need(from, to);
-                self.need(to.step(step::STORAGE), from)
+                self.follow(to.step(step::STORAGE), from)
             }
             ("INDEX", "INDEX") => self.need(from.step(step::ATTACH_INDEX), to),
             // The functions of a base type are made with its name only.
@@ -227,9 +269,29 @@ impl Builder<'_> {
                 self.need(from, to.step(step::SHELL))
             }
             // A check that its table's own statement has: what it needs, the table needs.
-            ("CHECK CONSTRAINT", _) if self.tables.get(&from).is_some_and(|table| *table != to) => self.need(self.tables[&from], to),
-            (_, "VIEW") if self.split.contains(&to) => self.need(from, to.step(step::PLACEHOLDER)),
-            _ => self.need(from, to),
+            ("CHECK CONSTRAINT", _) if self.tables.get(&from).is_some_and(|table| *table != to) => {
+                self.need(self.tables[&from], self.first_of(to))
+            }
+            // A partition must have the checks of what it is attached to.
+            ("CHECK CONSTRAINT", "TABLE" | "FOREIGN TABLE") if automatic => {
+                self.need(from, to);
+                self.need(to.step(step::ATTACH), from)
+            }
+            // A placeholder has the view's columns, and with them their types.
+            ("VIEW", _) if need.of_itself && self.split.contains(&from) => {
+                self.need(from, self.first_of(to));
+                self.need(from.step(step::PLACEHOLDER), self.first_of(to))
+            }
+            _ => self.need(from, self.first_of(to)),
+        }
+    }
+
+    /// What others need of an object that is made in two steps.
+    fn first_of(&self, object: ObjectId) -> ObjectId {
+        if self.split.contains(&object) {
+            object.step(step::PLACEHOLDER)
+        } else {
+            object
         }
     }
 

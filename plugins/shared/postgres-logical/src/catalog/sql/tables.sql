@@ -1,6 +1,6 @@
 -- `pg_attver` among a column's options is a stamp that the server (from 15.20 on) gives by itself; pg_dump leaves it out too.
 -- Defaults are objects of their own (`defaults.sql`). Expressions of generated columns can only be given here (before 16 not again for a column that is inherited as one), and so
--- can the checks that a child shares with its parent, unless they call functions (`checks.sql`). A partition is made as a table and attached afterwards (`partitions.sql`). So is a child all of whose columns are its own: made
+-- can the checks that a child shares with its parent (`within.sql`). A partition is made as a table and attached afterwards (`partitions.sql`). So is a child all of whose columns are its own: made
 -- as its parent's child it would have them in the parent's order. A child may have lost its parent's NOT NULL, but not before it was one. How columns are stored comes when all children are
 -- there, because they would have it from their parents (`column_storage.sql`).
 SELECT c.tableoid, c.oid, kind.kind, n.nspname, c.relname, format('%s %s', kind.kind, c.oid::regclass), pg_get_userbyid(c.relowner),
@@ -46,9 +46,7 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_am am
          UNION ALL
          SELECT 10000, k.conname, format('CONSTRAINT %I %s', k.conname, pg_get_constraintdef(k.oid))
          FROM pg_constraint k
-         WHERE k.conrelid = c.oid AND k.contype = 'c' AND k.convalidated AND (k.conislocal OR c.relispartition)
-           AND EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent))
-           AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = k.tableoid AND d.objid = k.oid AND d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass) AND d.refobjid >= 16384)
+         WHERE k.conrelid = c.oid AND (k.conislocal OR c.relispartition) AND k.oid IN (SELECT w.oid FROM within w)
        ) AS parts) AS items
      CROSS JOIN LATERAL (
        SELECT string_agg(o.option, ', ') AS list FROM (
