@@ -98,9 +98,19 @@ fn privileges_that_came_from_several_hands() {
     original.execute("postgres", include_str!("corpus/passed_on.sql")).unwrap();
     let (_, snapshot) = backup(&original, "").unwrap();
     restore(&restored, &snapshot, "{}").unwrap();
-    let held = "SELECT grantor::regrole, grantee::regrole, privilege_type, is_grantable, attname FROM pg_attribute RIGHT JOIN \
-                (SELECT oid, 0 AS number, relacl AS acl FROM pg_class UNION ALL SELECT attrelid, attnum, attacl FROM pg_attribute) held ON attrelid = oid AND attnum = number, \
-                aclexplode(acl) WHERE oid = 'passed'::regclass ORDER BY 1, 2, 3, 4, 5";
+    let held = "SELECT name, grantor::regrole, grantee::regrole, privilege_type, is_grantable FROM \
+                (SELECT relname, relacl FROM pg_class UNION ALL SELECT attrelid::regclass || '.' || attname, attacl FROM pg_attribute \
+                UNION ALL SELECT 'database ' || datname, datacl FROM pg_database UNION ALL SELECT 'setting ' || parname, paracl FROM pg_parameter_acl) held(name, acl), \
+                aclexplode(acl) WHERE name ~ 'passed|^setting' ORDER BY 1, 2, 3, 4, 5";
+    assert_eq!(
+        original
+            .execute("postgres", held)
+            .unwrap()
+            .lines()
+            .filter(|line| line.contains("|d|b|"))
+            .count(),
+        3
+    );
     assert_eq!(
         restored.execute("postgres", held).unwrap(),
         original.execute("postgres", held).unwrap()

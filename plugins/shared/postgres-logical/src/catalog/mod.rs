@@ -317,7 +317,7 @@ fn statements(object: &Object, said: &[Said]) -> String {
         parts.push(format!("ALTER {target} OWNER TO {}", super::session::quoted(owner)));
     }
     for said in said {
-        let Some(target) = said.column.as_ref().or(object.target.as_ref()) else {
+        let Some(target) = said.about.as_ref().or(object.target.as_ref()) else {
             continue;
         };
         parts.push(format!("{} {target} {}", said.before, said.after));
@@ -328,7 +328,8 @@ fn statements(object: &Object, said: &[Said]) -> String {
 /// A comment, a security label, or that it goes with an extension: a statement without what it is about.
 struct Said {
     before: String,
-    column: Option<String>,
+    /// What it is about, where that is not what others call the object.
+    about: Option<String>,
     after: String,
 }
 
@@ -338,12 +339,12 @@ fn said(sql: &mut Sql, links: &Links) -> Result<HashMap<ObjectId, Vec<Said>>> {
     sql.each(include_str!("sql/comments.sql"), |row| {
         let mut values = row.into_iter();
         let mut next = || values.next().flatten();
-        let (id, before, column) = (ObjectId::read(next(), next()), text(next()), next());
+        let (id, before, about) = (ObjectId::read(next(), next()), text(next()), next());
         // The columns of a composite type are those of a relation that comes with it.
-        let about = if column.is_some() { links.resolve(id).unwrap_or(id) } else { id };
-        said.entry(about).or_default().push(Said {
+        let object = if about.is_some() { links.resolve(id).unwrap_or(id) } else { id };
+        said.entry(object).or_default().push(Said {
             before,
-            column,
+            about,
             after: text(next()),
         });
         Ok(())
@@ -355,7 +356,7 @@ fn said(sql: &mut Sql, links: &Links) -> Result<HashMap<ObjectId, Vec<Said>>> {
 /// All privileges that differ from what the target will have by itself.
 fn privileges(sql: &mut Sql, major: u32, links: &Links, places: &Places) -> Result<Vec<(ObjectId, Written)>> {
     let mut all = Vec::new();
-    sql.each(&for_major(include_str!("sql/acl.sql"), major), |row| {
+    sql.each(&with_passed_on(include_str!("sql/acl.sql"), major), |row| {
         let mut values = row.into_iter();
         let mut next = || values.next().flatten();
         let id = ObjectId::read(next(), next());
@@ -373,6 +374,11 @@ fn privileges(sql: &mut Sql, major: u32, links: &Links, places: &Places) -> Resu
     })
     .context(|| "reading privileges failed")?;
     Ok(all)
+}
+
+/// The text of a query for a server of this major version, which may ask over how many hands privileges came.
+pub(crate) fn with_passed_on(query: &str, major: u32) -> String {
+    for_major(&query.replace("{passed_on}", include_str!("sql/passed_on.sql")), major)
 }
 
 /// Objects that need each other, and none of them can be made in two steps.

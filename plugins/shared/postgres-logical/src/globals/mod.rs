@@ -3,6 +3,7 @@
 use bulkhead_sdk::{Result, ResultExt, types::Finding};
 
 use super::{
+    catalog::with_passed_on,
     database::Run,
     script::{Script, Title},
     session::{Sql, for_major, number, quoted, text},
@@ -41,7 +42,7 @@ pub(crate) fn dump(run: &mut Run<'_>, sql: &mut Sql) -> Result<()> {
         }
     }
     tablespaces(run, sql, &mut script)?;
-    let privileges = sql.rows(&for_major(include_str!("sql/global_privileges.sql"), run.server.major));
+    let privileges = sql.rows(&with_passed_on(include_str!("sql/global_privileges.sql"), run.server.major));
     for row in privileges.context(|| "reading privileges of tablespaces failed")? {
         let mut values = row.into_iter();
         let (name, statement) = (text(values.next().flatten()), text(values.next().flatten()));
@@ -115,5 +116,5 @@ pub(crate) fn database(sql: &mut Sql, major: u32) -> Result<Vec<(String, String)
 
 /// The text of a query for a server of this major version, which may read settings.
 fn with_settings(query: &str, major: u32) -> String {
-    for_major(&query.replace("{setting}", include_str!("sql/setting.sql")), major)
+    with_passed_on(&query.replace("{setting}", include_str!("sql/setting.sql")), major)
 }

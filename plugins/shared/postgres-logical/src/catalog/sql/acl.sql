@@ -45,19 +45,10 @@ WITH RECURSIVE object(class, oid, owner, prefix, columns, target, acl, base) AS 
          CASE WHEN d.defaclnamespace <> 0 THEN NULL ELSE acldefault(CASE d.defaclobjtype WHEN 'S' THEN 's' ELSE d.defaclobjtype END::"char", d.defaclrole) END
   FROM pg_default_acl d
 ), held AS (
-  SELECT o.*, i.grantor, i.grantee, i.privilege_type, i.is_grantable, i.place FROM object o, LATERAL (SELECT * FROM aclexplode(o.acl) WITH ORDINALITY AS e(grantor, grantee, privilege_type, is_grantable, place)) i
+  SELECT o.*, o.prefix || o.target || o.columns AS what, i.grantor, i.grantee, i.privilege_type, i.is_grantable, i.place FROM object o, LATERAL (SELECT * FROM aclexplode(o.acl) WITH ORDINALITY AS e(grantor, grantee, privilege_type, is_grantable, place)) i
 ), given AS (
   SELECT o.*, i.grantor, i.grantee, i.privilege_type, i.is_grantable FROM object o, LATERAL aclexplode(o.base) i
-), passed(class, oid, columns, privilege_type, grantee, depth) AS (
-  SELECT h.class, h.oid, h.columns, h.privilege_type, h.grantee, 1 FROM held h
-  WHERE h.grantor = h.owner AND h.is_grantable AND (h.class, h.oid) IN (SELECT o.class, o.oid FROM held o WHERE o.grantor <> o.owner)
-  UNION
-  SELECT h.class, h.oid, h.columns, h.privilege_type, h.grantee, p.depth + 1
-  FROM passed p JOIN held h ON (h.class, h.oid, h.columns, h.privilege_type, h.grantor) = (p.class, p.oid, p.columns, p.privilege_type, p.grantee)
-  WHERE h.is_grantable AND h.grantor <> h.owner
-), allowed AS (
-  SELECT class, oid, columns, privilege_type, grantee, min(depth) AS depth FROM passed GROUP BY class, oid, columns, privilege_type, grantee
-), change(class, oid, step, depth, place, target, statement) AS (
+), {passed_on}, change(class, oid, step, depth, place, target, statement) AS (
   SELECT g.class, g.oid, 0, 0, 0::bigint, g.target, format('%sREVOKE %s ON %s FROM %s', g.prefix, string_agg(g.privilege_type || g.columns, ', ' ORDER BY g.privilege_type), g.target,
            CASE WHEN g.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.grantee)) END)
   FROM given g
@@ -66,15 +57,15 @@ WITH RECURSIVE object(class, oid, owner, prefix, columns, target, acl, base) AS 
   UNION ALL
   SELECT n.tableoid, n.oid, 0, 0, 0, 'SCHEMA public', 'REVOKE ALL ON SCHEMA public FROM PUBLIC' FROM pg_namespace n WHERE n.nspname = 'public'
   UNION ALL
-  SELECT h.class, h.oid, CASE h.columns WHEN '' THEN 1 ELSE 2 END, max(coalesce(a.depth, 0)), min(h.place), h.target,
+  SELECT h.class, h.oid, CASE h.columns WHEN '' THEN 1 ELSE 2 END, coalesce(a.depth, 0), min(h.place), h.target,
          concat(CASE WHEN h.grantor <> h.owner THEN format(E'SET SESSION AUTHORIZATION %I;\n', pg_get_userbyid(h.grantor)) END,
            h.prefix, 'GRANT ', string_agg(h.privilege_type || h.columns, ', ' ORDER BY h.place), ' ON ', h.target, ' TO ',
            CASE WHEN h.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(h.grantee)) END, CASE WHEN h.is_grantable THEN ' WITH GRANT OPTION' END,
            CASE WHEN h.grantor <> h.owner THEN E';\nRESET SESSION AUTHORIZATION' END)
-  FROM held h LEFT JOIN allowed a ON h.grantor <> h.owner AND (a.class, a.oid, a.columns, a.privilege_type, a.grantee) = (h.class, h.oid, h.columns, h.privilege_type, h.grantor)
+  FROM held h LEFT JOIN allowed a ON h.grantor <> h.owner AND (a.what, a.privilege_type, a.grantee) = (h.what, h.privilege_type, h.grantor)
   WHERE NOT EXISTS (SELECT FROM given g WHERE (g.class, g.oid, g.columns, g.grantee, g.grantor, g.privilege_type, g.is_grantable)
                                             = (h.class, h.oid, h.columns, h.grantee, h.grantor, h.privilege_type, h.is_grantable))
-  GROUP BY h.class, h.oid, h.prefix, h.columns, h.target, h.owner, h.grantor, h.grantee, h.is_grantable
+  GROUP BY h.class, h.oid, h.prefix, h.columns, h.target, h.owner, h.grantor, h.grantee, h.is_grantable, coalesce(a.depth, 0)
 )
 SELECT change.class, change.oid, change.target, string_agg(change.statement, E';\n' ORDER BY change.step, change.depth, change.place, change.statement)
 FROM change

@@ -1,4 +1,9 @@
--- Statements about this database, each cut in two where its name is, so that it can have another one: what, before, after.
+-- Statements about this database, each cut in two where its name is, so that it can have another one: what, before, after. Whoever granted on comes after whom
+-- the right came from.
+WITH RECURSIVE held AS (
+  SELECT d.oid AS what, d.datdba AS owner, h.*
+  FROM pg_database d, aclexplode(d.datacl) WITH ORDINALITY h(grantor, grantee, privilege_type, is_grantable, place) WHERE d.datname = current_database()
+), {passed_on}
 SELECT 'create', 'CREATE DATABASE ', format(' WITH TEMPLATE = template0 ENCODING = %L%s%s%s%s', pg_encoding_to_char(d.encoding),
 --@<15   format(' LC_COLLATE = %L LC_CTYPE = %L', d.datcollate, d.datctype), '',
 --@15-16 format(' LOCALE_PROVIDER = %s LC_COLLATE = %L LC_CTYPE = %L', CASE d.datlocprovider WHEN 'i' THEN 'icu' ELSE 'libc' END, d.datcollate, d.datctype), ' ICU_LOCALE = ' || quote_literal(d.daticulocale),
@@ -32,10 +37,9 @@ WHERE d.datname = current_database() AND d.datacl IS NOT NULL
   AND NOT EXISTS (SELECT FROM aclexplode(d.datacl) h WHERE (h.grantor, h.grantee, h.privilege_type) = (b.grantor, b.grantee, b.privilege_type))
 GROUP BY b.grantee)
 UNION ALL
-(SELECT 'grant', concat(CASE WHEN h.grantor <> d.datdba THEN format(E'SET SESSION AUTHORIZATION %I;\n', pg_get_userbyid(h.grantor)) END, format('GRANT %s ON DATABASE ', string_agg(h.privilege_type, ', ' ORDER BY h.place))),
+(SELECT 'grant', concat(CASE WHEN h.grantor <> h.owner THEN format(E'SET SESSION AUTHORIZATION %I;\n', pg_get_userbyid(h.grantor)) END, format('GRANT %s ON DATABASE ', string_agg(h.privilege_type, ', ' ORDER BY h.place))),
         concat(' TO ', CASE WHEN h.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(h.grantee)) END, CASE WHEN h.is_grantable THEN ' WITH GRANT OPTION' END,
-               CASE WHEN h.grantor <> d.datdba THEN E';\nRESET SESSION AUTHORIZATION' END)
-FROM pg_database d, aclexplode(d.datacl) WITH ORDINALITY h(grantor, grantee, privilege_type, is_grantable, place)
-WHERE d.datname = current_database()
-  AND NOT EXISTS (SELECT FROM aclexplode(acldefault('d', d.datdba)) b WHERE (h.grantor, h.grantee, h.privilege_type, h.is_grantable) = (b.grantor, b.grantee, b.privilege_type, b.is_grantable))
-GROUP BY d.datdba, h.grantor, h.grantee, h.is_grantable ORDER BY min(h.place))
+               CASE WHEN h.grantor <> h.owner THEN E';\nRESET SESSION AUTHORIZATION' END)
+FROM held h LEFT JOIN allowed a ON h.grantor <> h.owner AND (a.what, a.privilege_type, a.grantee) = (h.what, h.privilege_type, h.grantor)
+WHERE NOT EXISTS (SELECT FROM aclexplode(acldefault('d', h.owner)) b WHERE (h.grantor, h.grantee, h.privilege_type, h.is_grantable) = (b.grantor, b.grantee, b.privilege_type, b.is_grantable))
+GROUP BY h.owner, h.grantor, h.grantee, h.is_grantable, coalesce(a.depth, 0) ORDER BY coalesce(a.depth, 0), min(h.place))
