@@ -17,3 +17,7 @@ ALTER PROCEDURE going() DEPENDS ON EXTENSION hstore;
 CREATE FUNCTION reacts() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
 CREATE TRIGGER reacts BEFORE INSERT ON going FOR EACH ROW EXECUTE FUNCTION reacts();
 ALTER TRIGGER reacts ON going DEPENDS ON EXTENSION citext;
+CREATE AGGREGATE goes_along(integer) (sfunc = int4pl, stype = integer);
+ALTER ROUTINE goes_along(integer) DEPENDS ON EXTENSION hstore;
+CREATE AGGREGATE goes_along(*) (sfunc = int8inc, stype = bigint, initcond = '0');
+ALTER ROUTINE goes_along() DEPENDS ON EXTENSION citext;
