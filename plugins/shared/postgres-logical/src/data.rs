@@ -383,7 +383,7 @@ fn table_rows(
 }
 
 /// Quoted names, with what would end a line escaped.
-fn one_line(names: &str) -> String {
+pub(crate) fn one_line(names: &str) -> String {
     let mut text = String::new();
     let mut rest = names;
     while let Some(start) = rest.find('"') {

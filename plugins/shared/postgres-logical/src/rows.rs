@@ -3,8 +3,11 @@
 //!
 //! Source: PostgreSQL's documentation of `COPY`, "Text Format".
 
-use std::io::BufRead as _;
-use std::io::Read as _;
+use std::{
+    io::{BufRead as _, Read as _},
+    iter::Peekable,
+    str::Chars,
+};
 
 use bulkhead_sdk::{Error, ErrorKind, Result, ResultExt, snapshot};
 
@@ -138,7 +141,7 @@ pub fn observe(settings: &Settings, database: &str, tables: &[Projection<'_>], o
 /// The columns that a `COPY` statement names, without quotation marks.
 pub(crate) fn columns(statement: &str) -> Vec<String> {
     let (mut columns, mut name) = (Vec::new(), String::new());
-    let (mut is_quoted, mut inside) = (false, false);
+    let (mut is_quoted, mut inside, mut has_escapes) = (false, false, false);
     let mut characters = statement.chars().peekable();
     while let Some(character) = characters.next() {
         match character {
@@ -146,7 +149,13 @@ pub(crate) fn columns(statement: &str) -> Vec<String> {
                 name.push('"');
                 characters.next();
             }
-            '"' => is_quoted = !is_quoted,
+            '"' => {
+                is_quoted = !is_quoted;
+                has_escapes &= is_quoted;
+            }
+            // A name that is quoted with `U&` has line breaks as escapes.
+            'U' if !is_quoted && characters.next_if_eq(&'&').is_some() => has_escapes = true,
+            '\\' if has_escapes => name.extend(escaped(&mut characters)),
             '(' if !is_quoted && !inside => {
                 inside = true;
                 name.clear();
@@ -161,6 +170,15 @@ pub(crate) fn columns(statement: &str) -> Vec<String> {
         }
     }
     Vec::new()
+}
+
+/// The character that stands behind a backslash: itself, or its number in four digits.
+fn escaped(characters: &mut Peekable<Chars<'_>>) -> Option<char> {
+    if let Some(backslash) = characters.next_if_eq(&'\\') {
+        return Some(backslash);
+    }
+    let digits: String = characters.by_ref().take(4).collect();
+    u32::from_str_radix(&digits, 16).ok().and_then(char::from_u32)
 }
 
 /// The values of a row in the text format of `COPY`.
@@ -207,6 +225,7 @@ pub fn bytes(value: &str) -> Vec<u8> {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::data::one_line;
 
     #[test]
     fn columns_are_those_of_the_statement() {
@@ -216,6 +235,8 @@ mod tests {
         );
         assert_eq!(columns("COPY public.\"a (b\" (c) FROM stdin"), ["c"]);
         assert_eq!(columns("COPY public.nothing"), Vec::<String>::new());
+        let names = "public.\"a\n\" (\"x\\y\", \"b\n\"\"\\000A\", plain, \"c\rd\")";
+        assert_eq!(columns(&one_line(names)), ["x\\y", "b\n\"\\000A", "plain", "c\rd"]);
     }
 
     #[test]
