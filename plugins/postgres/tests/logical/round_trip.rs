@@ -199,12 +199,29 @@ fn rows_that_are_hashed_by_a_label_find_their_partitions() {
         CREATE TABLE moods_0 PARTITION OF moods FOR VALUES WITH (MODULUS 2, REMAINDER 0);
         CREATE TABLE moods_1 PARTITION OF moods FOR VALUES WITH (MODULUS 2, REMAINDER 1) PARTITION BY HASH (m);
         CREATE TABLE moods_1_0 PARTITION OF moods_1 FOR VALUES WITH (MODULUS 1, REMAINDER 0);
-        CREATE TABLE lists (m mood[]) PARTITION BY HASH (m);
-        CREATE TABLE lists_0 PARTITION OF lists FOR VALUES WITH (MODULUS 2, REMAINDER 0);
-        CREATE TABLE lists_1 PARTITION OF lists FOR VALUES WITH (MODULUS 2, REMAINDER 1);
-        INSERT INTO lists SELECT ARRAY[(enum_range(NULL::mood))[1 + n % 8], 'a'] FROM generate_series(1, 100) n;
+        CREATE TYPE pair AS (m mood, n integer); CREATE TYPE moody AS RANGE (subtype = mood, multirange_type_name = moodies);
         INSERT INTO moods SELECT (enum_range(NULL::mood))[1 + n % 8], n FROM generate_series(1, 1000) n";
     original.execute("postgres", content).unwrap();
+    // What consists of labels, and what is a number of the server's itself.
+    let keys = [
+        ("mood[]", "ARRAY[m, 'a']"),
+        ("pair", "ROW(m, n)::pair"),
+        ("moody", "moody(m, NULL)"),
+        ("moodies", "moodies(moody(m, NULL))"),
+        (
+            "regclass",
+            "(ARRAY['moods', 'moods_0', 'moods_1', 'moods_1_0'])[1 + n % 4]::regclass",
+        ),
+    ];
+    for (place, (key, value)) in keys.iter().enumerate() {
+        let table = format!(
+            "CREATE TABLE keys{place} (k {key}) PARTITION BY HASH (k);
+            CREATE TABLE keys{place}_0 PARTITION OF keys{place} FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+            CREATE TABLE keys{place}_1 PARTITION OF keys{place} FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+            INSERT INTO keys{place} SELECT {value} FROM moods LIMIT 100"
+        );
+        original.execute("postgres", &table).unwrap();
+    }
     let (_, snapshot) = backup(&original, "").unwrap();
     let restored = empty();
     // Numbers go on from here.
@@ -212,10 +229,11 @@ fn rows_that_are_hashed_by_a_label_find_their_partitions() {
         .execute("postgres", "CREATE TYPE before AS ENUM ('x'); DROP TYPE before")
         .unwrap();
     restore(&restored, &snapshot, "{}").unwrap();
-    let rows =
-        "SELECT md5(string_agg(m || ':' || n, ',' ORDER BY n)), (SELECT md5(string_agg(m::text, ',' ORDER BY m)) FROM lists) FROM moods";
+    let of_keys = |place| format!("UNION ALL SELECT md5(string_agg(k::text, ',' ORDER BY k::text)) FROM keys{place} ");
+    let rows = (0..keys.len()).map(of_keys).collect::<String>();
+    let rows = format!("SELECT md5(string_agg(m || ':' || n, ',' ORDER BY n)) FROM moods {rows}");
     assert_eq!(
-        restored.execute("postgres", rows).unwrap(),
-        original.execute("postgres", rows).unwrap()
+        restored.execute("postgres", &rows).unwrap(),
+        original.execute("postgres", &rows).unwrap()
     );
 }
