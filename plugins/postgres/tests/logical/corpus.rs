@@ -139,8 +139,21 @@ fn a_newer_server_has_them_too() {
         include_str!("corpus/inheritance.sql"),
         include_str!("corpus/settings.sql"),
         include_str!("corpus/late_views.sql"),
+        include_str!("corpus/privileges.sql"),
     ] {
         comes_back(17, sql);
+    }
+}
+
+/// The oldest one has the others of the ways.
+#[test]
+fn an_older_server_has_them_too() {
+    for sql in [
+        include_str!("corpus/inheritance.sql"),
+        include_str!("corpus/settings.sql"),
+        include_str!("corpus/late_views.sql"),
+    ] {
+        comes_back(13, sql);
     }
 }
 
