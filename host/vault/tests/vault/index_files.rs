@@ -176,13 +176,17 @@ async fn blobs_that_an_index_leaves_out_are_missed_and_come_back_with_a_run_or_a
         let old = Old::new("2");
         folder_ready(&old).await;
         old.backup(&files(), &[]);
-        // One blob of many in a pack, and that of a file's content.
+        // One blob of many in a pack, and that of a file's content: the largest, whichever restic has stored first.
         rewrite(&old, |mut packs| {
+            let largest = |pack: &Value| blobs(pack).iter().map(|blob| blob["length"].as_u64()).max();
             let content = packs
                 .iter_mut()
-                .find(|pack| blobs(pack).len() > 1 && blobs(pack)[0]["type"] == "data")
+                .filter(|pack| blobs(pack).len() > 1 && blobs(pack)[0]["type"] == "data")
+                .max_by_key(|pack| largest(pack))
                 .unwrap();
-            content["blobs"].as_array_mut().unwrap().remove(0);
+            let blobs = content["blobs"].as_array_mut().unwrap();
+            let largest = (0..blobs.len()).max_by_key(|&number| blobs[number]["length"].as_u64()).unwrap();
+            blobs.remove(largest);
             vec![packs]
         });
         let vault = old.open().await;
