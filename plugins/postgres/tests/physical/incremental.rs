@@ -477,7 +477,9 @@ fn replay(primary: &Cluster, standby: &Cluster) {
     primary.execute("postgres", "CHECKPOINT").unwrap();
     let position = primary.execute("postgres", "SELECT pg_current_wal_flush_lsn()").unwrap();
     let there = format!("SELECT pg_last_wal_replay_lsn() >= '{position}'");
+    let begun = std::time::Instant::now();
     while standby.execute("postgres", &there).unwrap() != "t" {
+        assert!(begun.elapsed().as_secs() < 60, "the standby does not get to {position}");
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     standby.execute("postgres", "CHECKPOINT").unwrap();
