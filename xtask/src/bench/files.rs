@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::setup;
 use sides::Side;
 
-/// Full, unchanged and changed backup, restore, and removal of all snapshots but the last, beside restic, rustic and borg.
+/// Full and unchanged backup, backup of two changes, restore, and removal of all snapshots but the last, beside restic, rustic and borg.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// What is backed up.
@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
 }
 
 /// What was measured, in this order.
-const MEASURED: [&str; 5] = ["full", "unchanged", "changed", "restore", "forget and prune"];
+const MEASURED: [&str; 6] = ["full", "unchanged", "changed", "changed again", "restore", "forget and prune"];
 
 /// What one side did in all rounds: an element for each thing that was measured.
 #[derive(Default)]
@@ -55,9 +55,9 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Report> {
         let sides = sides::all(context, &tree)?;
         let mut order: Vec<usize> = (0..sides.len()).collect();
         order.rotate_left(round as usize % sides.len());
-        for phase in 0..3 {
-            if phase == 2 {
-                arguments.tree.change(&tree, size)?;
+        for phase in 0..4 {
+            if phase >= 2 {
+                arguments.tree.change(&tree, size, phase as u64)?;
             }
             for &side in &order {
                 let before = sides[side].stored_bytes()?;
@@ -66,8 +66,8 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Report> {
             }
         }
         for &side in &order {
-            rounds[side].add(3, restored(&*sides[side], &tree)?, None);
-            rounds[side].add(4, sides[side].prune()?, Some(sides[side].stored_bytes()?));
+            rounds[side].add(4, restored(&*sides[side], &tree)?, None);
+            rounds[side].add(5, sides[side].prune()?, Some(sides[side].stored_bytes()?));
         }
     }
     report(context, arguments.tree, size, rounds)

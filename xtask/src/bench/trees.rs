@@ -55,15 +55,19 @@ impl Kind {
 
     pub(super) fn remark(self) -> &'static str {
         match self {
-            Self::Large => "Changed are 16 KiB in each 100 MiB of the file.",
-            Self::Small | Self::Source | Self::Dumps => "Changed is one file in a hundred, in its middle.",
+            Self::Large => "Changed are 16 KiB in each 100 MiB of the file, each time elsewhere.",
+            Self::Dumps => "Changed is one file in a hundred, in its middle.",
+            Self::Small | Self::Source => {
+                "Each change is what a release does: one file in a hundred has a new line in its middle, one in two hundred is gone, and as many are new; a \
+                 folder has another name."
+            }
         }
     }
 
     /// Makes a tree of about `size` bytes.
     pub(super) fn make(self, tree: &Path, size: u64) -> Result<()> {
         let mut random = Random::new(0x5EED);
-        let words: Vec<&str> = WORDS.split_whitespace().collect();
+        let words = words();
         match self {
             Self::Large => large(&tree.join("large"), size, &words, &mut random),
             Self::Small => many(tree, size, 20 << 10, 500, &words, &mut random),
@@ -75,24 +79,60 @@ impl Kind {
         }
     }
 
-    /// Changes it a little.
-    pub(super) fn change(self, tree: &Path, size: u64) -> Result<()> {
-        let failed = || Error::io("cannot change the tree");
-        if self == Self::Large {
-            let file = File::options().write(true).open(tree.join("large")).map_err(failed())?;
-            let mut places = (0..size).step_by(100 << 20);
-            return places.try_for_each(|place| file.write_all_at(&[b'~'; 16 << 10], place).map_err(failed()));
+    /// Changes it a little, each `version` elsewhere.
+    pub(super) fn change(self, tree: &Path, size: u64, version: u64) -> Result<()> {
+        match self {
+            Self::Large => {
+                let places = (version << 20..size).step_by(100 << 20);
+                places
+                    .into_iter()
+                    .try_for_each(|place| overwrite(&tree.join("large"), place, &[b'~'; 16 << 10]))
+            }
+            Self::Dumps => files(tree)?
+                .iter()
+                .skip(version as usize)
+                .step_by(100)
+                .try_for_each(|path| overwrite(path, DUMP / 2, b"a change")),
+            Self::Small | Self::Source => edit(tree, version),
         }
-        for path in files(tree)?.into_iter().step_by(100) {
-            let file = File::options().write(true).open(&path).map_err(failed())?;
-            let middle = file.metadata().map_err(failed())?.len() / 2;
-            file.write_all_at(b"a change", middle).map_err(failed())?;
-        }
-        Ok(())
     }
 }
 
-fn text(length: u64, words: &[&str], random: &mut Random) -> String {
+fn overwrite(path: &Path, place: u64, bytes: &[u8]) -> Result<()> {
+    let failed = || Error::io("cannot change the tree");
+    let file = File::options().write(true).open(path).map_err(failed())?;
+    file.write_all_at(bytes, place).map_err(failed())
+}
+
+/// What a release of a source tree does: of a hundred files one gets a line in its middle, and of two hundred one goes and one comes; a folder has
+/// another name.
+fn edit(tree: &Path, version: u64) -> Result<()> {
+    let failed = || Error::io("cannot change the tree");
+    let files = files(tree)?;
+    for path in files.iter().skip(version as usize).step_by(100) {
+        let mut content = fs::read(path).map_err(failed())?;
+        let middle = content.len() / 2;
+        content.splice(middle..middle, format!("\nlet version = {version};\n").into_bytes());
+        fs::write(path, content).map_err(failed())?;
+    }
+    for path in files.iter().skip(50 + version as usize).step_by(200) {
+        let new = path.with_extension(format!("version-{version}"));
+        fs::write(new, format!("new in version {version}: {}\n", path.display())).map_err(failed())?;
+        fs::remove_file(path).map_err(failed())?;
+    }
+    let Some(folder) = files.last().and_then(|file| file.parent()) else {
+        return Ok(());
+    };
+    fs::rename(folder, folder.with_extension(format!("version-{version}"))).map_err(failed())
+}
+
+/// What texts are made of.
+pub(super) fn words() -> Vec<&'static str> {
+    WORDS.split_whitespace().collect()
+}
+
+/// Lines of at least `length` bytes.
+pub(super) fn text(length: u64, words: &[&str], random: &mut Random) -> String {
     let mut text = String::new();
     while (text.len() as u64) < length {
         text.push_str(random.pick(words).copied().unwrap_or_default());
