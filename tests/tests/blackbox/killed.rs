@@ -176,12 +176,7 @@ fn a_run_that_is_interrupted_at_any_moment_says_what_became_of_it_and_cleans_up(
             archive.change();
             let ended = cut_short(&archive, RUN, pace, &mut chance, interrupt);
             assert_told_truly(&ended, &archive.discover());
-            // Before it listens for signals, one is its end.
-            assert!(
-                ended.code.is_none_or(|code| [Some(0), INTERRUPTED].contains(&Some(code))),
-                "{ended:?}"
-            );
-            assert_eq!(locks(&archive), BTreeSet::new(), "{ended:?}");
+            is_interrupted(&archive, &ended);
             cut += usize::from(ended.code != Some(0));
             archive.assert_undamaged();
             archive.change();
@@ -206,10 +201,10 @@ const PRUNE: &[&str] = &[
     "0s",
 ];
 
-#[test]
-fn housekeeping_that_is_killed_at_any_moment_harms_nothing_and_is_finished_by_the_next() {
+/// Cuts forgetting and pruning short; says how often `cut` came before the end.
+fn housekeeping_is_cut_short(cut: fn(&mut Child), judge: impl Fn(&Archive, &Outcome)) -> usize {
     let mut chance = chance();
-    let mut cut = 0;
+    let mut cuts = 0;
     for _ in 0..lives(1) {
         let (mut archive, _) = begin();
         let grow = |archive: &mut Archive| {
@@ -228,8 +223,9 @@ fn housekeeping_that_is_killed_at_any_moment_harms_nothing_and_is_finished_by_th
             if of == 1 {
                 archive.succeed(FORGET);
             }
-            let ended = cut_short(&archive, [FORGET, PRUNE][of], paces[of], &mut chance, kill);
-            cut += usize::from(ended.code.is_none());
+            let ended = cut_short(&archive, [FORGET, PRUNE][of], paces[of], &mut chance, cut);
+            judge(&archive, &ended);
+            cuts += usize::from(ended.code != Some(0));
             archive.assert_undamaged();
             assert_eq!(archive.discover(), BTreeSet::new());
             archive.succeed(FORGET);
@@ -239,5 +235,28 @@ fn housekeeping_that_is_killed_at_any_moment_harms_nothing_and_is_finished_by_th
             archive.assert_all_restore();
         }
     }
-    assert!(cut >= lives(1) * LIFE / 4, "only {cut} commands were killed");
+    cuts
+}
+
+#[test]
+fn housekeeping_that_is_killed_at_any_moment_harms_nothing_and_is_finished_by_the_next() {
+    let cuts = housekeeping_is_cut_short(kill, |_, _| ());
+    assert!(cuts >= lives(1) * LIFE / 4, "only {cuts} commands were killed");
+}
+
+#[test]
+fn housekeeping_that_is_interrupted_at_any_moment_says_so_and_gives_its_lock_back() {
+    let cuts = housekeeping_is_cut_short(interrupt, is_interrupted);
+    assert!(cuts > 0, "no command was interrupted");
+}
+
+/// As whoever is interrupted has to end: with no lock left, and with a word of it unless that was before it listened for signals.
+fn is_interrupted(archive: &Archive, ended: &Outcome) {
+    assert!(
+        ended.code.is_none_or(|code| [Some(0), INTERRUPTED].contains(&Some(code))),
+        "{ended:?}"
+    );
+    let said = format!("{}{}", ended.stdout, ended.stderr);
+    assert!(ended.code != INTERRUPTED || said.contains("interrupted"), "{ended:?}");
+    assert_eq!(locks(archive), BTreeSet::new(), "{ended:?}");
 }

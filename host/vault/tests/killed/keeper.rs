@@ -29,6 +29,7 @@ pub(crate) async fn what_is_kept_survives_any_kill_of_a_prune() {
         let lifetime = chance.random_range(Duration::ZERO..LIFETIME);
         let (folder, first) = (bench.restic.repository.display().to_string(), (process * PER_PROCESS).to_string());
         let told: Vec<i64> = run_and_kill(&[KEEPER, &folder, &first], lifetime)
+            .await
             .iter()
             .map(|line| line.parse().unwrap())
             .collect();

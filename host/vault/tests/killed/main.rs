@@ -12,7 +12,7 @@ mod support;
 mod worker;
 
 use keeper::KEEPER;
-use worker::WORKER;
+use worker::{LOCKSMITH, WRITER};
 
 /// The tests' names, for those who ask for a list or for one of them.
 const COMMITTED: &str = "what_was_committed_survives_any_kill";
@@ -28,9 +28,8 @@ async fn main() {
         words.peek().is_none() || words.any(|word| name.contains(&word[..]))
     };
     match &arguments[..] {
-        [word, runs, keys, first, key] if word == WORKER => {
-            worker::work_until_killed(runs.as_ref(), keys.as_ref(), first.parse().unwrap(), key.parse().unwrap()).await;
-        }
+        [word, folder, first] if word == WRITER => worker::write_until_killed(folder.as_ref(), first.parse().unwrap()).await,
+        [word, folder, key] if word == LOCKSMITH => worker::change_keys_until_killed(folder.as_ref(), key.parse().unwrap()).await,
         [word, folder, first] if word == KEEPER => keeper::keep_house_until_killed(folder.as_ref(), first.parse().unwrap()).await,
         _ if asks_for("--ignored") => {}
         _ if asks_for("--list") => [COMMITTED, KEPT].iter().for_each(|name| println!("{name}: test")),

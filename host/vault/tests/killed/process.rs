@@ -16,7 +16,14 @@ use crate::support::{begin, path, random, record, small_packs, time, write};
 pub(crate) const PER_PROCESS: i64 = 100_000;
 
 /// Runs a process until it has opened its vaults, and `lifetime` longer. Returns what it said in between.
-pub(crate) fn run_and_kill(arguments: &[&str], lifetime: Duration) -> Vec<String> {
+pub(crate) async fn run_and_kill(arguments: &[&str], lifetime: Duration) -> Vec<String> {
+    let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    tokio::task::spawn_blocking(move || run_and_kill_here(&arguments, lifetime))
+        .await
+        .unwrap()
+}
+
+fn run_and_kill_here(arguments: &[String], lifetime: Duration) -> Vec<String> {
     let mut process = Command::new(std::env::current_exe().unwrap())
         .args(arguments)
         .stdout(Stdio::piped())

@@ -1,5 +1,5 @@
-//! One who writes, reads and changes keys, several things at once, so that each kill meets each of them at a moment of its own: what it had committed is there,
-//! nothing is damaged, the password that it told last opens, and the next one works without anybody's help. `BULKHEAD_KILLS` asks for more moments than usual.
+//! One who writes and reads, several things at once, or changes keys, killed at a moment of its own: what it had committed is there, nothing is damaged, the
+//! password that it told last opens, and the next one works without anybody's help. `BULKHEAD_KILLS` asks for more kills than usual.
 
 use std::{
     fs,
@@ -8,7 +8,7 @@ use std::{
 };
 
 use bulkhead_vault::{Password, SnapshotInfo, Vault};
-use futures_util::future::join_all;
+use futures_util::{StreamExt as _, future::join_all, stream};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use crate::{
@@ -16,55 +16,79 @@ use crate::{
     support::{Bench, PASSWORD, Restic, backup, folder_store, password, random, read, time, verify},
 };
 
-/// The first argument of the process that is killed; then both vaults' folders, the number of the first snapshot, and that of the password.
-pub(crate) const WORKER: &str = "work-until-killed";
+/// The first argument of a process that writes until it is killed; then the vault's folder and the number of the first snapshot.
+pub(crate) const WRITER: &str = "write-until-killed";
+/// The first argument of a process that changes keys until it is killed; then the vault's folder and the number of the password.
+pub(crate) const LOCKSMITH: &str = "change-keys-until-killed";
 /// The variable that asks for more.
 const KILLS: &str = "BULKHEAD_KILLS";
-/// Moments at which something is cut short, unless more are asked for.
-const USUAL_KILLS: usize = 512;
-/// What one kill cuts short: so many runs in one vault, beside one who reads in it, and a change of the key of another vault.
-const RUNS: usize = 6;
-const WORKS: usize = RUNS + 2;
-/// Kills after which vaults begin anew, so that verifying them doesn't take ever longer.
-const LIVES: usize = 8;
-/// Snapshots that one task would write if it were left alone.
+/// Processes that are killed, unless more are asked for.
+const USUAL_KILLS: usize = 448;
+/// What a writer does at once: so many runs, beside one who reads.
+const RUNS: usize = 2;
+/// Kills after which a vault begins anew, so that verifying it doesn't take ever longer.
+const LIVES: usize = 16;
+/// One kill in so many is of somebody who changes keys.
+const KEYS_EVERY: usize = 8;
+/// Vaults that live side by side.
+const AT_ONCE: usize = 3;
+/// Snapshots that one run after the other would write if they were left alone.
 const PER_TASK: i64 = 10_000;
-/// Within which time after it has opened the vaults a process is killed: some snapshots.
-const LIFETIME: Duration = Duration::from_millis(800);
+/// Within which time after it has opened the vault a writer is killed: some snapshots.
+const LIFETIME: Duration = Duration::from_millis(300);
+/// The same of who changes keys, which takes a derivation each.
+const LIFETIME_OF_KEYS: Duration = Duration::from_millis(1500);
 
-/// What came of all kills.
+/// What came of some kills.
 #[derive(Default)]
 struct Tally {
+    kills: usize,
     committed: usize,
     packs_left_behind: usize,
     locks_left_behind: usize,
     keys_changed: u64,
 }
 
+impl Tally {
+    fn and(self, other: Self) -> Self {
+        Self {
+            kills: self.kills + other.kills,
+            committed: self.committed + other.committed,
+            packs_left_behind: self.packs_left_behind + other.packs_left_behind,
+            locks_left_behind: self.locks_left_behind + other.locks_left_behind,
+            keys_changed: self.keys_changed + other.keys_changed,
+        }
+    }
+}
+
 pub(crate) async fn what_was_committed_survives_any_kill() {
     let kills = std::env::var(KILLS).map_or(USUAL_KILLS, |kills| kills.parse().unwrap());
-    let seed = rand::random();
+    let seed: u64 = rand::random();
     println!("seed {seed}");
-    let mut chance = StdRng::seed_from_u64(seed);
     let bench = Bench::new().await;
     backup(&bench.vault, &[("kept", &random(100_000, 0))]).await;
-    let mut tally = Tally::default();
-    for life in 0..kills.div_ceil(WORKS * LIVES) {
-        let generation = Generation::new(&bench, life).await;
-        generation.live(&mut chance, &mut tally).await;
-        checked_by_restic(&generation.runs);
-        fs::remove_dir_all(&generation.folder).unwrap();
-    }
-    let Tally {
-        committed,
-        packs_left_behind,
-        locks_left_behind,
-        keys_changed,
-    } = tally;
+    let lives = |life: usize| {
+        let bench = &bench;
+        async move {
+            let generation = Generation::new(bench, life).await;
+            let tally = generation.live(StdRng::seed_from_u64(seed.wrapping_add(life as u64))).await;
+            checked_by_restic(&generation.runs);
+            fs::remove_dir_all(&generation.folder).unwrap();
+            tally
+        }
+    };
+    let tallies = stream::iter((0..kills.div_ceil(LIVES)).map(lives)).buffer_unordered(AT_ONCE);
+    let tally = tallies.fold(Tally::default(), async |sum, tally| sum.and(tally)).await;
     println!(
-        "{committed} snapshots and {keys_changed} changes of keys in {kills} kills, which left {packs_left_behind} times packs and {locks_left_behind} times a lock"
+        "{} snapshots and {} changes of keys in {} kills, which left packs {} times and a lock {} times",
+        tally.committed, tally.keys_changed, tally.kills, tally.packs_left_behind, tally.locks_left_behind
     );
-    assert!(committed > kills / 20 && packs_left_behind > 0 && locks_left_behind > 0);
+    assert!(
+        tally.kills >= kills
+            && tally.committed > kills / 20
+            && tally.packs_left_behind > kills / 20
+            && tally.locks_left_behind > kills / 20
+    );
 }
 
 /// What restic says of a vault after some kills.
@@ -108,22 +132,47 @@ impl Generation {
         }
     }
 
-    async fn live(&self, chance: &mut StdRng, tally: &mut Tally) {
+    async fn live(&self, mut chance: StdRng) -> Tally {
+        let mut tally = Tally::default();
         let mut key = 0;
         for kill in 0..LIVES {
-            let first = self.first + i64::try_from(kill).unwrap() * PER_PROCESS;
-            let told = run_and_kill(self, first, key, chance.random_range(Duration::ZERO..LIFETIME));
-            let report = verify(&self.vault).await;
-            assert_eq!(report.problems, [], "after kill {kill}");
-            is_whole(&self.vault, &told.committed, first).await;
-            tally.committed += told.committed.len();
-            tally.packs_left_behind += usize::from(!report.unreferenced_packs.is_empty());
-            tally.locks_left_behind += fs::read_dir(self.runs.join("locks")).unwrap().count();
-            let before = key;
-            key = opens(&self.keys, told.key.unwrap_or(key)).await;
-            tally.keys_changed += key - before;
+            if kill % KEYS_EVERY == KEYS_EVERY - 1 {
+                let before = key;
+                key = self
+                    .locksmith_is_killed(key, chance.random_range(Duration::ZERO..LIFETIME_OF_KEYS))
+                    .await;
+                tally.keys_changed += key - before;
+            } else {
+                let first = self.first + i64::try_from(kill).unwrap() * PER_PROCESS;
+                self.writer_is_killed(first, chance.random_range(Duration::ZERO..LIFETIME), &mut tally)
+                    .await;
+            }
+            tally.kills += 1;
         }
+        tally
     }
+
+    async fn writer_is_killed(&self, first: i64, lifetime: Duration, tally: &mut Tally) {
+        let lines = process::run_and_kill(&[WRITER, &text(&self.runs), &first.to_string()], lifetime).await;
+        let told: Vec<i64> = lines.iter().map(|line| line.parse().unwrap()).collect();
+        tally.locks_left_behind += usize::from(fs::read_dir(self.runs.join("locks")).unwrap().next().is_some());
+        let report = verify(&self.vault).await;
+        assert_eq!(report.problems, [], "after the kill of who began with {first}");
+        tally.packs_left_behind += usize::from(!report.unreferenced_packs.is_empty());
+        tally.committed += told.len();
+        is_whole(&self.vault, &told, first).await;
+    }
+
+    /// Returns the number of the password that opens the vault then.
+    async fn locksmith_is_killed(&self, key: u64, lifetime: Duration) -> u64 {
+        let lines = process::run_and_kill(&[LOCKSMITH, &text(&self.keys), &key.to_string()], lifetime).await;
+        let told = lines.last().map_or(key, |line| line.parse().unwrap());
+        opens(&self.keys, told).await
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
 }
 
 /// The number of the password that opens a vault: the one that was told last, or the next.
@@ -157,41 +206,11 @@ async fn is_whole(vault: &Vault, told: &[i64], first: i64) {
     snapshot(vault, first + PER_PROCESS - 1).await;
 }
 
-/// What a process said before it died.
-#[derive(Default)]
-struct Told {
-    committed: Vec<i64>,
-    key: Option<u64>,
-}
-
-/// Runs a worker until it has opened the vaults, and `lifetime` longer.
-fn run_and_kill(vaults: &Generation, first: i64, key: u64, lifetime: Duration) -> Told {
-    let folder = |vault: &Path| vault.display().to_string();
-    let (runs, keys, first, key) = (folder(&vaults.runs), folder(&vaults.keys), first.to_string(), key.to_string());
-    let lines = process::run_and_kill(&[WORKER, &runs, &keys, &first, &key], lifetime);
-    let mut told = Told::default();
-    for line in lines {
-        match line.split_once(' ').unwrap() {
-            ("snapshot", number) => told.committed.push(number.parse().unwrap()),
-            (_, number) => told.key = Some(number.parse().unwrap()),
-        }
-    }
-    told
-}
-
-/// Works on both vaults, and tells what is done.
-pub(crate) async fn work_until_killed(runs: &Path, keys: &Path, first: i64, key: u64) {
-    let (ours, theirs) = (password(), Password::from(word(key).as_str()));
-    let (vault, with_keys) = tokio::join!(Vault::open(folder_store(runs), &ours), Vault::open(folder_store(keys), &theirs));
-    let vault = vault.unwrap();
+/// Writes, and reads beside it, and tells the number of each snapshot that is committed.
+pub(crate) async fn write_until_killed(folder: &Path, first: i64) {
+    let vault = Vault::open(folder_store(folder), &password()).await.unwrap();
     println!("open");
-    let mut works = vec![tokio::spawn(change_keys(with_keys.unwrap(), key))];
-    if first / PER_PROCESS % 4 == 3 {
-        // Deriving keys takes its time: now and then, it has the machine for itself.
-        join_all(works).await;
-        return;
-    }
-    works.push(tokio::spawn(read_again_and_again(vault.clone())));
+    let mut works = vec![tokio::spawn(read_again_and_again(vault.clone()))];
     let runs = (0..RUNS).map(|run| first + i64::try_from(run).unwrap() * PER_TASK);
     works.extend(runs.map(|first| tokio::spawn(write_snapshots(vault.clone(), first))));
     join_all(works).await;
@@ -200,18 +219,22 @@ pub(crate) async fn work_until_killed(runs: &Path, keys: &Path, first: i64, key:
 async fn write_snapshots(vault: Vault, first: i64) {
     for number in first..first + PER_TASK {
         snapshot(&vault, number).await;
-        println!("snapshot {number}");
+        println!("{number}");
     }
 }
 
-/// A key with the next password, and away with all others.
-async fn change_keys(vault: Vault, first: u64) {
+/// A key with the next password, and away with all others, again and again; tells the number of the password.
+pub(crate) async fn change_keys_until_killed(folder: &Path, first: u64) {
+    let vault = Vault::open(folder_store(folder), &Password::from(word(first).as_str()))
+        .await
+        .unwrap();
+    println!("open");
     for key in first + 1.. {
         let new = vault.add_key(&word(key).as_str().into(), None).await.unwrap();
         for other in vault.keys().await.unwrap().iter().filter(|other| other.id != new) {
             vault.remove_key(other.id).await.unwrap();
         }
-        println!("key {key}");
+        println!("{key}");
     }
 }
 

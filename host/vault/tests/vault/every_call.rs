@@ -148,14 +148,14 @@ pub(crate) async fn nothing_lingers(store: &Arc<Faulty>) {
 
 /// The states in which stores were left, each of which plain restic is to check once.
 #[derive(Default)]
-struct Ends {
+pub(crate) struct Ends {
     seen: BTreeSet<Vec<(String, usize)>>,
     to_check: usize,
 }
 
 impl Ends {
     /// At most so many checks, each of which takes restic a second.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             to_check: if long() { usize::MAX } else { 4 },
             ..Self::default()
@@ -163,7 +163,7 @@ impl Ends {
     }
 
     /// Has restic check a state unless there was one with as many objects of each kind.
-    fn check(&mut self, memory: &MemoryStore) {
+    pub(crate) fn check(&mut self, memory: &MemoryStore) {
         let objects = memory.tamper(|objects| objects.clone());
         let mut kinds: Vec<(String, usize)> = Vec::new();
         for key in objects.keys() {
@@ -307,6 +307,7 @@ async fn each_call_of_a_run_fails() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_answer_of_a_run_is_lost() {
+    let ends = std::cell::RefCell::new(Ends::new());
     let kind = |number: usize| KINDS[number % KINDS.len()];
     let operations = [Operation::Put, Operation::Delete];
     each_call_of_a_small_run(
@@ -314,6 +315,7 @@ async fn each_answer_of_a_run_is_lost() {
         &operations,
         async |ground, outcome, misdeed| {
             let Misdeed::FailsAfterwards(kind) = misdeed else { return };
+            ends.borrow_mut().check(&ground.memory);
             a_fault_is_told(ground, outcome, kind).await;
             if outcome.object.starts_with("snapshots/") {
                 assert!(matches!(outcome.end, End::Failed(_, true)), "nobody knows whether it was committed");
@@ -407,18 +409,26 @@ async fn try_read(vault: &Vault, id: ObjectId, name: &str) -> Option<Vec<u8>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn random_calls_of_a_large_run_fail() {
-    let mut chance = chance();
+    let (mut chance, mut ends) = (chance(), Ends::new());
     let ground = Ground::new().await;
-    for _ in 0..if long() { 200 } else { 5 } {
+    let mut left = if long() { 200 } else { 5 };
+    while left > 0 {
         let kind = KINDS[chance.random_range(0..KINDS.len())];
-        let number = chance.random_range(0..30);
-        let Some(outcome) = ground.run(Operation::Put, number, Misdeed::Fails(kind), LARGE).await else {
+        let misdeed = [Misdeed::Fails(kind), Misdeed::FailsAfterwards(kind)][chance.random_range(0..2)];
+        let operation = OPERATIONS[chance.random_range(0..OPERATIONS.len())];
+        let most = if operation == Operation::Put { 30 } else { 4 };
+        // A call that there is not is no attempt.
+        let Some(outcome) = ground.run(operation, chance.random_range(0..most), misdeed, LARGE).await else {
             continue;
         };
-        let End::Failed(failure, _) = &outcome.end else {
-            panic!("{} went wrong unnoticed", outcome.object)
-        };
-        assert_eq!(fault(failure), Some(kind), "{}: {failure:?}", outcome.object);
+        left -= 1;
+        ends.check(&ground.memory);
+        if must_fail(&outcome) {
+            let End::Failed(failure, _) = &outcome.end else {
+                panic!("{operation:?} of {} went wrong unnoticed", outcome.object)
+            };
+            assert_eq!(fault(failure), Some(kind), "{}: {failure:?}", outcome.object);
+        }
         ground.is_whole(&outcome.end, LARGE).await;
     }
 }

@@ -67,6 +67,8 @@ pub(crate) enum Misdeed {
     Truncates,
     /// One bit of what is read, or stored, is another.
     FlipsBit,
+    /// One of what is listed is left out, and nothing is said.
+    Omits,
 }
 
 /// Every kind of call.
@@ -197,6 +199,12 @@ fn unspoilt<T>(result: T, _: Misdeed) -> T {
     result
 }
 
+/// A list that lacks its last object, which is in no order of time.
+fn without_one(mut listed: Vec<ObjectInfo>) -> Vec<ObjectInfo> {
+    listed.pop();
+    listed
+}
+
 /// Content, as it is after a misdeed.
 fn spoil(content: Bytes, misdeed: Misdeed) -> Bytes {
     let mut spoilt = content.to_vec();
@@ -251,7 +259,8 @@ impl ObjectStore for Faulty {
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, Fault> {
-        self.carry_out(Operation::List, prefix, self.inner.list(prefix), unspoilt).await
+        self.carry_out(Operation::List, prefix, self.inner.list(prefix), |listed, _| without_one(listed))
+            .await
     }
 
     async fn stat(&self, key: &str) -> Result<Option<ObjectInfo>, Fault> {

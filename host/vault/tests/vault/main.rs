@@ -7,6 +7,7 @@ mod damage;
 mod every_call;
 mod faults;
 mod guards;
+mod housekeeping_calls;
 mod index_files;
 mod interrupted;
 mod maintenance;
