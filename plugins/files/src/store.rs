@@ -86,18 +86,21 @@ pub(crate) fn read(node: Node) -> Result<Read> {
         target,
         content,
     } = node;
-    let other = |node_type| Read::Other(described(node_type, &stat, Vec::new()));
     let without_target = || Error::new(ErrorKind::Internal, "the host has read a symbolic link without its target");
-    Ok(match stat.file_type {
-        FileType::Regular => content.map_or(Read::InPart, |content| {
-            Read::File(described(NodeType::File, &stat, extended_attributes), content)
-        }),
-        FileType::Directory => Read::Folder,
-        FileType::Symlink => other(NodeType::Symlink(target.ok_or_else(without_target)?)),
-        FileType::Fifo => other(NodeType::Fifo),
-        FileType::Socket => other(NodeType::Socket),
-        FileType::CharacterDevice => other(NodeType::CharacterDevice(stat.raw_device)),
-        FileType::BlockDevice => other(NodeType::BlockDevice(stat.raw_device)),
+    let node_type = match stat.file_type {
+        FileType::Regular => NodeType::File,
+        FileType::Directory => return Ok(Read::Folder),
+        FileType::Symlink => NodeType::Symlink(target.ok_or_else(without_target)?),
+        FileType::Fifo => NodeType::Fifo,
+        FileType::Socket => NodeType::Socket,
+        FileType::CharacterDevice => NodeType::CharacterDevice(stat.raw_device),
+        FileType::BlockDevice => NodeType::BlockDevice(stat.raw_device),
+    };
+    let metadata = described(node_type, &stat, extended_attributes);
+    Ok(match (stat.file_type, content) {
+        (FileType::Regular, Some(content)) => Read::File(metadata, content),
+        (FileType::Regular, None) => Read::InPart,
+        _ => Read::Other(metadata),
     })
 }
 

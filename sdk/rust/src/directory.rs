@@ -65,7 +65,7 @@ pub struct Stat {
 pub struct Node {
     /// Its attributes.
     pub stat: Stat,
-    /// Those of a file or folder.
+    /// A symbolic link has its own.
     pub extended_attributes: Vec<ExtendedAttribute>,
     /// Of a symbolic link.
     pub target: Option<Vec<u8>>,
@@ -452,7 +452,7 @@ impl Folder {
         self.0.set_attributes(path.as_ref(), attributes)
     }
 
-    /// All extended attributes that can be read.
+    /// All extended attributes that can be read; of a symbolic link its own.
     pub fn extended_attributes(&self, path: impl AsRef<[u8]>) -> Result<Vec<ExtendedAttribute>> {
         self.0.extended_attributes(path.as_ref())
     }

@@ -69,12 +69,12 @@ impl Files {
     }
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
 /// Fills a folder with some of everything.
-fn grow(source: &Path) {
+pub(crate) fn grow(source: &Path) {
     for folder in ["etc/ssl", "home/a/.cache", "deep/1/2/3", "empty"] {
         fs::create_dir_all(source.join(folder)).unwrap();
     }
@@ -111,8 +111,15 @@ fn grow(source: &Path) {
         std::os::unix::fs::chown(source.join("etc/c.txt"), Some(1234), Some(4321)).unwrap();
         std::os::unix::fs::lchown(source.join("deep/link"), Some(77), Some(78)).unwrap();
     }
-    let set = rustix::fs::setxattr(source.join("etc/a.conf"), "user.comment", b"hello", XattrFlags::empty());
-    assert!(matches!(set, Ok(()) | Err(rustix::io::Errno::OPNOTSUPP)), "{set:?}");
+    for (name, attribute, value) in [
+        ("etc/a.conf", "user.comment", b"hello".to_vec()),
+        ("home/a/x", ACCESS_LIST, access_list()),
+        ("home/a", DEFAULT_LIST, access_list()),
+        ("deep/pipe", ACCESS_LIST, access_list()),
+    ] {
+        let set = rustix::fs::lsetxattr(source.join(name), attribute, &value, XattrFlags::empty());
+        assert!(matches!(set, Ok(()) | Err(rustix::io::Errno::OPNOTSUPP)), "{set:?}");
+    }
     for (name, mode) in [("etc/a.conf", 0o4750), ("etc/c.txt", 0o400), ("deep/1", 0o500), ("home/a", 0o1777)] {
         fs::set_permissions(source.join(name), Permissions::from_mode(mode)).unwrap();
     }
@@ -122,6 +129,24 @@ fn grow(source: &Path) {
         .set_modified(before_1970)
         .unwrap();
     File::open(source.join("empty")).unwrap().set_modified(before_1970).unwrap();
+}
+
+const ACCESS_LIST: &str = "system.posix_acl_access";
+/// What new files in a folder get.
+const DEFAULT_LIST: &str = "system.posix_acl_default";
+
+/// An access control list, as Linux has it in an attribute: the owner may write, the group and one more user may read.
+fn access_list() -> Vec<u8> {
+    const NOBODY_IN_PARTICULAR: u32 = u32::MAX;
+    let entries: [(u16, u16, u32); 5] = [
+        (0x01, 6, NOBODY_IN_PARTICULAR),
+        (0x02, 4, 1),
+        (0x04, 4, NOBODY_IN_PARTICULAR),
+        (0x10, 4, NOBODY_IN_PARTICULAR),
+        (0x20, 0, NOBODY_IN_PARTICULAR),
+    ];
+    let entries = entries.map(|(tag, permissions, id)| [&tag.to_le_bytes()[..], &permissions.to_le_bytes(), &id.to_le_bytes()].concat());
+    [&2_u32.to_le_bytes()[..], &entries.concat()].concat()
 }
 
 fn random(length: usize, seed: u64) -> Vec<u8> {

@@ -92,9 +92,9 @@ impl Attributes {
         let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| ("look at", error))?;
         let chown = |uid, gid| rustix::fs::chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW);
         let Owned { mode, is_owner } = self.set_owner(path, metadata, &stat, chown)?;
-        let by_path = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())).join(name);
+        let node = by_path(folder, name);
         for attribute in self.settable(path, metadata, is_owner) {
-            let set = rustix::fs::lsetxattr(&by_path, OsStr::from_bytes(&attribute.name), &attribute.value, XattrFlags::empty());
+            let set = rustix::fs::lsetxattr(&node, OsStr::from_bytes(&attribute.name), &attribute.value, XattrFlags::empty());
             self.allow(set, path)?;
         }
         if !matches!(metadata.node_type, NodeType::Symlink(_)) {
@@ -180,21 +180,49 @@ fn set_mode(folder: BorrowedFd<'_>, name: &OsStr, stat: &Stat, mode: u32) -> rus
 /// The extended attributes of an open file or folder that are an operator's own to set: those of users, access control lists, and capabilities. Labels of the
 /// system's security modules are not among them.
 pub(crate) fn extended(file: BorrowedFd<'_>) -> rustix::io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+    managed(
+        rustix::fs::flistxattr_query(file),
+        |names| rustix::fs::flistxattr(file, spare_capacity(names)),
+        |name, value| rustix::fs::fgetxattr(file, name, spare_capacity(value)),
+    )
+}
+
+/// The same of what `name` in `folder` is, which can't be opened.
+pub(crate) fn extended_by_name(folder: BorrowedFd<'_>, name: &OsStr) -> rustix::io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+    let path = by_path(folder, name);
+    managed(
+        rustix::fs::llistxattr_query(&path),
+        |names| rustix::fs::llistxattr(&path, spare_capacity(names)),
+        |name, value| rustix::fs::lgetxattr(&path, name, spare_capacity(value)),
+    )
+}
+
+/// Of the names that `list` appends, `bytes` in all, those that are managed, with what `get` appends of each.
+fn managed(
+    bytes: rustix::io::Result<usize>,
+    list: impl FnOnce(&mut Vec<u8>) -> rustix::io::Result<usize>,
+    get: impl Fn(&OsStr, &mut Vec<u8>) -> rustix::io::Result<usize>,
+) -> rustix::io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
     let mut found = BTreeMap::new();
-    let mut names = Vec::new();
-    match rustix::fs::flistxattr_query(file) {
+    match bytes {
         Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(found),
-        Ok(_) => names.reserve(MAX_ATTRIBUTES),
+        Ok(_) => {}
         Err(error) => return Err(error),
     }
-    rustix::fs::flistxattr(file, spare_capacity(&mut names))?;
+    let mut names = Vec::with_capacity(MAX_ATTRIBUTES);
+    list(&mut names)?;
     let mut value = Vec::with_capacity(MAX_ATTRIBUTES);
     for name in names.split(|byte| *byte == 0).filter(|name| is_managed(name)) {
         value.clear();
-        rustix::fs::fgetxattr(file, OsStr::from_bytes(name), spare_capacity(&mut value))?;
+        get(OsStr::from_bytes(name), &mut value)?;
         found.insert(name.to_vec(), value.clone());
     }
     Ok(found)
+}
+
+/// A name in an open folder, for calls that only take a path.
+fn by_path(folder: BorrowedFd<'_>, name: &OsStr) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())).join(name)
 }
 
 fn is_managed(name: &[u8]) -> bool {

@@ -3,6 +3,7 @@
 //! As in the writer, every name is looked up relative to a folder that is held open and was opened without following links.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsStr,
     os::{
         fd::{AsFd as _, BorrowedFd, OwnedFd},
@@ -92,11 +93,14 @@ impl Existing {
             (NodeType::Symlink(target), FileType::Symlink) => {
                 let found = rustix::fs::readlinkat(&folder, name_of(&entry.path), Vec::new())?;
                 let same = found.as_bytes() == target && self.same_owner(&stat, entry) && attributes::same_time(&stat, &entry.metadata);
-                same_or_other(same)
+                same_or_other(same && self.same_extended_by_name(folder.as_fd(), entry)?)
             }
-            (NodeType::Fifo, FileType::Fifo) | (NodeType::Socket, FileType::Socket) => same_or_other(self.same_metadata(&stat, entry)),
+            (NodeType::Fifo, FileType::Fifo) | (NodeType::Socket, FileType::Socket) => {
+                same_or_other(self.same_metadata(&stat, entry) && self.same_extended_by_name(folder.as_fd(), entry)?)
+            }
             (NodeType::CharacterDevice(number), FileType::CharacterDevice) | (NodeType::BlockDevice(number), FileType::BlockDevice) => {
-                same_or_other(stat.st_rdev == *number && self.same_metadata(&stat, entry))
+                let same = stat.st_rdev == *number && self.same_metadata(&stat, entry);
+                same_or_other(same && self.same_extended_by_name(folder.as_fd(), entry)?)
             }
             _ => Found::Other,
         };
@@ -244,7 +248,15 @@ impl Existing {
     }
 
     fn same_extended(&self, file: BorrowedFd<'_>, entry: &SnapshotEntry) -> rustix::io::Result<bool> {
-        let mut found = attributes::extended(file)?;
+        Ok(self.same_managed(attributes::extended(file)?, entry))
+    }
+
+    fn same_extended_by_name(&self, parent: BorrowedFd<'_>, entry: &SnapshotEntry) -> rustix::io::Result<bool> {
+        let found = attributes::extended_by_name(parent, name_of(&entry.path))?;
+        Ok(self.same_managed(found, entry))
+    }
+
+    fn same_managed(&self, mut found: BTreeMap<Vec<u8>, Vec<u8>>, entry: &SnapshotEntry) -> bool {
         let mut wanted = entry.metadata.extended_attributes.clone();
         // Only root sets them, and only for the snapshot's owner.
         if self.user != 0 {
@@ -253,7 +265,7 @@ impl Existing {
         if self.user != 0 || !self.owners.of(&entry.metadata).is_owner {
             wanted.retain(|attribute| attribute.name != CAPABILITIES);
         }
-        Ok(attributes::same_extended(&found, &wanted))
+        attributes::same_extended(&found, &wanted)
     }
 }
 

@@ -294,6 +294,53 @@ async fn no_program_is_left_behind_that_lends_the_hosts_rights() {
     assert_eq!(folder.stat(path("folder")).await.unwrap().mode, 0o2750);
 }
 
+/// An access control list, as Linux has it in an attribute: it gives one user more to read.
+fn access_list() -> Vec<u8> {
+    const NOBODY_IN_PARTICULAR: u32 = u32::MAX;
+    let entries: [(u16, u16, u32); 5] = [
+        (0x01, 6, NOBODY_IN_PARTICULAR),
+        (0x02, 4, 1),
+        (0x04, 4, NOBODY_IN_PARTICULAR),
+        (0x10, 4, NOBODY_IN_PARTICULAR),
+        (0x20, 0, NOBODY_IN_PARTICULAR),
+    ];
+    let entries = entries.map(|(tag, permissions, id)| [&tag.to_le_bytes()[..], &permissions.to_le_bytes(), &id.to_le_bytes()].concat());
+    [&2_u32.to_le_bytes()[..], &entries.concat()].concat()
+}
+
+#[tokio::test]
+async fn extended_attributes_of_what_is_not_opened_are_read() {
+    let top = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let pipe = top.path().join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    rustix::fs::lsetxattr(&pipe, "system.posix_acl_access", &access_list(), rustix::fs::XattrFlags::empty()).unwrap();
+    std::os::unix::fs::symlink("pipe", top.path().join("link")).unwrap();
+    let folder = open(top.path(), Access::ReadWrite).await;
+    let expected = ExtendedAttribute {
+        name: b"system.posix_acl_access".to_vec(),
+        value: access_list(),
+    };
+    let of = async |name| folder.extended_attributes(path(name)).await.unwrap();
+    assert_eq!(of("pipe").await, std::slice::from_ref(&expected));
+    assert_eq!(of("link").await, [], "those of what it leads to are not its own");
+    let names = vec![b"link".to_vec(), b"pipe".to_vec()];
+    let read = folder.read_names(path(""), names, 1 << 10).await.unwrap();
+    let attributes: Vec<_> = read.into_iter().map(|node| node.unwrap().extended_attributes).collect();
+    assert_eq!(attributes, [vec![], vec![expected]]);
+    // Only root may give a link an attribute of its own.
+    let own = ExtendedAttribute {
+        name: b"trusted.bulkhead".to_vec(),
+        value: b"own".to_vec(),
+    };
+    let given = rustix::fs::lsetxattr(
+        top.path().join("link"),
+        "trusted.bulkhead",
+        &own.value,
+        rustix::fs::XattrFlags::empty(),
+    );
+    assert_eq!(of("link").await, if given.is_ok() { vec![own] } else { vec![] });
+}
+
 #[tokio::test]
 async fn extended_attributes_come_back() {
     // The system's temporary folder may be on a file system without them; the build's own is not.

@@ -147,7 +147,11 @@ fn random_metadata(chance: &mut StdRng, rights: Rights, node_type: NodeType) -> 
         inode: if chance.random_bool(0.1) { u64::MAX } else { 0 },
         links: u64::from(chance.random_bool(0.5)),
         extended_attributes: match node_type {
-            NodeType::File | NodeType::Directory => random_attributes(chance),
+            NodeType::File | NodeType::Directory => random_attributes(chance, "user"),
+            // Those of links are what restic 0.14 does not read; of other nodes, only root may give any.
+            NodeType::Fifo | NodeType::Socket | NodeType::CharacterDevice(_) | NodeType::BlockDevice(_) if rights.root => {
+                random_attributes(chance, "trusted")
+            }
             _ => Vec::new(),
         },
         ..EntryMetadata::private(node_type)
@@ -171,12 +175,12 @@ fn random_time(chance: &mut StdRng) -> Timestamp {
     }
 }
 
-fn random_attributes(chance: &mut StdRng) -> Vec<ExtendedAttribute> {
+fn random_attributes(chance: &mut StdRng, namespace: &str) -> Vec<ExtendedAttribute> {
     let count = chance.random_range(0..3_usize).saturating_sub(1) * chance.random_range(1..4);
     let attribute = |number| {
         let length = *[0, 1, 20, 300].choose(chance).unwrap();
         ExtendedAttribute {
-            name: format!("user.ä {number}").into_bytes(),
+            name: format!("{namespace}.ä {number}").into_bytes(),
             value: random_bytes(chance, length),
         }
     };

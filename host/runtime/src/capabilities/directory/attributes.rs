@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use bulkhead_model::{ExtendedAttribute, Fault, FaultKind, Timestamp};
 use rustix::fs::{AtFlags, FileType as Kind, Gid, Mode, OFlags, RawMode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags};
@@ -157,19 +158,32 @@ fn open_for_attributes(parent: BorrowedFd<'_>, name: &OsStr) -> Result<Option<Ow
 
 /// All extended attributes; empty where the file system has none.
 pub(super) fn extended_attributes(parent: BorrowedFd<'_>, name: &OsStr) -> std::io::Result<Vec<ExtendedAttribute>> {
-    let Some(node) = open_for_attributes(parent, name)? else {
-        return Ok(Vec::new());
-    };
-    of_open(node.as_fd())
+    match open_for_attributes(parent, name)? {
+        Some(node) => of_open(node.as_fd()),
+        None => of_unopened(parent, name),
+    }
 }
 
 /// As [`extended_attributes`], of what is open.
 pub(super) fn of_open(node: BorrowedFd<'_>) -> std::io::Result<Vec<ExtendedAttribute>> {
-    let names = attribute_names(node)?;
+    let names = attribute_names(rustix::fs::flistxattr_query(node), |names| rustix::fs::flistxattr(node, names))?;
+    collect(&names, |name, value| rustix::fs::fgetxattr(node, name, value))
+}
+
+/// As [`extended_attributes`], of what must not be opened: a link's are its own. No call of Linux before 6.13 takes a folder and a name: the way around is the
+/// folder's handle in /proc.
+pub(super) fn of_unopened(parent: BorrowedFd<'_>, name: &OsStr) -> std::io::Result<Vec<ExtendedAttribute>> {
+    let path = PathBuf::from(format!("/proc/self/fd/{}", parent.as_raw_fd())).join(name);
+    let names = attribute_names(rustix::fs::llistxattr_query(&path), |names| rustix::fs::llistxattr(&path, names))?;
+    collect(&names, |name, value| rustix::fs::lgetxattr(&path, name, value))
+}
+
+/// The attributes of these `names`, whose values `get` fills in.
+fn collect(names: &[u8], get: impl Fn(&OsStr, &mut [u8]) -> Result<usize>) -> std::io::Result<Vec<ExtendedAttribute>> {
     let mut collected = Collected::default();
     let mut value = vec![0; if names.is_empty() { 0 } else { MAX_XATTR }];
     for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-        match rustix::fs::fgetxattr(node, OsStr::from_bytes(name), &mut value[..]) {
+        match get(OsStr::from_bytes(name), &mut value[..]) {
             Ok(length) => collected.add(name, &value[..length])?,
             // Removed meanwhile.
             Err(Errno::NODATA) => {}
@@ -179,15 +193,15 @@ pub(super) fn of_open(node: BorrowedFd<'_>) -> std::io::Result<Vec<ExtendedAttri
     Ok(collected.attributes)
 }
 
-/// All names, each with a zero behind it. Most files have none, and none costs no buffer.
-fn attribute_names(node: BorrowedFd<'_>) -> Result<Vec<u8>> {
-    match rustix::fs::flistxattr_query(node) {
+/// All names that `list` fills in, each with a zero behind it. Most files have none (`bytes`), and none costs no buffer.
+fn attribute_names(bytes: Result<usize>, list: impl FnOnce(&mut [u8]) -> Result<usize>) -> Result<Vec<u8>> {
+    match bytes {
         Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
         Ok(_) => {}
         Err(error) => return Err(error),
     }
     let mut names = vec![0; MAX_XATTR];
-    let length = rustix::fs::flistxattr(node, &mut names[..])?;
+    let length = list(&mut names[..])?;
     names.truncate(length);
     Ok(names)
 }

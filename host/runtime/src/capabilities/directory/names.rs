@@ -24,7 +24,7 @@ const MAX_NAMES: usize = 1024;
 pub struct Node {
     /// Its attributes.
     pub stat: Stat,
-    /// Those of a file or folder.
+    /// A symbolic link has its own.
     pub extended_attributes: Vec<ExtendedAttribute>,
     /// Of a symbolic link.
     pub target: Option<Vec<u8>>,
@@ -122,24 +122,23 @@ fn stat(folder: BorrowedFd<'_>, name: &OsStr) -> std::io::Result<Stat> {
 
 /// Reads what `stat` found, a regular file's content up to `most` bytes.
 fn read(folder: BorrowedFd<'_>, name: &OsStr, stat: Stat, most: usize) -> std::io::Result<Node> {
-    let bare = |stat| Node {
+    let node = |extended_attributes, target| Node {
         stat,
-        extended_attributes: Vec::new(),
-        target: None,
+        extended_attributes,
+        target,
         content: None,
     };
-    match stat.file_type {
-        FileType::Regular => regular(folder, name, most),
-        FileType::Directory => Ok(Node {
-            extended_attributes: attributes::extended_attributes(folder, name)?,
-            ..bare(stat)
-        }),
-        FileType::Symlink => Ok(Node {
-            target: Some(rustix::fs::readlinkat(folder, name, Vec::new())?.into_bytes()),
-            ..bare(stat)
-        }),
-        FileType::Fifo | FileType::Socket | FileType::CharacterDevice | FileType::BlockDevice => Ok(bare(stat)),
-    }
+    Ok(match stat.file_type {
+        FileType::Regular => regular(folder, name, most)?,
+        FileType::Directory => node(attributes::extended_attributes(folder, name)?, None),
+        FileType::Symlink => {
+            let target = rustix::fs::readlinkat(folder, name, Vec::new())?;
+            node(attributes::of_unopened(folder, name)?, Some(target.into_bytes()))
+        }
+        FileType::Fifo | FileType::Socket | FileType::CharacterDevice | FileType::BlockDevice => {
+            node(attributes::of_unopened(folder, name)?, None)
+        }
+    })
 }
 
 /// A file that was a regular one a moment ago: nothing else is opened for longer than it takes to see what it is.
