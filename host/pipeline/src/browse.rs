@@ -76,6 +76,8 @@ pub struct SnapshotList {
     pub snapshots: Vec<ListedSnapshot>,
     /// The others, whichever pipeline's they are: that can't be told.
     pub unreadable: Vec<UnreadableSnapshot>,
+    /// How many others can be read that are not of the pipelines which were asked for.
+    pub others: usize,
 }
 
 /// An entry in a listing.
@@ -187,7 +189,8 @@ pub(crate) async fn snapshots_in(
             .collect(),
         ..SnapshotList::default()
     };
-    let infos: Vec<SnapshotInfo> = infos.into_iter().filter(|info| is_of(info, pipelines)).collect();
+    let (infos, others): (Vec<SnapshotInfo>, Vec<_>) = infos.into_iter().partition(|info| is_of(info, pipelines));
+    list.others = others.len();
     for reader in vault.read_listed(infos).await? {
         let info = reader.info().clone();
         let (proof, error) = match proof_of(vault, &reader).await {
@@ -288,14 +291,33 @@ pub struct OpenSnapshot {
     operation: Operation,
 }
 
-/// Opens the snapshot of `pipeline` that `selector` names: `latest`, or the beginning of its id.
+/// Where a snapshot is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place<'a> {
+    /// The vault.
+    pub vault: &'a str,
+    /// Whose snapshots; of any in the vault, whatever wrote it, where there is none.
+    pub pipeline: Option<&'a str>,
+}
+
+impl<'a> From<&'a Pipeline> for Place<'a> {
+    fn from(pipeline: &'a Pipeline) -> Self {
+        Self {
+            vault: &pipeline.vault,
+            pipeline: Some(&pipeline.name),
+        }
+    }
+}
+
+/// Opens the snapshot in `place` that `selector` names: `latest`, or the beginning of its id.
 ///
 /// # Errors
 /// See [`SnapshotError`].
-pub async fn open_snapshot(operation: &Operation, pipeline: &Pipeline, selector: &str) -> Result<OpenSnapshot, SnapshotError> {
+pub async fn open_snapshot<'a>(operation: &Operation, place: impl Into<Place<'a>>, selector: &str) -> Result<OpenSnapshot, SnapshotError> {
+    let place = place.into();
     let open = async {
-        let vault = operation.open_named(&pipeline.vault).await?;
-        snapshot_in(operation, &vault, pipeline, selector).await
+        let vault = operation.open_named(place.vault).await?;
+        snapshot_in(operation, &vault, place.pipeline, selector).await
     };
     operation.until_interrupted(None, open).await?
 }
@@ -304,10 +326,10 @@ pub async fn open_snapshot(operation: &Operation, pipeline: &Pipeline, selector:
 pub(crate) async fn snapshot_in(
     operation: &Operation,
     vault: &Vault,
-    pipeline: &Pipeline,
+    pipeline: Option<&str>,
     selector: &str,
 ) -> Result<OpenSnapshot, SnapshotError> {
-    let info = resolve(vault, selector, Some(&pipeline.name)).await?;
+    let info = resolve(vault, selector, pipeline).await?;
     Ok(OpenSnapshot {
         reader: vault.read(info.id).await?,
         operation: operation.clone(),
@@ -319,6 +341,12 @@ impl OpenSnapshot {
     #[must_use]
     pub fn id(&self) -> String {
         self.reader.info().id.to_string()
+    }
+
+    /// The pipeline that took it; `None` where another tool made it.
+    #[must_use]
+    pub fn pipeline(&self) -> Option<&str> {
+        self.reader.info().pipeline.as_deref()
     }
 
     /// What there is to say of restoring it.

@@ -66,7 +66,8 @@ mod verify;
 
 pub use access::{AccessError, PasswordError};
 pub use browse::{
-    Content, ListedEntry, ListedSnapshot, Listing, OpenSnapshot, SnapshotError, SnapshotList, UnreadableSnapshot, open_snapshot, snapshots,
+    Content, ListedEntry, ListedSnapshot, Listing, OpenSnapshot, Place, SnapshotError, SnapshotList, UnreadableSnapshot, open_snapshot,
+    snapshots,
 };
 pub use check::{CheckReport, CheckedPart, check};
 pub use consent::{Application, Browser, Consent, ConsentError, ConsentServers, Device};

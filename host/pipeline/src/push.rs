@@ -174,7 +174,7 @@ pub async fn push_log(operation: &Operation, pipeline: &Pipeline, path: &Path) -
 /// The vault, and the pipeline's last snapshot. Of the first sink only: what another one has is not durable there.
 async fn open_with_last(operation: &Operation, pipeline: &Pipeline) -> Result<(Opened, Option<OpenSnapshot>), SnapshotError> {
     let opened = operation.open_with_sinks(operation.vault_named(&pipeline.vault)?).await?;
-    match snapshot_in(operation, &opened.vault, pipeline, "latest").await {
+    match snapshot_in(operation, &opened.vault, Some(&pipeline.name), "latest").await {
         Ok(last) => Ok((opened, Some(last))),
         Err(error) if is_none_yet(&error) => Ok((opened, None)),
         Err(error) => Err(error),

@@ -10,7 +10,7 @@ mod patterns;
 
 use std::path::PathBuf;
 
-use bulkhead_config::{Period, Pipeline};
+use bulkhead_config::Period;
 use bulkhead_model::{EntryPath, Fact, Finding, Severity};
 use bulkhead_runtime::PluginError;
 use serde::Serialize;
@@ -35,8 +35,8 @@ pub(crate) use patterns::{Selected, Selection};
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct RestoreReport {
-    /// The pipeline.
-    pub pipeline: String,
+    /// The pipeline that took the snapshot; `None` where another tool made it.
+    pub pipeline: Option<String>,
     /// The snapshot.
     pub snapshot: String,
     /// The folder, or the name of the target.
@@ -125,10 +125,10 @@ pub struct Retrieval {
     pub time: Period,
 }
 
-/// Whether the sink that a restore of `pipeline` reads first is one whose objects must be brought back before they can be read.
+/// Whether the sink that a restore from `vault` reads first is one whose objects must be brought back before they can be read.
 #[must_use]
-pub fn retrieval(operation: &Operation, pipeline: &Pipeline) -> Option<Retrieval> {
-    let vault = operation.config.vault(&pipeline.vault)?;
+pub fn retrieval(operation: &Operation, vault: &str) -> Option<Retrieval> {
+    let vault = operation.config.vault(vault)?;
     let sink = operation.config.sink(operation.read_from.as_ref().or(vault.sinks.first())?)?;
     Some(Retrieval {
         sink: sink.name.clone(),

@@ -127,6 +127,9 @@ impl Hint for ResolveError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Empty { .. } => some("run the pipeline first"),
+            Self::NotFound { pipeline: Some(_), .. } => {
+                some("list the snapshots to see their ids; one that something else took is named with `--vault`, and no pipeline")
+            }
             Self::NotFound { .. } | Self::TooFarBack { .. } => some("list the snapshots to see their ids"),
             Self::Ambiguous { candidates, .. } => {
                 let candidates: Vec<String> = candidates

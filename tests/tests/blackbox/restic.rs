@@ -108,3 +108,71 @@ fn a_repository_that_restic_made_is_a_vault_and_its_snapshots_are_snapshots() {
     succeed(&["verify", "good", "--read-data"]);
     restic.check().unwrap();
 }
+
+#[test]
+fn what_restic_took_is_listed_and_restored_without_a_pipeline() {
+    let world = World::with_a_snapshot();
+    let scratch = world.bulkhead().scratch();
+    let files = scratch.folder("files/below").unwrap();
+    std::fs::write(files.join("a"), b"written by restic").unwrap();
+    std::os::unix::fs::symlink("a", files.join("link")).unwrap();
+    run(world.restic().command(["backup", "files"]).current_dir(scratch.path())).unwrap();
+    let listed = world.run(&["snapshots"]);
+    assert!(
+        listed.stderr.contains("and 1 snapshot that no pipeline of the configuration took"),
+        "{}",
+        listed.stderr
+    );
+    assert_eq!(
+        world.json(&["snapshots", "--json"])["others"],
+        serde_json::json!([{ "vault": "main", "snapshots": 1 }])
+    );
+    let all = world.json(&["snapshots", "--vault", "main", "--json"]);
+    let mut all = all["snapshots"].as_array().unwrap().iter();
+    let theirs = all.find(|snapshot| snapshot["pipeline"].is_null()).unwrap();
+    let id = theirs["id"].as_str().unwrap();
+    let of_it = |words: &[&str]| world.succeed(&[&[words[0], "--vault", "main", "--snapshot", id], &words[1..]].concat());
+    assert_eq!(of_it(&["ls", "/files/below"]), "files/below\nfiles/below/a\nfiles/below/link\n");
+    assert_eq!(of_it(&["dump", "/files/below/a"]), "written by restic");
+    of_it(&["restore", "--into", "whole"]);
+    let whole = Tree::of(&scratch.join("whole")).unwrap();
+    let restored = scratch.folder("theirs").unwrap();
+    world.restic().restore(id, &restored).unwrap();
+    assert_eq!(whole, Tree::of(&restored).unwrap());
+    assert_eq!(whole.contents().len(), 1);
+    of_it(&["restore", "/files/below/a", "--into", "part"]);
+    assert_eq!(std::fs::read(scratch.join("part/files/below/a")).unwrap(), b"written by restic");
+    assert!(!scratch.join("part/files/below/link").exists());
+}
+
+#[test]
+fn without_a_pipeline_a_snapshot_is_named_and_no_plugin_works() {
+    let world = World::with_a_snapshot();
+    let listed = world.json(&["snapshots", "--json"]);
+    let id = listed["snapshots"][0]["id"].as_str().unwrap();
+    let report = world.json(&["restore", "--vault", "main", "--snapshot", id, "--into", "ours", "--json"]);
+    assert_eq!(report["pipeline"], "good", "the snapshot says whose it is");
+    for (arguments, said) in [
+        (&["ls", "--vault", "main"][..], "the snapshot has to be named"),
+        (&["ls", "--vault", "nowhere", "--snapshot", id], "there is no vault `nowhere`"),
+        (&["ls", "--vault", "main", "--snapshot", id, "/data", "/data"], "one path too many"),
+        (&["dump", "--vault", "main", "--snapshot", id], "`dump` writes one entry"),
+        (
+            &["dump", "--vault", "main", "--snapshot", id, "--format", "joined"],
+            "no pipeline is named",
+        ),
+        (
+            &["restore", "--vault", "main", "--snapshot", id, "--target", "folder"],
+            "no pipeline is named",
+        ),
+        (&["restore", "/data", "--into", "nowhere"], "there is no pipeline `/data`"),
+    ] {
+        let outcome = world.run(arguments);
+        assert_eq!(outcome.code, Some(2), "{arguments:?}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains(said), "{arguments:?}: {}", outcome.stderr);
+    }
+    world.configure("\n[pipeline.other]\nplugin = \"misbehaving-source\"\nvault = \"main\"\n");
+    let not_its_own = world.run(&["restore", "other", "--snapshot", id, "--into", "nowhere"]);
+    assert_eq!(not_its_own.code, Some(13), "{}", not_its_own.stderr);
+    assert!(not_its_own.stderr.contains("`--vault`"), "{}", not_its_own.stderr);
+}

@@ -7,17 +7,16 @@ use std::{
     sync::Arc,
 };
 
-use bulkhead_config::Pipeline;
 use bulkhead_model::EntryPath;
 use bulkhead_pipeline as pipeline;
 use bulkhead_pipeline::{Explain, Operation, RenderOptions};
 use clap::Args;
 
 use crate::{
-    commands::entry_path,
+    commands::stored::{Found, Stored},
     error::CommandError,
     exit::Exit,
-    session::{Session, pipeline_in},
+    session::Session,
 };
 
 /// Write the content of one entry to standard output, or a snapshot in another format
@@ -26,32 +25,19 @@ use crate::{
 /// It is whole only if the command ends with 0.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  bulkhead dump shop backup_manifest | jq .\n  bulkhead dump shop base/5/1259 --snapshot 3f2a91c4 > 1259\n  bulkhead dump books --format sql > books.sql                     for `psql --file`\n  bulkhead dump books --format sql databases/ledger | psql         one database of them (with `set -o pipefail`)"
+    after_help = "Examples:\n  bulkhead dump shop backup_manifest | jq .\n  bulkhead dump shop base/5/1259 --snapshot 3f2a91c4 > 1259\n  bulkhead dump --vault databases --snapshot 91bb0c11 /etc/hosts   whatever wrote it\n  bulkhead dump books --format sql > books.sql                     for `psql --file`\n  bulkhead dump books --format sql databases/ledger | psql         one database of them (with `set -o pipefail`)"
 )]
 pub(crate) struct DumpArguments {
-    /// The pipeline
-    #[arg(value_name = "PIPELINE")]
-    pipeline: String,
+    #[command(flatten)]
+    stored: Stored,
 
     /// The entry, as `bulkhead ls` prints it
-    #[arg(value_name = "PATH", required_unless_present = "format")]
+    #[arg(value_name = "PATH", required_unless_present_any = ["format", "vault"])]
     path: Option<OsString>,
 
     /// Write the snapshot in this format
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
-
-    /// The beginning of a snapshot's id
-    #[arg(long, value_name = "ID", default_value = "latest")]
-    snapshot: String,
-
-    /// Read from this sink, one of the vault's; the first one by default
-    #[arg(long, value_name = "NAME")]
-    sink: Option<String>,
-
-    /// Read the copy in this vault, which is fed from the pipeline's own
-    #[arg(long, value_name = "VAULT")]
-    vault: Option<String>,
 }
 
 /// One read.
@@ -65,21 +51,22 @@ pub(crate) async fn dump(arguments: &DumpArguments, session: &Session) -> Result
         ));
     }
     let config = session.config()?;
-    let pipeline = &pipeline_in(&config, &arguments.pipeline, arguments.vault.as_deref())?;
-    let path = arguments.path.as_deref().map(entry_path).transpose()?;
-    let operation = session.reading(&config, arguments.sink.as_deref(), [pipeline.vault.as_str()])?;
+    let found = arguments.stored.find(&config, &arguments.path)?;
+    let operation = session.reading(&config, arguments.stored.sink.as_deref(), [found.place().vault])?;
     let stream = Stream {
         arguments,
         session,
         operation: &operation,
-        pipeline,
+        found: &found,
         output: Arc::new(session.output.unlocked().map_err(|error| CommandError::output(&error))?),
     };
-    match (&arguments.format, path) {
+    match (&arguments.format, found.path()?) {
         (Some(format), path) => stream.rendering(format, path).await,
-        (None, Some(path)) => stream.entry(&path).await,
-        // The parser asks for one of them.
-        (None, None) => Ok(Exit::Ok),
+        (None, Some(path)) => stream.entry(path).await,
+        (None, None) => Err(CommandError::usage(
+            "`dump` writes one entry",
+            "name it, as `bulkhead ls` prints it; without a pipeline, with a `/` before it",
+        )),
     }
 }
 
@@ -88,13 +75,13 @@ struct Stream<'a> {
     arguments: &'a DumpArguments,
     session: &'a Session,
     operation: &'a Operation,
-    pipeline: &'a Pipeline,
+    found: &'a Found<'a>,
     output: Arc<File>,
 }
 
 impl Stream<'_> {
     async fn entry(&self, path: &EntryPath) -> Result<Exit, CommandError> {
-        let snapshot = pipeline::open_snapshot(self.operation, self.pipeline, &self.arguments.snapshot)
+        let snapshot = pipeline::open_snapshot(self.operation, self.found.place(), self.arguments.stored.selector())
             .await
             .map_err(|error| self.failed(&error))?;
         let mut content = snapshot.content(path).await.map_err(|error| self.failed(&error))?;
@@ -106,13 +93,14 @@ impl Stream<'_> {
         Ok(Exit::Ok)
     }
 
-    async fn rendering(&self, format: &str, path: Option<EntryPath>) -> Result<Exit, CommandError> {
+    async fn rendering(&self, format: &str, path: Option<&EntryPath>) -> Result<Exit, CommandError> {
         let options = RenderOptions {
-            snapshot: self.arguments.snapshot.clone(),
+            snapshot: self.arguments.stored.selector().to_owned(),
             format: format.to_owned(),
-            paths: path.into_iter().collect(),
+            paths: path.into_iter().cloned().collect(),
         };
-        let mut rendering = pipeline::render(self.operation, self.pipeline, options)
+        let pipeline = self.found.pipeline("--format")?;
+        let mut rendering = pipeline::render(self.operation, pipeline, options)
             .await
             .map_err(|error| self.failed(&error))?;
         while let Some(data) = rendering.next().await.map_err(|error| self.failed(&error))? {

@@ -7,36 +7,25 @@ use bulkhead_pipeline::{ListedEntry, SnapshotError};
 use clap::Args;
 
 use crate::{
-    commands::entry_path,
+    commands::stored::Stored,
     error::CommandError,
     exit::Exit,
     output::{bytes, local_time},
-    session::{Session, pipeline_in},
+    session::Session,
 };
 
 /// List what is in a snapshot
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  bulkhead ls shop\n  bulkhead ls shop base/5 -l\n  bulkhead ls shop --snapshot 3f2a91c4")]
+#[command(
+    after_help = "Examples:\n  bulkhead ls shop\n  bulkhead ls shop base/5 -l\n  bulkhead ls shop --snapshot 3f2a91c4\n  bulkhead ls --vault databases --snapshot 91bb0c11 /etc     whatever wrote it"
+)]
 pub(crate) struct LsArguments {
-    /// The pipeline
-    #[arg(value_name = "PIPELINE")]
-    pipeline: String,
+    #[command(flatten)]
+    stored: Stored,
 
     /// List only what is at and below this path
-    #[arg(value_name = "PATH", default_value = "")]
-    path: OsString,
-
-    /// The beginning of a snapshot's id
-    #[arg(long, value_name = "ID", default_value = "latest")]
-    snapshot: String,
-
-    /// Read from this sink, one of the vault's; the first one by default
-    #[arg(long, value_name = "NAME")]
-    sink: Option<String>,
-
-    /// Read the copy in this vault, which is fed from the pipeline's own
-    #[arg(long, value_name = "VAULT")]
-    vault: Option<String>,
+    #[arg(value_name = "PATH")]
+    path: Option<OsString>,
 
     /// Show permissions, owner, size and time
     #[arg(short, long)]
@@ -45,11 +34,12 @@ pub(crate) struct LsArguments {
 
 pub(crate) async fn ls(arguments: &LsArguments, session: &Session) -> Result<Exit, CommandError> {
     let config = session.config()?;
-    let pipeline = &pipeline_in(&config, &arguments.pipeline, arguments.vault.as_deref())?;
-    let path = entry_path(&arguments.path)?;
-    let operation = session.reading(&config, arguments.sink.as_deref(), [pipeline.vault.as_str()])?;
+    let found = arguments.stored.find(&config, &arguments.path)?;
+    let path = found.path()?.cloned().unwrap_or_default();
+    let place = found.place();
+    let operation = session.reading(&config, arguments.stored.sink.as_deref(), [place.vault])?;
     let failed = |error: SnapshotError| CommandError::operation(&error, &config);
-    let snapshot = pipeline::open_snapshot(&operation, pipeline, &arguments.snapshot)
+    let snapshot = pipeline::open_snapshot(&operation, place, arguments.stored.selector())
         .await
         .map_err(failed)?;
     let mut listing = snapshot.list(&path).await.map_err(failed)?;
@@ -64,7 +54,7 @@ pub(crate) async fn ls(arguments: &LsArguments, session: &Session) -> Result<Exi
     if session.output.is_json() {
         session.output.document(
             "ls",
-            &serde_json::json!({ "snapshot": snapshot.id(), "pipeline": pipeline.name, "entries": entries }),
+            &serde_json::json!({ "snapshot": snapshot.id(), "pipeline": snapshot.pipeline(), "entries": entries }),
         );
     }
     Ok(Exit::Ok)

@@ -26,6 +26,7 @@ pub(crate) mod run;
 pub(crate) mod snapshots;
 pub(crate) mod stats;
 pub(crate) mod status;
+mod stored;
 pub(crate) mod tag;
 pub(crate) mod unlock;
 pub(crate) mod verify;

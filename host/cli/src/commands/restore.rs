@@ -14,11 +14,11 @@ use bulkhead_pipeline::{
 use clap::{Args, ValueEnum};
 
 use crate::{
-    commands::{agreed, entry_path, print_findings, short},
+    commands::{agreed, print_findings, short, stored::Stored},
     error::CommandError,
     exit::Exit,
     output::{Mark, Output, ProgressDisplay, bytes, count, counted, duration, rate},
-    session::{Session, pipeline_in, unknown},
+    session::{Session, unknown},
 };
 
 /// Bring a snapshot back
@@ -39,12 +39,11 @@ use crate::{
 /// snapshot does not have is removed. --dry-run names it.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  bulkhead restore shop --into /tmp/shop\n  bulkhead restore shop --into /tmp/shop base/5 global      a part of it\n  bulkhead restore shop --target scratch --snapshot 3f2a91c4\n  bulkhead restore shop --target scratch --to-time '2026-11-21 08:00:00+01:00'\n  bulkhead restore shop --target live --delta --dry-run      what would be changed in the cluster that is there\n  bulkhead restore shop --into /tmp/shop --sink offsite      from the replica there\n  bulkhead restore shop --into /tmp/shop --vault archive     from the copy in that vault\n  bulkhead restore web --into /tmp/etc --include 'etc/**/*.conf' --exclude etc/ssl\n  bulkhead restore web --into / --delta --dry-run            what would be changed\n  bulkhead restore web --into /srv/www --delta --delete      exactly as it was"
+    after_help = "Examples:\n  bulkhead restore shop --into /tmp/shop\n  bulkhead restore shop --into /tmp/shop base/5 global      a part of it\n  bulkhead restore shop --target scratch --snapshot 3f2a91c4\n  bulkhead restore shop --target scratch --to-time '2026-11-21 08:00:00+01:00'\n  bulkhead restore shop --target live --delta --dry-run      what would be changed in the cluster that is there\n  bulkhead restore shop --into /tmp/shop --sink offsite      from the replica there\n  bulkhead restore shop --into /tmp/shop --vault archive     from the copy in that vault\n  bulkhead restore --vault databases --snapshot 91bb0c11 --into /tmp/etc /etc   whatever wrote it\n  bulkhead restore web --into /tmp/etc --include 'etc/**/*.conf' --exclude etc/ssl\n  bulkhead restore web --into / --delta --dry-run            what would be changed\n  bulkhead restore web --into /srv/www --delta --delete      exactly as it was"
 )]
 pub(crate) struct RestoreArguments {
-    /// The pipeline
-    #[arg(value_name = "PIPELINE")]
-    pipeline: String,
+    #[command(flatten)]
+    stored: Stored,
 
     /// Restore only what is at and below these paths
     #[arg(value_name = "PATH", conflicts_with = "moment")]
@@ -57,18 +56,6 @@ pub(crate) struct RestoreArguments {
     /// Target to restore into, by the pipeline's plugin
     #[arg(long, value_name = "TARGET", conflicts_with_all = ["into", "include", "exclude", "delete", "checksum", "map_user", "map_group", "no_owner", "devices"])]
     target: Option<String>,
-
-    /// The beginning of a snapshot's id
-    #[arg(long, value_name = "ID", default_value = "latest")]
-    snapshot: String,
-
-    /// Read from this sink, one of the vault's; the first one by default
-    #[arg(long, value_name = "NAME")]
-    sink: Option<String>,
-
-    /// Read the copy in this vault, which is fed from the pipeline's own
-    #[arg(long, value_name = "VAULT")]
-    vault: Option<String>,
 
     #[command(flatten)]
     recovery: RecoveryArguments,
@@ -213,36 +200,39 @@ struct FolderArguments {
 
 pub(crate) async fn restore(arguments: &RestoreArguments, session: &Session) -> Result<Exit, CommandError> {
     let config = session.config()?;
-    let pipeline = &pipeline_in(&config, &arguments.pipeline, arguments.vault.as_deref())?;
-    let paths = arguments.paths.iter().map(|path| entry_path(path)).collect::<Result<_, _>>()?;
+    let found = arguments.stored.find(&config, &arguments.paths)?;
+    let place = found.place();
     let options = RestoreOptions {
-        snapshot: arguments.snapshot.clone(),
-        paths,
+        snapshot: arguments.stored.selector().to_owned(),
+        paths: found.paths.clone(),
         recovery: arguments.recovery.options(session)?,
         delta: target_delta(arguments),
     };
     let target = match &arguments.target {
         None => None,
         Some(name) => {
+            let pipeline = found.pipeline("--target")?;
             let target = pipeline.targets.iter().find(|target| target.name == *name);
-            Some(target.ok_or_else(|| unknown("target", name, pipeline.targets.iter().map(|target| target.name.as_str())))?)
+            let target = target.ok_or_else(|| unknown("target", name, pipeline.targets.iter().map(|target| target.name.as_str())))?;
+            Some((pipeline, target))
         }
     };
-    if let Some(target) = target
+    if let Some((_, target)) = target
         && !may_write_over(arguments, &target.name, session).await?
     {
         return Err(CommandError::operation(&RestoreError::Declined, &config));
     }
-    let operation = session.reading(&config, arguments.sink.as_deref(), [pipeline.vault.as_str()])?;
-    let retrieval = pipeline::retrieval(&operation, pipeline);
+    let operation = session.reading(&config, arguments.stored.sink.as_deref(), [place.vault])?;
+    let retrieval = pipeline::retrieval(&operation, place.vault);
     tell_of_retrieval(retrieval.as_ref(), &session.output);
-    let display = ProgressDisplay::start(&session.output, &pipeline.name, &operation.progress);
+    let name = place.pipeline.unwrap_or(place.vault);
+    let display = ProgressDisplay::start(&session.output, name, &operation.progress);
     let result = match (&arguments.into, target) {
-        (_, Some(target)) => pipeline::restore_to_target(&operation, pipeline, &options, target).await,
+        (_, Some((pipeline, target))) => pipeline::restore_to_target(&operation, pipeline, &options, target).await,
         (Some(folder), None) => {
             let folder = folder_options(&arguments.folder, folder, session)?;
             let confirm = confirmation(&arguments.folder, &session.output);
-            pipeline::restore_to_folder(&operation, pipeline, &options, &folder, confirm).await
+            pipeline::restore_to_folder(&operation, place, &options, &folder, confirm).await
         }
         (None, None) => {
             return Err(CommandError::usage(
@@ -263,10 +253,10 @@ pub(crate) async fn restore(arguments: &RestoreArguments, session: &Session) -> 
         session.output.document("restore", &document);
         return Ok(exit);
     }
-    print(&report, session);
+    print(&report, name, session);
     print_findings(
         &report.findings,
-        target.map(|target| pipeline::target_site(pipeline, target)).as_ref(),
+        target.map(|(pipeline, target)| pipeline::target_site(pipeline, target)).as_ref(),
         &config,
         &session.output,
     );
@@ -356,7 +346,7 @@ fn print_surplus(items: &[SurplusItem], output: &Output) {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
-fn print(report: &RestoreReport, session: &Session) {
+fn print(report: &RestoreReport, name: &str, session: &Session) {
     let output = &session.output;
     if report.dry_run {
         print_surplus(&report.surplus, output);
@@ -368,7 +358,7 @@ fn print(report: &RestoreReport, session: &Session) {
             (true, true) => output.mark(Mark::Good, "would restore"),
             (false, _) => output.mark(Mark::Bad, "damaged"),
         },
-        output.mark(Mark::Strong, &report.pipeline),
+        output.mark(Mark::Strong, name),
         short(&report.snapshot),
         counted(report.entries, "entry", "entries"),
         bytes(report.bytes),

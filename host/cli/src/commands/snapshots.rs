@@ -10,7 +10,7 @@ use crate::{
     commands::{last_verified, short},
     error::CommandError,
     exit::Exit,
-    output::{Align, Output, ProgressDisplay, Table, bytes, count, local_time},
+    output::{Align, Output, ProgressDisplay, Table, bytes, count, counted, local_time},
     session::{Session, selected_some, unknown},
 };
 
@@ -52,6 +52,7 @@ pub(crate) async fn snapshots(arguments: &SnapshotsArguments, session: &Session)
     };
     let operation = session.reading(&config, arguments.sink.as_deref(), vaults.iter().copied())?;
     let mut list = SnapshotList::default();
+    let mut others = Vec::new();
     let is_only_one = vaults.len() == 1;
     let (mut exit, mut unopened) = (Exit::Ok, Vec::new());
     for vault in vaults {
@@ -63,6 +64,8 @@ pub(crate) async fn snapshots(arguments: &SnapshotsArguments, session: &Session)
             Ok(found) => {
                 list.snapshots.extend(found.snapshots);
                 list.unreadable.extend(found.unreadable);
+                // Who names pipelines wants to hear of these.
+                others.extend((found.others > 0 && arguments.pipelines.is_empty()).then_some((vault, found.others)));
             }
             Err(error) => {
                 let error = CommandError::operation(&error, &config);
@@ -79,7 +82,7 @@ pub(crate) async fn snapshots(arguments: &SnapshotsArguments, session: &Session)
         exit = exit.or_worse(Exit::Damaged);
     }
     if session.output.is_json() {
-        let document = serde_json::json!({ "snapshots": list.snapshots, "unreadable": list.unreadable, "errors": errors(&unopened) });
+        let document = serde_json::json!({ "snapshots": list.snapshots, "unreadable": list.unreadable, "others": others_documents(&others), "errors": errors(&unopened) });
         session.output.document("snapshots", &document);
         return Ok(exit);
     }
@@ -88,11 +91,22 @@ pub(crate) async fn snapshots(arguments: &SnapshotsArguments, session: &Session)
     } else if exit == Exit::Ok {
         session.output.note("no snapshots yet: `bulkhead run` takes one");
     }
+    for (vault, number) in others {
+        session.output.note(&format!(
+            "and {} that no pipeline of the configuration took: `bulkhead snapshots --vault {vault}` lists all",
+            counted(number as u64, "snapshot", "snapshots")
+        ));
+    }
     print_damage(&list, &session.output);
     for (_, error) in &unopened {
         session.output.complain(error);
     }
     Ok(exit)
+}
+
+fn others_documents(others: &[(&str, usize)]) -> Vec<serde_json::Value> {
+    let document = |(vault, number): &(&str, usize)| serde_json::json!({ "vault": vault, "snapshots": number });
+    others.iter().map(document).collect()
 }
 
 /// Why vaults could not be listed, each with its name.

@@ -10,7 +10,6 @@ use std::{
     sync::Arc,
 };
 
-use bulkhead_config::Pipeline;
 use bulkhead_model::{EntryPath, Finding, NodeType, Severity};
 use bulkhead_vault::{Piece, SnapshotEntry, SnapshotReader};
 use bytes::Bytes;
@@ -18,7 +17,7 @@ use tokio::sync::{Mutex, mpsc};
 
 use crate::{
     Progress,
-    browse::{SnapshotError, open_snapshot},
+    browse::{Place, SnapshotError, open_snapshot},
     folder::{self, Action, Decision, Existing, FolderError, FolderWriter, Skipped, Surplus, Survey, Tally},
     operation::{Interrupted, Operation},
     restore::{
@@ -34,26 +33,26 @@ const STEPS_AHEAD: usize = 16;
 /// Asked whether what the snapshot does not have is to be removed.
 pub type Confirm = Box<dyn FnOnce(&Surplus) -> bool + Send>;
 
-/// Restores a snapshot of `pipeline` into a folder. Where something is to be removed from it, `confirm` is asked before anything is done.
+/// Restores a snapshot from `place` into a folder. Where something is to be removed from it, `confirm` is asked before anything is done.
 ///
 /// # Errors
 /// See [`RestoreError`].
 pub async fn restore_to_folder(
     operation: &Operation,
-    pipeline: &Pipeline,
+    place: Place<'_>,
     options: &RestoreOptions,
     folder: &FolderOptions,
     confirm: Confirm,
 ) -> Result<RestoreReport, RestoreError> {
     operation
-        .until_interrupted(None, to_folder(operation, pipeline, options, folder, confirm))
+        .until_interrupted(None, to_folder(operation, place, options, folder, confirm))
         .await?
 }
 
-#[tracing::instrument(name = "restore", skip_all, fields(pipeline = pipeline.name, target = %folder.folder.display()))]
+#[tracing::instrument(name = "restore", skip_all, fields(vault = place.vault, pipeline = place.pipeline, target = %folder.folder.display()))]
 async fn to_folder(
     operation: &Operation,
-    pipeline: &Pipeline,
+    place: Place<'_>,
     options: &RestoreOptions,
     folder: &FolderOptions,
     confirm: Confirm,
@@ -62,7 +61,7 @@ async fn to_folder(
     let progress = &operation.progress;
     progress.phase("opening", None);
     let found = look_at(folder)?;
-    let snapshot = open_snapshot(operation, pipeline, &options.snapshot).await?;
+    let snapshot = open_snapshot(operation, place, &options.snapshot).await?;
     let reader = snapshot.reader();
     let selection = Selection::new(&options.paths, folder.patterns.clone());
     progress.phase("planning", None);
@@ -101,7 +100,7 @@ async fn to_folder(
     findings.extend(plan.findings);
     findings.extend(skipped.iter().flat_map(Skipped::findings));
     Ok(RestoreReport {
-        pipeline: pipeline.name.clone(),
+        pipeline: snapshot.pipeline().map(str::to_owned),
         snapshot: snapshot.id(),
         target: folder.folder.display().to_string(),
         entries: tally.entries,

@@ -82,7 +82,7 @@ async fn to_target(
         findings.push(nothing_restored());
     }
     Ok(RestoreReport {
-        pipeline: pipeline.name.clone(),
+        pipeline: Some(pipeline.name.clone()),
         snapshot: opened.id(),
         target: target.name.clone(),
         entries: outcome.entries,
