@@ -23,7 +23,7 @@ pub(crate) fn start(arguments: &GlobalArguments, output: &Output) {
     let filter = EnvFilter::try_from_env("BULKHEAD_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(LogWriter(output.clone()));
+        .with_writer(LogWriter(output.clone(), arguments.log_format));
     match arguments.log_format {
         LogFormat::Text => builder
             .with_ansi(output.colours_errors())
@@ -35,22 +35,30 @@ pub(crate) fn start(arguments: &GlobalArguments, output: &Output) {
 }
 
 /// Writes records between redraws of the progress bar.
-struct LogWriter(Output);
+struct LogWriter(Output, LogFormat);
 
 impl<'w> MakeWriter<'w> for LogWriter {
     type Writer = Record;
 
     fn make_writer(&'w self) -> Self::Writer {
-        Record(self.0.clone(), Vec::new())
+        Record {
+            output: self.0.clone(),
+            format: self.1,
+            text: Vec::new(),
+        }
     }
 }
 
 /// One record; written whole when it is dropped.
-struct Record(Output, Vec<u8>);
+struct Record {
+    output: Output,
+    format: LogFormat,
+    text: Vec<u8>,
+}
 
 impl Write for Record {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.1.extend_from_slice(data);
+        self.text.extend_from_slice(data);
         Ok(data.len())
     }
 
@@ -61,6 +69,10 @@ impl Write for Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        self.0.note_raw(&self.1);
+        let text = String::from_utf8_lossy(&self.text);
+        match self.format {
+            LogFormat::Text => self.output.tell(&text),
+            LogFormat::Json => self.output.tell_json(&text),
+        }
     }
 }

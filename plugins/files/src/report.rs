@@ -16,7 +16,7 @@ impl Paths {
     pub(crate) fn add(&mut self, path: &[u8]) {
         self.count += 1;
         if self.first.len() < NAMED {
-            self.first.push(String::from_utf8_lossy(path).into_owned());
+            self.first.push(in_words(path));
         }
     }
 
@@ -30,6 +30,19 @@ impl Paths {
             (_, more) => Some(format!("{named} and {more} more")),
         }
     }
+}
+
+/// A path in a sentence: on one line, whatever its bytes are.
+pub(crate) fn in_words(path: &[u8]) -> String {
+    let mut words = String::new();
+    for character in String::from_utf8_lossy(path).chars() {
+        if character.is_control() {
+            words.extend(character.escape_default());
+        } else {
+            words.push(character);
+        }
+    }
+    words
 }
 
 /// Everything worth saying.

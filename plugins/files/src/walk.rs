@@ -17,7 +17,7 @@ use crate::{
     config::Config,
     names::Names,
     parent::Parent,
-    report::Report,
+    report::{self, Report},
     select::Selection,
     store::{self, Opened, Read},
 };
@@ -306,7 +306,7 @@ impl Tree<'_> {
                 Ok(())
             }
             ErrorKind::PermissionDenied | ErrorKind::Io => {
-                let name = String::from_utf8_lossy(entry).into_owned();
+                let name = report::in_words(entry);
                 let hint = format!("let it be read, leave it out (`exclude = [\"/{name}\"]`), or allow it (`unreadable = [\"/{name}\"]`)");
                 Err(error
                     .context(format!("{name} cannot be read"))

@@ -54,6 +54,13 @@ impl Files {
         self.bulkhead.scratch().join(name)
     }
 
+    /// The id of the first snapshot.
+    fn oldest(&self) -> String {
+        let listed = self.bulkhead.run(["snapshots", "--json"]).unwrap();
+        let listed: Value = serde_json::from_str(&listed.stdout).unwrap();
+        listed["snapshots"][0]["id"].as_str().unwrap().to_owned()
+    }
+
     /// Restores into the folder `into`.
     fn try_restore(&self, into: &str, options: &[&str]) -> Outcome {
         let arguments = [&["restore", "good", "--into", into, "--json"], options].concat();
@@ -605,4 +612,49 @@ fn a_sink_that_must_bring_objects_back_first_says_so() {
             told.stderr
         );
     }
+}
+
+#[test]
+fn names_that_would_act_on_a_terminal_are_shown_instead() {
+    let files = Files::new();
+    let names = ["\x1b[2K\x1b[1Ghidden", "back\\x2dslash", "cr\r", "gpj.\u{202e}exe", "two\nlines"];
+    for name in names {
+        fs::write(files.source.join(name), name).unwrap();
+    }
+    files.snapshot();
+    let shown = [
+        r"\u{1b}[2K\u{1b}[1Ghidden",
+        r"back\x2dslash",
+        r"cr\r",
+        r"gpj.\u{202e}exe",
+        r"two\nlines",
+    ];
+    let text = |arguments: &[&str]| {
+        let mut command = files.bulkhead.command(arguments);
+        let output = command.env_remove("NO_COLOR").env("CLICOLOR_FORCE", "1").output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(text(&["ls", "good"]).lines().collect::<Vec<_>>(), shown);
+    let found = text(&["find", "--type", "file"]);
+    let found: Vec<&str> = found.lines().skip(1).map(|line| line.rsplit("good: ").next().unwrap()).collect();
+    assert_eq!(found, shown);
+    // What somebody is asked to agree to cannot rub itself out.
+    for name in names {
+        fs::remove_file(files.source.join(name)).unwrap();
+    }
+    fs::write(files.source.join("new"), "").unwrap();
+    files.snapshot();
+    files.restore("there", &["--snapshot", &files.oldest()]);
+    let plan = text(&["restore", "good", "--into", "there", "--delta", "--delete", "--dry-run"]);
+    let mut removed: Vec<&str> = plan
+        .lines()
+        .filter_map(|line| line.strip_prefix("\x1b[33mremove\x1b[0m "))
+        .collect();
+    removed.sort_unstable();
+    assert_eq!(removed, shown);
+    assert!(!plan.contains("\x1b[2K") && !plan.contains('\u{202e}'), "{plan}");
+    let documents = files.bulkhead.run(["ls", "good", "--snapshot", &files.oldest(), "--json"]).unwrap();
+    let documents: Value = serde_json::from_str(&documents.stdout).unwrap();
+    assert_eq!(documents["entries"][0]["path"], names[0]);
 }

@@ -10,7 +10,7 @@ use crate::{
     commands::entry_path,
     error::CommandError,
     exit::Exit,
-    output::{Mark, Output, ProgressDisplay, bytes},
+    output::{Mark, Output, ProgressDisplay, bytes, shown},
     session::{Session, pipeline_in},
 };
 
@@ -106,5 +106,5 @@ fn line(item: &BrowsedItem, output: &Output) -> String {
     } else {
         output.mark(Mark::Faint, &format!("  ({})", facts.join(", ")))
     };
-    format!("{size:>9}  {}{facts}", item.name)
+    format!("{size:>9}  {}{facts}", shown(&item.name))
 }

@@ -12,7 +12,7 @@ use crate::{
     commands::short,
     error::CommandError,
     exit::Exit,
-    output::{DocumentStream, Mark, Output, ProgressDisplay, bytes, counted, local_time},
+    output::{DocumentStream, Mark, Output, ProgressDisplay, bytes, counted, local_time, shown},
     session::{Session, one_pipeline},
 };
 
@@ -106,7 +106,8 @@ impl Telling {
         let path = if folder.path.is_empty() { "/" } else { &folder.path };
         let snapshots: Vec<&str> = folder.snapshots.iter().map(|id| short(id)).collect();
         self.output.warn(&format!(
-            "error: the folder {path} was not compared, snapshot {} can't be read there: {}",
+            "error: the folder {} was not compared, snapshot {} can't be read there: {}",
+            shown(path),
             snapshots.join(", "),
             folder.error
         ));
@@ -165,7 +166,7 @@ fn line(difference: &EntryDifference, output: &Output) -> String {
         (Some(before), Some(after)) if before.r#type != after.r#type => format!("  ({} -> {})", before.r#type, after.r#type),
         _ => String::new(),
     };
-    format!("{} {}{slash}{types}", output.mark(mark, sign), difference.path)
+    format!("{} {}{slash}{types}", output.mark(mark, sign), shown(&difference.path))
 }
 
 fn print_totals(diff: &Diff, totals: &DiffTotals, data: Option<&DiffData>, arguments: &DiffArguments, output: &Output) {

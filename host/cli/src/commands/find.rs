@@ -14,7 +14,7 @@ use crate::{
     commands::{ls, short},
     error::CommandError,
     exit::Exit,
-    output::{DocumentStream, Mark, Output, count, local_time},
+    output::{DocumentStream, Mark, Output, count, local_time, shown},
     session::{Session, unknown},
 };
 
@@ -213,7 +213,8 @@ impl Telling {
         let path = if folder.path.is_empty() { "/" } else { &folder.path };
         let snapshots: Vec<&str> = folder.snapshots.iter().map(|id| short(id)).collect();
         self.output.warn(&format!(
-            "error: the folder {path} in vault {} was not searched, it can't be read: {}\n  affected snapshots: {}",
+            "error: the folder {} in vault {} was not searched, it can't be read: {}\n  affected snapshots: {}",
+            shown(path),
             folder.vault,
             folder.error,
             snapshots.join(", ")
@@ -269,7 +270,7 @@ fn line(found: &FoundEntry, long: bool) -> String {
     let appearance = |appearance: &pipeline::Appearance| format!("{} {}", short(&appearance.id), local_time(&appearance.time));
     let path = if found.entry.path.is_empty() { "/" } else { &found.entry.path };
     let of = found.pipeline.as_deref().unwrap_or("-");
-    let entry = if long { ls::line(&found.entry, true) } else { path.to_owned() };
+    let entry = if long { ls::line(&found.entry, true) } else { shown(path) };
     let blobs: Vec<String> = found
         .blobs
         .iter()

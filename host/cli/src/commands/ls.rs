@@ -10,7 +10,7 @@ use crate::{
     commands::stored::Stored,
     error::CommandError,
     exit::Exit,
-    output::{bytes, local_time},
+    output::{bytes, local_time, shown},
     session::Session,
 };
 
@@ -63,9 +63,13 @@ pub(crate) async fn ls(arguments: &LsArguments, session: &Session) -> Result<Exi
 /// A line of a listing.
 pub(super) fn line(entry: &ListedEntry, long: bool) -> String {
     if !long {
-        return entry.path.clone();
+        return shown(&entry.path);
     }
-    let target = entry.target.as_ref().map(|target| format!(" -> {target}")).unwrap_or_default();
+    let target = entry
+        .target
+        .as_ref()
+        .map(|target| format!(" -> {}", shown(target)))
+        .unwrap_or_default();
     let time = entry.modified.as_deref().map(local_time).unwrap_or_default();
     format!(
         "{} {:>6} {:>6} {:>9} {time:<19} {}{target}",
@@ -73,7 +77,7 @@ pub(super) fn line(entry: &ListedEntry, long: bool) -> String {
         entry.uid,
         entry.gid,
         bytes(entry.size),
-        entry.path
+        shown(&entry.path)
     )
 }
 

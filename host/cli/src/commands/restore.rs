@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsString,
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -17,7 +18,7 @@ use crate::{
     commands::{agreed, print_findings, short, stored::Stored},
     error::CommandError,
     exit::Exit,
-    output::{Mark, Output, ProgressDisplay, bytes, count, counted, duration, rate},
+    output::{Mark, Output, ProgressDisplay, bytes, count, counted, duration, rate, shown},
     session::{Session, unknown},
 };
 
@@ -341,7 +342,8 @@ fn print_surplus(items: &[SurplusItem], output: &Output) {
         } else {
             String::new()
         };
-        output.line(&format!("{} {}{inside}", output.mark(Mark::Warning, "remove"), item.path.display()));
+        let path = shown(item.path.as_os_str().as_bytes());
+        output.line(&format!("{} {path}{inside}", output.mark(Mark::Warning, "remove")));
     }
 }
 

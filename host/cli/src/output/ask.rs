@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
-use crate::output::Output;
+use crate::output::{Output, harmless};
 
 impl Output {
     /// Whether there is somebody to ask.
@@ -14,7 +14,8 @@ impl Output {
     pub(crate) fn ask(&self, question: &str) -> bool {
         self.bars().suspend(|| {
             let mut answer = String::new();
-            let asked = write!(io::stderr().lock(), "{question} [y/N] ").and_then(|()| io::stdin().lock().read_line(&mut answer));
+            let asked = write!(io::stderr().lock(), "{} [y/N] ", harmless::lines(question))
+                .and_then(|()| io::stdin().lock().read_line(&mut answer));
             asked.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
         })
     }

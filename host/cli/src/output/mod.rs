@@ -1,6 +1,7 @@
 //! Everything that is printed: data to stdout, all else to stderr. The only module that writes to either.
 
 mod ask;
+mod harmless;
 mod human;
 mod metrics;
 mod progress;
@@ -19,6 +20,7 @@ use bulkhead_config::Style;
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use serde::Serialize;
 
+pub(crate) use harmless::shown;
 pub(crate) use human::{bytes, count, counted, duration, local_time, rate};
 pub(crate) use metrics::metrics;
 pub(crate) use progress::ProgressDisplay;
@@ -89,9 +91,14 @@ impl Output {
         self.0.colour_err
     }
 
-    /// A line of data, to stdout. A reader that went away ends the output, not the operation; any other failure is kept for [`Output::finish`], since what
+    /// A line of data, to stdout, of which nothing but our own colours acts on a terminal. A reader that went away ends the output, not the operation; any other failure is kept for [`Output::finish`], since what
     /// was done is done, whoever gets to hear of it.
     pub(crate) fn line(&self, text: &str) {
+        self.json_line(&harmless::lines(text));
+    }
+
+    /// A line of JSON, which has its own escapes.
+    pub(crate) fn json_line(&self, text: &str) {
         let written = self.0.bars.suspend(|| writeln!(io::stdout().lock(), "{text}"));
         self.keep(written);
     }
@@ -133,27 +140,32 @@ impl Output {
 
     /// A JSON value, to stdout.
     pub(crate) fn json_value(&self, value: &serde_json::Value) {
-        self.line(&serde_json::to_string_pretty(value).unwrap_or_default());
+        self.json_line(&serde_json::to_string_pretty(value).unwrap_or_default());
     }
 
     /// A remark, to stderr; not with `--quiet`.
     pub(crate) fn note(&self, text: &str) {
         if !self.0.quiet && !self.0.json {
-            self.note_raw(format!("{text}\n").as_bytes());
+            self.tell(&format!("{text}\n"));
         }
     }
 
     /// What went wrong without being the command's failure, to stderr; also with `--quiet`.
     pub(crate) fn warn(&self, text: &str) {
         if !self.0.json {
-            self.note_raw(format!("{text}\n").as_bytes());
+            self.tell(&format!("{text}\n"));
         }
     }
 
-    /// Bytes to stderr, between redraws of the progress.
-    pub(crate) fn note_raw(&self, data: &[u8]) {
+    /// Text to stderr; as [`Output::line`], harmless.
+    pub(crate) fn tell(&self, text: &str) {
+        self.tell_json(&harmless::lines(text));
+    }
+
+    /// JSON to stderr, between redraws of the progress.
+    pub(crate) fn tell_json(&self, text: &str) {
         self.0.bars.suspend(|| {
-            let _ = io::stderr().lock().write_all(data);
+            let _ = io::stderr().lock().write_all(text.as_bytes());
         });
     }
 
@@ -169,7 +181,7 @@ impl Output {
 
     /// Tells of a failure on stderr.
     pub(crate) fn complain(&self, error: &CommandError) {
-        self.note_raw(format!("{}\n", error.render(self.error_style(), self.0.width)).as_bytes());
+        self.tell(&format!("{}\n", error.render(self.error_style(), self.0.width)));
     }
 
     /// How diagnostics on stderr look.

@@ -33,7 +33,7 @@ impl DocumentStream {
     pub(crate) fn item(&mut self, item: &impl Serialize) {
         self.begin();
         if let Some(last) = self.last.replace(serde_json::to_string(item).unwrap_or_default()) {
-            self.output.line(&format!("    {last},"));
+            self.output.json_line(&format!("    {last},"));
         }
     }
 
@@ -46,20 +46,20 @@ impl DocumentStream {
     pub(crate) fn end(mut self, fields: Map<String, Value>) {
         self.begin();
         if let Some(last) = self.last.take() {
-            self.output.line(&format!("    {last}"));
+            self.output.json_line(&format!("    {last}"));
         }
         let fields: String = fields
             .iter()
             .map(|(name, value)| format!(",\n  {}: {value}", Value::from(name.as_str())))
             .collect();
-        self.output.line(&format!("  ]{fields}\n}}"));
+        self.output.json_line(&format!("  ]{fields}\n}}"));
     }
 
     fn begin(&mut self) {
         if !std::mem::replace(&mut self.begun, true) {
             let (kind, list) = (self.kind, self.list);
             self.output
-                .line(&format!("{{\n  \"kind\": \"{kind}\",\n  \"version\": 1,\n  \"{list}\": ["));
+                .json_line(&format!("{{\n  \"kind\": \"{kind}\",\n  \"version\": 1,\n  \"{list}\": ["));
         }
     }
 }

@@ -23,9 +23,9 @@ impl Table {
         }
     }
 
-    /// Adds a row with as many cells as there are columns.
+    /// Adds a row with as many cells as there are columns. What is in a cell stays on its line.
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().collect());
+        self.rows.push(cells.into_iter().map(|cell| cell.replace('\n', "\\n")).collect());
     }
 
     /// Prints it.
