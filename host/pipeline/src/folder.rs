@@ -35,7 +35,7 @@ use rustix::{
     io::Errno,
 };
 
-pub use decision::Changes;
+pub use decision::{Changes, EntryChange};
 pub use owners::{IdMapping, IdMappingError, Owners};
 pub use surplus::{Surplus, SurplusItem};
 

@@ -78,7 +78,7 @@ pub use find::{
     Appearance, BlobSelector, Discovery, EntryFilter, EntrySearch, FilterError, FindError, FindRequest, FoundBlob, FoundEntry, Sought,
     UnreadableFolder, find,
 };
-pub use folder::{Changes, FolderError, IdMapping, IdMappingError, Owners, Surplus, SurplusItem};
+pub use folder::{Changes, EntryChange, FolderError, IdMapping, IdMappingError, Owners, Surplus, SurplusItem};
 pub use forget::{ForgetBy, ForgetPlan, ForgetReport, Forgetting, PlannedSnapshot, plan_forget};
 pub use hold::{HeldSnapshot, HoldList, NamedHold, hold, holds, release};
 pub use hooks::HookError;
@@ -108,8 +108,8 @@ pub use repair::{
 pub use repair_objects::{Loss, LostObject, ObjectRepairOptions, ObjectRepairReport, plan_object_repair, repair_objects};
 pub use replicate::ReplicaReport;
 pub use restore::{
-    Confirm, ExistingFiles, FolderOptions, PatternError, Patterns, RestoreError, RestoreOptions, RestoreReport, Retrieval, TargetDelta,
-    restore_to_folder, restore_to_target, retrieval,
+    Attendant, Confirm, ExistingFiles, FolderOptions, PatternError, Patterns, RestoreError, RestoreOptions, RestoreReport, Retrieval,
+    TargetDelta, Tell, restore_to_folder, restore_to_target, retrieval,
 };
 pub use run::{FailedRun, RunError, RunOptions, RunReport, UnbelievableSnapshot, run};
 pub use secrets::{SecretError, Secrets, generate_password};

@@ -25,7 +25,7 @@ use crate::{
     run::explain_interrupted,
 };
 
-pub use into_folder::{Confirm, restore_to_folder};
+pub use into_folder::{Attendant, Confirm, Tell, restore_to_folder};
 pub use into_target::restore_to_target;
 pub use patterns::{PatternError, Patterns};
 

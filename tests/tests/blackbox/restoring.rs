@@ -615,6 +615,56 @@ fn a_sink_that_must_bring_objects_back_first_says_so() {
 }
 
 #[test]
+fn a_rehearsal_names_what_it_would_touch_and_a_restore_what_it_replaces() {
+    let files = Files::of_all_kinds();
+    files.restore("there", &["--devices"]);
+    let there = |name: &str| files.path(&format!("there/{name}"));
+    fs::write(there("etc/a.conf"), "other").unwrap();
+    fs::remove_file(there("etc/c.txt")).unwrap();
+    fs::remove_file(there("deep/1/2/3/leaf")).unwrap();
+    fs::remove_dir(there("deep/1/2/3")).unwrap();
+    symlink("/nowhere", there("deep/1/2/3")).unwrap();
+    fs::write(there("etc/surplus"), "").unwrap();
+    let before = details(&files.path("there"));
+    let restore = |options: &[&str]| {
+        let outcome = files
+            .bulkhead
+            .run([&["restore", "good", "--into", "there", "--delta", "--devices"], options].concat());
+        let outcome = outcome.unwrap();
+        assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+        let words = ["create ", "update ", "replace ", "remove "];
+        let named = outcome
+            .stdout
+            .lines()
+            .filter(|line| words.iter().any(|word| line.starts_with(word)));
+        named.map(str::to_owned).collect::<Vec<_>>()
+    };
+    // Folders that lost a name or got one have another time.
+    let all = [
+        "update deep/1/2",
+        "replace deep/1/2/3",
+        "create deep/1/2/3/leaf",
+        "update etc",
+        "update etc/a.conf",
+        "create etc/c.txt",
+        "remove etc/surplus",
+    ];
+    assert_eq!(restore(&["--dry-run", "--delete"]), all);
+    assert_eq!(restore(&["--dry-run"]), all[..6]);
+    let report = files.restore("there", &["--delta", "--devices", "--dry-run"]);
+    let touched = report["touched"].as_array().unwrap().iter();
+    let touched: Vec<String> = touched
+        .map(|entry| format!("{} {}", entry["change"].as_str().unwrap(), entry["path"].as_str().unwrap()))
+        .collect();
+    assert_eq!(touched, all[..6]);
+    assert_eq!(changes(&report)[..2], [2, 4]);
+    assert_eq!(details(&files.path("there")), before, "nothing was written");
+    assert_eq!(restore(&["--delete", "--yes"]), ["remove etc/surplus", "replace deep/1/2/3"]);
+    assert_same(&files.path("there"), &files.source);
+    assert_eq!(files.restore("new", &[])["touched"], serde_json::json!([]));
+}
+
+#[test]
 fn names_that_would_act_on_a_terminal_are_shown_instead() {
     let files = Files::new();
     let names = ["\x1b[2K\x1b[1Ghidden", "back\\x2dslash", "cr\r", "gpj.\u{202e}exe", "two\nlines"];

@@ -28,6 +28,7 @@ pub(crate) mod stats;
 pub(crate) mod status;
 mod stored;
 pub(crate) mod tag;
+mod touched;
 pub(crate) mod unlock;
 pub(crate) mod verify;
 pub(crate) mod wal_fetch;

@@ -9,13 +9,14 @@ use std::{
 
 use bulkhead_pipeline as pipeline;
 use bulkhead_pipeline::{
-    Changes, Confirm, ExistingFiles, FolderOptions, IdMapping, Owners, Patterns, RecoveryOptions, RecoveryTarget, RestoreError,
+    Attendant, Changes, Confirm, ExistingFiles, FolderOptions, IdMapping, Owners, Patterns, RecoveryOptions, RecoveryTarget, RestoreError,
     RestoreOptions, RestoreReport, Retrieval, SurplusItem, TargetAction, TargetDelta,
 };
 use clap::{Args, ValueEnum};
+use serde_json::{Map, Value, json};
 
 use crate::{
-    commands::{agreed, print_findings, short, stored::Stored},
+    commands::{agreed, print_findings, short, stored::Stored, touched::Touched},
     error::CommandError,
     exit::Exit,
     output::{Mark, Output, ProgressDisplay, bytes, count, counted, duration, rate, shown},
@@ -32,6 +33,8 @@ use crate::{
 ///
 /// To a moment, where the pipeline's `wal` names one that stores the log: the newest base backup before it is chosen, and the server that is started on what is
 /// restored fetches the log by itself. Nothing is written where the moment can't be reached, or the log has a gap.
+///
+/// --dry-run writes nothing, and names what would be created, updated, replaced (because something else is in its place) and removed.
 ///
 /// With --delta, the folder may have something in it: what is there as it should be (size and time, or --checksum: every byte) is left alone, of a file that differs
 /// only those parts are read from the vault and written that do. It also finishes a restore that was cut off.
@@ -178,7 +181,7 @@ struct FolderArguments {
     #[arg(long, requires = "delta")]
     yes: bool,
 
-    /// Say what would be done, and write nothing
+    /// Name what would be created, updated, replaced and removed, and write nothing
     #[arg(long)]
     dry_run: bool,
 
@@ -227,13 +230,17 @@ pub(crate) async fn restore(arguments: &RestoreArguments, session: &Session) -> 
     let retrieval = pipeline::retrieval(&operation, place.vault);
     tell_of_retrieval(retrieval.as_ref(), &session.output);
     let name = place.pipeline.unwrap_or(place.vault);
+    let touched = Touched::new(&session.output, arguments.folder.dry_run);
     let display = ProgressDisplay::start(&session.output, name, &operation.progress);
     let result = match (&arguments.into, target) {
         (_, Some((pipeline, target))) => pipeline::restore_to_target(&operation, pipeline, &options, target).await,
         (Some(folder), None) => {
             let folder = folder_options(&arguments.folder, folder, session)?;
-            let confirm = confirmation(&arguments.folder, &session.output);
-            pipeline::restore_to_folder(&operation, place, &options, &folder, confirm).await
+            let attendant = Attendant {
+                confirm: confirmation(&arguments.folder, &session.output),
+                tell: touched.tell(),
+            };
+            pipeline::restore_to_folder(&operation, place, &options, &folder, attendant).await
         }
         (None, None) => {
             return Err(CommandError::usage(
@@ -243,17 +250,16 @@ pub(crate) async fn restore(arguments: &RestoreArguments, session: &Session) -> 
         }
     };
     drop(display);
-    let report = result.map_err(|error| CommandError::operation(&error, &config))?;
+    let report = match result {
+        Ok(report) => report,
+        Err(error) => return touched.fail(CommandError::operation(&error, &config)),
+    };
     let exit = if report.is_good() { Exit::Ok } else { Exit::Damaged };
     if session.output.is_json() {
-        let mut document = serde_json::to_value(&report).unwrap_or_default();
-        document["good"] = report.is_good().into();
-        if let Some(retrieval) = retrieval {
-            document["retrieval"] = serde_json::json!(retrieval);
-        }
-        session.output.document("restore", &document);
+        touched.end(fields(&report, retrieval.as_ref()));
         return Ok(exit);
     }
+    touched.end_text();
     print(&report, name, session);
     print_findings(
         &report.findings,
@@ -262,6 +268,18 @@ pub(crate) async fn restore(arguments: &RestoreArguments, session: &Session) -> 
         &session.output,
     );
     Ok(exit)
+}
+
+fn fields(report: &RestoreReport, retrieval: Option<&Retrieval>) -> Map<String, Value> {
+    let mut document = json!(report);
+    document["good"] = report.is_good().into();
+    if let Some(retrieval) = retrieval {
+        document["retrieval"] = json!(retrieval);
+    }
+    match document {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
 }
 
 /// What is to be done before a restore can read, and how long it takes.

@@ -41,6 +41,31 @@ pub(crate) struct Decision {
     pub(crate) is_passage: bool,
 }
 
+/// What a restore does with an entry that is not there as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EntryChange {
+    /// It is made, where nothing is.
+    Create,
+    /// What is there gets other content or other metadata.
+    Update,
+    /// What is there is removed, and it is made.
+    Replace,
+}
+
+impl Decision {
+    /// What becomes of the entry; `None` where nothing does.
+    pub(crate) fn change(&self) -> Option<EntryChange> {
+        match &self.action {
+            _ if self.is_passage => None,
+            Action::Refuse | Action::Keep => None,
+            Action::Create | Action::Link { replace: false, .. } => Some(EntryChange::Create),
+            Action::Update(_) => Some(EntryChange::Update),
+            Action::Replace | Action::Link { replace: true, .. } => Some(EntryChange::Replace),
+        }
+    }
+}
+
 /// What a restore into a folder did there, or would do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -69,15 +94,14 @@ pub(crate) struct Tally {
 
 impl Tally {
     pub(crate) fn count(&mut self, decision: &Decision) {
-        if decision.is_passage {
+        if decision.is_passage || decision.action == Action::Refuse {
             return;
         }
         let changes = &mut self.changes;
-        let counter = match &decision.action {
-            Action::Refuse => return,
-            Action::Create | Action::Link { replace: false, .. } => &mut changes.created,
-            Action::Replace | Action::Update(_) | Action::Link { replace: true, .. } => &mut changes.updated,
-            Action::Keep => &mut changes.unchanged,
+        let counter = match decision.change() {
+            Some(EntryChange::Create) => &mut changes.created,
+            Some(EntryChange::Update | EntryChange::Replace) => &mut changes.updated,
+            None => &mut changes.unchanged,
         };
         *counter += 1;
         changes.bytes_written += decision.writes;

@@ -18,7 +18,7 @@ use tokio::sync::{Mutex, mpsc};
 use crate::{
     Progress,
     browse::{Place, SnapshotError, open_snapshot},
-    folder::{self, Action, Decision, Existing, FolderError, FolderWriter, Skipped, Surplus, Survey, Tally},
+    folder::{self, Action, Decision, EntryChange, Existing, FolderError, FolderWriter, Skipped, Surplus, Survey, Tally},
     operation::{Interrupted, Operation},
     restore::{
         ExistingFiles, FolderOptions, RestoreError, RestoreOptions, RestoreReport,
@@ -33,7 +33,18 @@ const STEPS_AHEAD: usize = 16;
 /// Asked whether what the snapshot does not have is to be removed.
 pub type Confirm = Box<dyn FnOnce(&Surplus) -> bool + Send>;
 
-/// Restores a snapshot from `place` into a folder. Where something is to be removed from it, `confirm` is asked before anything is done.
+/// Told of an entry that is not there as it should be, when it is decided what becomes of it.
+pub type Tell = Box<dyn FnMut(&EntryPath, EntryChange) + Send>;
+
+/// Whoever attends a restore.
+pub struct Attendant {
+    /// Asked before anything is done, where something is to be removed.
+    pub confirm: Confirm,
+    /// Told of entries, in the order of the snapshot: of a rehearsal and of one with [`ExistingFiles::Delta`]. Others create all that they restore.
+    pub tell: Tell,
+}
+
+/// Restores a snapshot from `place` into a folder. `attendant` is asked and told.
 ///
 /// # Errors
 /// See [`RestoreError`].
@@ -42,10 +53,10 @@ pub async fn restore_to_folder(
     place: Place<'_>,
     options: &RestoreOptions,
     folder: &FolderOptions,
-    confirm: Confirm,
+    attendant: Attendant,
 ) -> Result<RestoreReport, RestoreError> {
     operation
-        .until_interrupted(None, to_folder(operation, place, options, folder, confirm))
+        .until_interrupted(None, to_folder(operation, place, options, folder, attendant))
         .await?
 }
 
@@ -55,7 +66,7 @@ async fn to_folder(
     place: Place<'_>,
     options: &RestoreOptions,
     folder: &FolderOptions,
-    confirm: Confirm,
+    attendant: Attendant,
 ) -> Result<RestoreReport, RestoreError> {
     let clock = tokio::time::Instant::now();
     let progress = &operation.progress;
@@ -68,7 +79,7 @@ async fn to_folder(
     let plan = plan(reader, &selection, folder, found.as_ref()).await?;
     if let Some(root) = found.as_ref().filter(|_| !folder.dry_run && !plan.surplus.items.is_empty()) {
         // Before anything is compared: what is in the way is gone by then.
-        remove(&plan.surplus, duplicate(root, &folder.folder)?, folder, confirm).await?;
+        remove(&plan.surplus, duplicate(root, &folder.folder)?, folder, attendant.confirm).await?;
     }
     progress.phase("restoring", plan.bytes);
     let delta = folder.existing != ExistingFiles::Refuse;
@@ -87,6 +98,7 @@ async fn to_folder(
         selection: &selection,
         decider: Arc::clone(&decider),
         progress,
+        tell: (folder.dry_run || delta).then_some(attendant.tell),
     };
     let (mut tally, mut findings) = if folder.dry_run {
         (work.send(&Receiver::Nobody).await?, Vec::new())
@@ -254,6 +266,8 @@ struct Work<'w> {
     selection: &'w Selection,
     decider: Arc<Mutex<Decider>>,
     progress: &'w Progress,
+    /// Told of entries, where somebody wants to know.
+    tell: Option<Tell>,
 }
 
 impl Work<'_> {
@@ -282,7 +296,7 @@ impl Work<'_> {
     }
 
     /// Decides, and sends what was decided with the content that it needs.
-    async fn send(self, receiver: &Receiver) -> Result<Tally, RestoreError> {
+    async fn send(mut self, receiver: &Receiver) -> Result<Tally, RestoreError> {
         let mut tally = Tally::default();
         let mut entered: Vec<EntryPath> = Vec::new();
         for path in &self.selection.paths {
@@ -307,7 +321,7 @@ impl Work<'_> {
     }
 
     /// Whether somebody still receives.
-    async fn send_below(&self, path: &EntryPath, receiver: &Receiver, tally: &mut Tally) -> Result<bool, RestoreError> {
+    async fn send_below(&mut self, path: &EntryPath, receiver: &Receiver, tally: &mut Tally) -> Result<bool, RestoreError> {
         let brings_content = matches!(receiver, Receiver::Writer(_));
         let (filter, decisions) = Filter::new(Arc::clone(&self.decider), brings_content);
         let mut walk = self.reader.walk_content(path, filter).await.map_err(SnapshotError::from)?;
@@ -321,6 +335,9 @@ impl Work<'_> {
                     in_file = false;
                     let decision = next(&decisions)?;
                     tally.count(&decision);
+                    if let (Some(tell), Some(change)) = (&mut self.tell, decision.change()) {
+                        tell(&entry.path, change);
+                    }
                     if !brings_content {
                         self.progress.add_entry();
                     }
