@@ -129,6 +129,10 @@ async fn check_vault(operation: &Operation, vault: &bulkhead_config::Vault) -> C
             findings.push(finding("vault-not-usable", &failure));
         }
         Ok((sinks, opened)) => {
+            if let Err(error) = opened.expect_writable() {
+                let failure = Failure::of_vault(FailureClass::Config, &error, error.hint());
+                findings.push(finding("vault-not-writable", &failure));
+            }
             findings.extend(old_keys(&opened, vault).await);
             for sink in &sinks.further {
                 if matches!(sink.stat("config").await, Ok(None)) {

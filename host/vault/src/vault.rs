@@ -9,7 +9,7 @@ use crate::{
     chunker::Chunker,
     crew::Crew,
     crypto::MasterKey,
-    error::{Corruption, InitError, OpenError, RepositoryError, StoreError},
+    error::{Corruption, InitError, OpenError, RepositoryError, StoreError, WriteError},
     format::{
         config::Config,
         document,
@@ -25,6 +25,8 @@ use crate::{
 
 /// Versions of the format that can be read.
 const READABLE_VERSIONS: std::ops::RangeInclusive<u32> = 1..=2;
+/// The version that is written: the first with compression.
+const WRITTEN_VERSION: u32 = 2;
 
 /// An open vault. Cheap to clone; clones share the index.
 #[derive(Clone)]
@@ -141,6 +143,17 @@ impl Vault {
     #[must_use]
     pub fn id(&self) -> &str {
         &self.core.config.id
+    }
+
+    /// Whether snapshots can be written into it.
+    ///
+    /// # Errors
+    /// [`WriteError::OldFormat`].
+    pub fn expect_writable(&self) -> Result<(), WriteError> {
+        if self.core.config.version < WRITTEN_VERSION {
+            return Err(WriteError::OldFormat { location: self.location() });
+        }
+        Ok(())
     }
 
     /// Where the store is, for messages.

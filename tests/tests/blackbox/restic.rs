@@ -176,3 +176,20 @@ fn without_a_pipeline_a_snapshot_is_named_and_no_plugin_works() {
     assert_eq!(not_its_own.code, Some(13), "{}", not_its_own.stderr);
     assert!(not_its_own.stderr.contains("`--vault`"), "{}", not_its_own.stderr);
 }
+
+#[test]
+fn a_vault_of_the_old_format_is_told_before_a_run_fails() {
+    let world = World::empty();
+    std::fs::remove_dir_all(world.bulkhead().vault()).unwrap();
+    world.restic().run(["init", "--repository-version", "1"]).unwrap();
+    for (arguments, exit) in [(["check", "good"], 14), (["run", "good"], 6)] {
+        let outcome = world.run(&arguments);
+        assert_eq!(outcome.code, Some(exit), "{arguments:?}: {}{}", outcome.stdout, outcome.stderr);
+        for part in ["format version 1", "`restic migrate upgrade_repo_v2`"] {
+            assert!(outcome.stderr.contains(part), "{arguments:?}: {}", outcome.stderr);
+        }
+    }
+    world.restic().run(["migrate", "upgrade_repo_v2"]).unwrap();
+    world.succeed(&["check", "good"]);
+    world.succeed(&["run", "good"]);
+}

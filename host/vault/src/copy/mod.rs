@@ -59,9 +59,7 @@ impl Vault {
         if self.id() == source.id() {
             return Err(CopyError::SameVault { id: self.id().to_owned() });
         }
-        if self.core.config.version < 2 {
-            return Err(WriteError::OldFormat { location: self.location() }.into());
-        }
+        self.expect_writable()?;
         let locks = Locks::take(&source.core, &self.core, host).await?;
         match self.begin_copy(source, host).await {
             Ok(run) => Ok(Copier::new(Arc::clone(&source.core), run, locks)),

@@ -86,9 +86,7 @@ impl Vault {
     /// # Errors
     /// [`WriteError::Locked`] when another tool works alone in the repository; [`WriteError::OldFormat`]; failures of the store.
     pub async fn begin(&self, begin: BeginSnapshot) -> Result<SnapshotWriter, WriteError> {
-        if self.core.config.version < 2 {
-            return Err(WriteError::OldFormat { location: self.location() });
-        }
+        self.expect_writable()?;
         let lock = Lock::take(&self.core, &begin.host, Share::Others).await?;
         match self.begin_locked(begin).await {
             Ok((run, parent)) => Ok(SnapshotWriter {
