@@ -137,7 +137,16 @@ impl Rights {
     }
 
     pub(crate) fn directories(&self) -> Granted<DirectoryGrant> {
-        Granted::new(&self.table, "directory", DIRECTORY_EXAMPLE, self.grants.directories.clone())
+        // Where all that is granted may be written to, as in the target of a restore, the missing one is meant to be.
+        let is_written = |grants: &BTreeMap<String, DirectoryGrant>| {
+            !grants.is_empty() && grants.values().all(|grant| grant.access == Access::ReadWrite)
+        };
+        let example = if is_written(&self.grants.directories) {
+            WRITABLE_EXAMPLE
+        } else {
+            DIRECTORY_EXAMPLE
+        };
+        Granted::new(&self.table, "directory", example, self.grants.directories.clone())
     }
 
     pub(crate) fn secrets(&self) -> Granted<SecretGrant> {

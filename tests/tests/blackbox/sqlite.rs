@@ -28,6 +28,9 @@ directory.app = { path = "app", access = "read-only" }
 
 [pipeline.ledger.target.elsewhere]
 directory.app = { path = "restored", access = "read-write" }
+
+[pipeline.ledger.target.misnamed]
+directory.target = { path = "restored", access = "read-write" }
 "#;
         desk.0.configure(pipeline).unwrap();
         desk.succeed(&["init", "main"]);
@@ -136,6 +139,19 @@ fn what_the_last_commit_was_is_in_the_snapshot() {
         "{}",
         over.stderr
     );
+}
+
+#[test]
+fn a_target_whose_directory_has_another_name_is_told_which_line_to_write() {
+    let desk = Desk::open();
+    run(Command::new("sqlite3").arg(desk.path("app/ledger.db")).arg("CREATE TABLE t(a)")).unwrap();
+    desk.succeed(&["run", "ledger"]);
+    let refused = desk.0.run(["restore", "ledger", "--target", "misnamed"]).unwrap();
+    assert_eq!(refused.code, Some(3), "{}", refused.stderr);
+    let hint = "add `directory.app = { path = \"/…\", access = \"read-write\" }` to [pipeline.ledger.target.misnamed], or call `directory.target` so, if that is meant";
+    let told: Vec<&str> = refused.stderr.split_whitespace().collect();
+    let expected: Vec<&str> = hint.split_whitespace().collect();
+    assert!(told.windows(expected.len()).any(|words| words == expected), "{}", refused.stderr);
 }
 
 #[test]

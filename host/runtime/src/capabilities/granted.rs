@@ -41,9 +41,21 @@ impl<T> Granted<T> {
     pub fn get(&self, name: &str) -> Result<&T, Fault> {
         self.grants.get(name).ok_or_else(|| {
             let Self { table, kind, example, .. } = self;
-            Fault::new(FaultKind::NotGranted, format!("`{table}` does not grant the {kind} `{name}`"))
-                .hint(grant_hint(kind, name, example, table))
+            Fault::new(FaultKind::NotGranted, format!("`{table}` does not grant the {kind} `{name}`")).hint(format!(
+                "{}{}",
+                grant_hint(kind, name, example, table),
+                self.misnamed()
+            ))
         })
+    }
+
+    /// What there is, which may have the wrong name.
+    fn misnamed(&self) -> String {
+        let there: Vec<String> = self.grants.keys().map(|name| format!("`{}.{name}`", self.kind)).collect();
+        match &there[..] {
+            [] => String::new(),
+            there => format!(", or call {} so, if that is meant", there.join(" or ")),
+        }
     }
 
     /// All grants in order of their names.

@@ -75,7 +75,10 @@ async fn a_grant_that_nobody_asked_for_is_not_passed_on_and_reported() {
         .backup(&OperationContext::default(), backup(&Memory::default()))
         .await
         .unwrap_err();
-    assert!(error.to_string().contains("does not grant the endpoint `elsewhere`"), "{error}");
+    let PluginError::Fault(fault) = error else { panic!("{error}") };
+    assert_eq!(fault.message, "`pipeline.test` does not grant the endpoint `elsewhere`");
+    let hint = fault.hint.unwrap();
+    assert!(hint.ends_with(", or call `endpoint.server` so, if that is meant"), "{hint}");
 }
 
 #[tokio::test]
