@@ -33,10 +33,13 @@ fn output_into_a_full_disk_fails() {
 #[test]
 fn a_reader_that_has_seen_enough_is_no_failure() {
     let world = World::with_a_snapshot();
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
-    let output = world.bulkhead().command(["ls", "good"]).stdout(writer).output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    for arguments in [&["ls", "good"][..], &["completions", "bash"], &["completions", "zsh"], &["man"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = world.bulkhead().command(arguments).stdout(writer).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*told), (Some(0), ""), "{arguments:?}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
 
-use crate::{arguments::Arguments, error::CommandError, exit::Exit, session::Session};
+use crate::{arguments::Arguments, exit::Exit, session::Session};
 
 /// Print completions for a shell
 #[derive(Debug, Args)]
@@ -16,9 +16,9 @@ pub(crate) struct CompletionsArguments {
     shell: Shell,
 }
 
-pub(crate) fn completions(arguments: &CompletionsArguments, session: &Session) -> Result<Exit, CommandError> {
+pub(crate) fn completions(arguments: &CompletionsArguments, session: &Session) -> Exit {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Arguments::command(), "bulkhead", &mut script);
-    session.output.raw(&script).map_err(|error| CommandError::output(&error))?;
-    Ok(Exit::Ok)
+    session.output.raw(&script);
+    Exit::Ok
 }

@@ -29,6 +29,6 @@ pub(crate) fn man(arguments: &ManArguments, session: &Session) -> Result<Exit, C
     Man::new(command)
         .render(&mut page)
         .map_err(|error| CommandError::system("render the manual page", &error))?;
-    session.output.raw(&page).map_err(|error| CommandError::output(&error))?;
+    session.output.raw(&page);
     Ok(Exit::Ok)
 }

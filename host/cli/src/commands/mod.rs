@@ -82,7 +82,7 @@ pub(crate) async fn dispatch(command: Command, session: &Session) -> Result<Exit
         Command::Auth(command) => auth::auth(&command, session).await,
         Command::Plugin(command) => plugin::plugin(&command, session).await,
         Command::Man(arguments) => man::man(&arguments, session),
-        Command::Completions(arguments) => completions::completions(&arguments, session),
+        Command::Completions(arguments) => Ok(completions::completions(&arguments, session)),
     }
 }
 

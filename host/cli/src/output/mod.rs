@@ -119,9 +119,9 @@ impl Output {
         }
     }
 
-    /// Bytes of data, to stdout.
-    pub(crate) fn raw(&self, data: &[u8]) -> io::Result<()> {
-        io::stdout().lock().write_all(data)
+    /// Bytes of data, to stdout; what becomes of them is as in [`Output::line`].
+    pub(crate) fn raw(&self, data: &[u8]) {
+        self.keep(io::stdout().lock().write_all(data));
     }
 
     /// Stdout for bytes that may have to wait for their reader: without the lock, on which the end of all output would wait too.
