@@ -16,7 +16,7 @@ pub struct Config {
     pub unreadable: Vec<String>,
     /// A folder that has a file of one of these names is stored without what is in it. `[".nobackup"]` by default.
     pub markers: Vec<String>,
-    /// Stay on the file system of each granted directory: what is mounted below it is stored as an empty folder.
+    /// Stay on the file system of each granted directory: a folder that is mounted below it is stored empty, a file left out.
     pub one_file_system: bool,
     /// Read all files, also those that have the size, times and inode that the parent snapshot knows.
     pub read_all: bool,

@@ -104,7 +104,7 @@ impl Report {
             info("marked", "have a marker, and are stored without what is in them", &self.marked),
             info(
                 "other-file-systems",
-                "are other file systems, and stored without what is in them",
+                "are on other file systems: files are left out, and folders stored without what is in them",
                 &self.mounts,
             ),
         ];

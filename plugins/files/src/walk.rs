@@ -179,7 +179,7 @@ impl Tree<'_> {
 
     /// The names in a folder that are to be visited.
     fn names(&mut self, path: &[u8], entry: &[u8], stat: &Stat) -> Result<Names> {
-        if self.config.one_file_system && stat.device != self.device {
+        if self.is_elsewhere(stat) {
             self.report.mounts.add(entry);
             return Ok(Names::default());
         }
@@ -197,6 +197,11 @@ impl Tree<'_> {
         Ok(names)
     }
 
+    /// Whether it is on a file system that is not to be looked at.
+    fn is_elsewhere(&self, stat: &Stat) -> bool {
+        self.config.one_file_system && stat.device != self.device
+    }
+
     /// Stores what was found in the folder at `path`, none of it folders.
     fn store(&mut self, path: &[u8], found: Vec<Found>) -> Result<()> {
         let mut names = Vec::new();
@@ -206,6 +211,7 @@ impl Tree<'_> {
             let entry = self.entry(&at);
             match stat {
                 Ok(stat) if stat.file_type == FileType::Regular && !self.selection.wants(&entry) => {}
+                Ok(stat) if self.is_elsewhere(&stat) => self.report.mounts.add(&entry),
                 Ok(stat) if self.is_unchanged(&entry, &stat)? => self.keep(&at, &entry)?,
                 Ok(_) => names.push(name),
                 Err(error) => self.skip(&entry, error)?,

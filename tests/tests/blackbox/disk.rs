@@ -124,6 +124,12 @@ impl Disk {
         path
     }
 
+    /// Shows what is at `from` at `to` as well, to those who see it.
+    pub(crate) fn bind(&self, from: &Path, to: &Path) {
+        let bound = self.command(Path::new("/")).args(["mount", "--bind"]).args([from, to]).status();
+        assert!(bound.unwrap().success());
+    }
+
     /// The beginning of a command that sees it.
     fn command(&self, folder: &Path) -> Command {
         let mut command = Command::new("nsenter");

@@ -8,6 +8,7 @@ use std::process::Command;
 use bulkhead_test_support::{Bulkhead, Outcome, Tree, restic::Restic, run};
 use rustix::fs::XattrFlags;
 
+use crate::disk::Disk;
 use crate::restoring::{assert_same, details, grow, is_root};
 
 /// An installation with a vault, and a pipeline `home` of the tree `home`.
@@ -143,6 +144,41 @@ fn what_has_not_changed_costs_nothing_and_what_is_gone_is_gone() {
     let restored = Tree::of(&desk.path("ours/home")).unwrap();
     assert_eq!(restored.0.len(), 2 + 1 + 19 * 41);
     assert!(restored.0.iter().all(|(path, node)| expected.0.get(path) == Some(node)));
+}
+
+#[test]
+fn what_is_mounted_in_a_tree_is_left_out_where_one_file_system_is_wanted() {
+    let desk = Desk::open("{}");
+    let disk = Disk::new("size=1m");
+    let mounted = disk.folder("folder");
+    std::fs::write(disk.outside_path().join("folder/inner"), "mounted").unwrap();
+    std::fs::create_dir(desk.path("home/mounted")).unwrap();
+    std::fs::write(desk.path("home/mounted-file"), "").unwrap();
+    disk.bind(&mounted, &desk.path("home/mounted"));
+    disk.bind(&mounted.join("inner"), &desk.path("home/mounted-file"));
+    let stored = |config: &str| {
+        desk.configure(config);
+        let run = disk.run(&desk.0, &["run", "home", "--json"]);
+        assert_eq!(run.code, Some(0), "{}{}", run.stdout, run.stderr);
+        let report: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+        let findings = report["runs"][0]["findings"].as_array().unwrap().iter();
+        let told: Vec<String> = findings.map(|finding| finding["message"].as_str().unwrap().to_owned()).collect();
+        let listed = desk.succeed(&["ls", "home"]);
+        let listed = listed.lines().filter(|line| line.starts_with("home/mounted"));
+        (listed.map(str::to_owned).collect::<Vec<_>>(), told.join("\n"))
+    };
+    let (names, told) = stored("{ one-file-system = true }");
+    assert_eq!(names, ["home/mounted"]);
+    assert!(told.ends_with("without what is in them: home/mounted, home/mounted-file"), "{told}");
+    assert_eq!(
+        stored("{}"),
+        (
+            ["home/mounted", "home/mounted/inner", "home/mounted-file"]
+                .map(str::to_owned)
+                .to_vec(),
+            String::new()
+        )
+    );
 }
 
 #[test]
