@@ -1,5 +1,8 @@
 //! `bulkhead init`: makes a vault on all of its sinks.
 
+use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt as _, path::PathBuf};
+
+use bulkhead_config::{self as config, Access, Config};
 use bulkhead_vault::{Hint as _, InitError, InitOptions, SharedStore, Vault};
 use serde::Serialize;
 
@@ -19,6 +22,9 @@ pub struct InitReport {
     pub vault: String,
     /// Its id, the same that `restic cat config` shows.
     pub id: String,
+    /// Folders that were made for its sinks, for this user alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub folders: Vec<PathBuf>,
     /// Its first sink.
     pub sink: String,
     /// Its further sinks.
@@ -71,12 +77,23 @@ impl Explain for InitVaultError {
     }
 }
 
-/// Makes the vault called `name`.
+/// Makes the vault called `name`, and the folders of its sinks that are missing in one that is there.
 ///
 /// # Errors
 /// See [`InitVaultError`]; a replica that could not be made is in the report, the next run tries again.
 pub async fn init(operation: &Operation, name: &str) -> Result<InitReport, InitVaultError> {
     operation.until_interrupted(None, make(operation, name)).await?
+}
+
+/// Makes the folders that the vault's sinks write to, and nothing above them: where that is missing, a path is mistyped or a disk is not mounted. What cannot be
+/// made is told by the plugin that cannot open it.
+fn make_folders(config: &Config, vault: &config::Vault) -> Vec<PathBuf> {
+    let sinks = vault.sinks.iter().filter_map(|name| config.sink(name));
+    let written = sinks
+        .flat_map(|sink| &sink.grants.directories)
+        .filter(|directory| directory.access == Access::ReadWrite);
+    let made = written.filter(|directory| DirBuilder::new().mode(0o700).create(&directory.path).is_ok());
+    made.map(|directory| directory.path.clone()).collect()
 }
 
 #[tracing::instrument(name = "init", skip(operation))]
@@ -87,6 +104,7 @@ async fn make(operation: &Operation, name: &str) -> Result<InitReport, InitVault
         .password(vault)
         .await
         .map_err(|error| InitVaultError::Password(Box::new(error)))?;
+    let folders = make_folders(&operation.config, vault);
     let store: SharedStore = sinks.first.clone();
     let options = InitOptions {
         host: Some(operation.host.name.clone()),
@@ -106,6 +124,7 @@ async fn make(operation: &Operation, name: &str) -> Result<InitReport, InitVault
     Ok(InitReport {
         vault: vault.name.clone(),
         id: made.id().to_owned(),
+        folders,
         sink: sinks.first.name().to_owned(),
         replicas,
     })

@@ -1,5 +1,6 @@
 //! Mistakes in `bulkhead.toml`: all of them at once, each at its place, and nothing is touched.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use bulkhead_test_support::{Bulkhead, Outcome};
@@ -122,4 +123,35 @@ fn every_example_is_understood_by_us_and_by_its_plugins() {
         understood.push(example);
     }
     assert!(understood.len() >= 4, "{understood:?}");
+}
+
+#[test]
+fn a_vaults_folder_is_made_with_it_and_nothing_above() {
+    let bulkhead = Bulkhead::new().unwrap();
+    let init = |folder: &str| {
+        let vault = bulkhead.vault().display().to_string();
+        let text = bulkhead
+            .vault_section()
+            .replace(&format!("\"{vault}\""), &format!("\"{vault}/{folder}\""));
+        bulkhead.write_configuration(&text).unwrap();
+        bulkhead.run(["init"]).unwrap()
+    };
+    let made = init("new");
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    let folder = bulkhead.vault().join("new");
+    assert!(
+        made.stdout
+            .contains(&format!("made the folder {}, for this user alone", folder.display())),
+        "{}",
+        made.stdout
+    );
+    assert_eq!(std::fs::metadata(&folder).unwrap().permissions().mode() & 0o7777, 0o700);
+    let mistyped = init("nowhere/new");
+    assert_ne!(mistyped.code, Some(0));
+    assert!(
+        mistyped.stderr.contains("create the folder, or correct `directory.root`"),
+        "{}",
+        mistyped.stderr
+    );
+    assert!(!bulkhead.vault().join("nowhere").exists());
 }

@@ -1,5 +1,7 @@
 //! `bulkhead init`
 
+use std::os::unix::ffi::OsStrExt as _;
+
 use bulkhead_pipeline as pipeline;
 use clap::Args;
 
@@ -7,13 +9,13 @@ use crate::{
     commands::short,
     error::CommandError,
     exit::Exit,
-    output::{Mark, ProgressDisplay},
+    output::{Mark, ProgressDisplay, shown},
     session::{Session, unknown},
 };
 
 /// Make vaults on their sinks
 ///
-/// Each vault gets a repository of restic's format, encrypted with a key of its own that its password opens.
+/// Each vault gets a repository of restic's format, encrypted with a key of its own that its password opens. A sink's folder is made where the one above it is there.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  bulkhead init                 all vaults of the configuration\n  bulkhead init databases")]
 pub(crate) struct InitArguments {
@@ -79,6 +81,13 @@ fn print(report: &pipeline::InitReport, session: &Session) {
     let output = &session.output;
     if output.is_json() {
         return;
+    }
+    for folder in &report.folders {
+        let path = shown(folder.as_os_str().as_bytes());
+        output.line(&format!(
+            "{} the folder {path}, for this user alone",
+            output.mark(Mark::Good, "made")
+        ));
     }
     output.line(&format!(
         "{} vault {} on sink {} (repository {})",
