@@ -356,7 +356,7 @@ fn confirmation(arguments: &FolderArguments, output: &Output) -> Confirm {
 fn print_surplus(items: &[SurplusItem], output: &Output) {
     for item in items {
         let inside = if item.entries > 1 {
-            format!("/  with {}", counted(item.entries - 1, "entry", "entries"))
+            format!("/  with {}", counted(item.entries - 1, "file or folder", "files and folders"))
         } else {
             String::new()
         };
@@ -380,7 +380,7 @@ fn print(report: &RestoreReport, name: &str, session: &Session) {
         },
         output.mark(Mark::Strong, name),
         short(&report.snapshot),
-        counted(report.entries, "entry", "entries"),
+        restored(report),
         bytes(report.bytes),
         report.target,
         duration(Duration::from_secs_f64(report.seconds)),
@@ -399,6 +399,14 @@ fn print(report: &RestoreReport, name: &str, session: &Session) {
     }
     for fact in &report.facts {
         output.line(&output.mark(Mark::Faint, &format!("      {}: {}", fact.name, fact.value)));
+    }
+}
+
+/// How much came back. Into a folder, folders and links are counted, too; a plugin counts its entries.
+fn restored(report: &RestoreReport) -> String {
+    match report.changes {
+        Some(_) => counted(report.entries, "file or folder", "files and folders"),
+        None => counted(report.entries, "entry", "entries"),
     }
 }
 

@@ -142,7 +142,7 @@ fn pipelines(stats: &VaultStats) -> Table {
         ("SNAPSHOTS", Align::Right),
         ("FIRST (UTC)", Align::Left),
         ("LAST (UTC)", Align::Left),
-        ("ENTRIES", Align::Right),
+        ("FILES+FOLDERS", Align::Right),
         ("SIZE", Align::Right),
         ("ITS OWN", Align::Right),
     ]);
@@ -165,7 +165,7 @@ fn growth(stats: &VaultStats) -> Table {
         ("SNAPSHOT", Align::Left),
         ("TIME (UTC)", Align::Left),
         ("PIPELINE", Align::Left),
-        ("ENTRIES", Align::Right),
+        ("FILES+FOLDERS", Align::Right),
         ("SIZE", Align::Right),
         ("ADDED", Align::Right),
         ("STORED", Align::Right),
