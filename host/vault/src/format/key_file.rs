@@ -21,8 +21,10 @@ const NEW_R: u32 = 8;
 const NEW_P: u32 = 3;
 /// Bytes of memory that a key file may make us use: what rustic's keys take, and twice that.
 const MAX_MEMORY: u64 = 256 << 20;
-/// Passes that a key file may make us do over that memory.
-const MAX_P: u32 = 16;
+/// Bytes that a key file may make us go through, its memory in all passes.
+const MAX_WORK: u64 = 16 * MAX_MEMORY;
+/// Passes, however little memory they take: restic makes a key of what half a second is enough for, and a machine that is busy then gets little memory and many passes.
+const MAX_P: u32 = 512;
 /// Bytes of salt in new keys.
 const SALT: usize = 64;
 
@@ -119,7 +121,13 @@ impl KeyFile {
     /// log2 of N, if the parameters stay within what we are willing to spend.
     fn checked_log_n(&self) -> Result<u8, String> {
         let memory = u64::from(self.n) * u64::from(self.r) * 128;
-        let sane = self.n.is_power_of_two() && self.n > 1 && self.r > 0 && (1..=MAX_P).contains(&self.p) && memory <= MAX_MEMORY;
+        let work = memory.saturating_mul(self.p.into());
+        let sane = self.n.is_power_of_two()
+            && self.n > 1
+            && self.r > 0
+            && (1..=MAX_P).contains(&self.p)
+            && memory <= MAX_MEMORY
+            && work <= MAX_WORK;
         match u8::try_from(self.n.trailing_zeros()) {
             Ok(log_n) if sane => Ok(log_n),
             _ => Err(format!(
@@ -190,10 +198,16 @@ mod tests {
             (1 << 15, 1 << 20, 1),
             (1 << 15, 8, 0),
             (1 << 15, 8, 1000),
+            (1 << 18, 8, 17),
             (1 << 15, 0, 1),
         ] {
             let bad = KeyFile { n, r, p, ..good.clone() };
             assert!(matches!(bad.open(b"x"), Err(Unusable::File(_))), "{n} {r} {p}");
+        }
+        // What restic 0.14 made on two busy cores, and what rustic makes.
+        for (n, r, p) in [(1 << 12, 8, 21), (1 << 17, 8, 1)] {
+            let accepted = KeyFile { n, r, p, ..good.clone() };
+            assert!(accepted.checked_log_n().is_ok(), "{n} {r} {p}");
         }
     }
 }
