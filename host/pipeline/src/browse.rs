@@ -331,7 +331,7 @@ pub(crate) async fn snapshot_in(
 ) -> Result<OpenSnapshot, SnapshotError> {
     let info = resolve(vault, selector, pipeline).await?;
     Ok(OpenSnapshot {
-        reader: vault.read(info.id).await?,
+        reader: vault.read_found(info).await?,
         operation: operation.clone(),
     })
 }

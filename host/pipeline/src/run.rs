@@ -415,9 +415,10 @@ async fn find_parent(vault: &Vault, pipeline: &Pipeline) -> Result<Option<Parent
         Err(ResolveError::Read(error)) => return Err(error),
         Err(error) => return Err(ReadError::Internal(error.to_string())),
     };
-    let reader = vault.read(info.id).await?;
+    let id = info.id;
+    let reader = vault.read_found(info).await?;
     Ok(Some(Parent {
-        id: info.id,
+        id,
         snapshot: Arc::new(VaultSnapshot::open(reader).await?),
     }))
 }

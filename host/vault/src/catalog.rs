@@ -162,7 +162,7 @@ impl Core {
         access::get_good(&*self.store, &key, Some(range), open).await
     }
 
-    async fn open_tree<T: Send + 'static>(
+    pub(crate) async fn open_tree<T: Send + 'static>(
         self: Arc<Self>,
         id: ObjectId,
         location: Location,

@@ -64,6 +64,11 @@ impl Default for Crew {
 }
 
 impl Crew {
+    /// Threads at most.
+    pub(crate) fn threads(&self) -> usize {
+        self.most
+    }
+
     /// Has `work` done by one of the threads. When the future is dropped, it is done all the same, but for nobody. `Err` when it panicked, or when there
     /// can be no thread.
     pub(crate) async fn run<T: Send + 'static>(&self, work: impl FnOnce(&mut Tools) -> T + Send + 'static) -> Result<T, String> {

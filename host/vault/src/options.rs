@@ -33,8 +33,8 @@ pub struct VaultOptions {
     /// Bytes of entries' content that wait for the end of their chunk, in all, beyond 128 KiB of each entry. When they are used up, chunks are cut
     /// early: correct, but they deduplicate less well. Default 24 MiB.
     pub partial_memory: usize,
-    /// Bytes that a reader may hold ahead of its consumer, as they are stored and as content, beside the 4 MiB that are being read; a walk over
-    /// content 4 MiB for each request that the store is worth running at once, up to 32 MiB, where that is more. Default 16 MiB.
+    /// Bytes that a reader may hold ahead of its consumer, as they are stored; a walk over content 4 MiB for each request that the store is worth running at once, up to
+    /// 32 MiB, where that is more. Beside them, content takes some 3 MiB for each thread that opens it. Default 12 MiB.
     pub read_ahead: usize,
 }
 
@@ -47,7 +47,7 @@ impl Default for VaultOptions {
             pack_memory: 36 << 20,
             content_memory: 16 << 20,
             partial_memory: 24 << 20,
-            read_ahead: 16 << 20,
+            read_ahead: 12 << 20,
         }
     }
 }

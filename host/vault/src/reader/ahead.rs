@@ -1,4 +1,11 @@
 //! [`Ahead`]: content that is fetched before it is asked for, within a bound on memory.
+//!
+//! ```text
+//! add ─▶ stretch of blobs ─▶ requests, several at once ─▶ stored blobs ─▶ windows, opened in order ─▶ content
+//! ```
+//!
+//! What is on its way is stored blobs, which take as little memory as can be; they are opened shortly before their turn. A stretch is longer than a window, because
+//! blobs stand in packs in about the order of the content only: the longer it is, the more neighbours come in one request.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -9,21 +16,37 @@ use crate::{
     error::ReadError,
     id::ObjectId,
     index::Location,
-    reader::fetch::{Window, fetch},
+    reader::{
+        asked::{Asked, ask},
+        fetch::{Window, fetch},
+        open::open,
+    },
     task::Task,
     vault::Core,
 };
+
+/// Stored bytes of a stretch, at most: two full requests.
+const STRETCH: u64 = 8 << 20;
+/// Memory of blobs that are opened together, unless a single one is larger.
+const WINDOW: u64 = 1 << 20;
+/// What a blob takes beside its bytes: its places in lists and tables.
+const OF_A_BLOB: u64 = 512;
 
 /// Blobs in order: added by whoever knows what comes next, returned when their content is there.
 pub(crate) struct Ahead {
     core: Arc<Core>,
     buffers: Arc<ChunkBuffers>,
-    /// Blobs that will be fetched together.
+    /// Blobs that will be opened together.
     window: Window,
-    /// Windows on their way, each with the memory that it takes.
-    fetching: VecDeque<(u64, Task<Vec<Bytes>>)>,
-    /// Memory that they take, and the bound on it.
-    bytes: u64,
+    /// Windows whose blobs are still to be asked for, all in one stretch; and their bytes as they are stored.
+    stretch: Vec<Window>,
+    stretched: u64,
+    /// Windows whose blobs are on their way.
+    asked: VecDeque<(Window, Vec<Asked>)>,
+    /// Windows that are being opened.
+    opening: VecDeque<Opening>,
+    /// Bytes of stored blobs that were added and not opened yet, and the bound on them.
+    stored: u64,
     limit: u64,
     /// Content that has arrived and was not returned yet.
     ready: VecDeque<Bytes>,
@@ -31,15 +54,25 @@ pub(crate) struct Ahead {
     failed: Option<ReadError>,
 }
 
+/// A window that is being opened.
+struct Opening {
+    /// What its blobs took as they were stored.
+    stored: u64,
+    contents: Task<Vec<Bytes>>,
+}
+
 impl Ahead {
-    /// At most `limit` bytes ahead, beside the window that is being returned.
+    /// At most `limit` stored bytes ahead, beside the content that is being returned.
     pub(crate) fn new(core: Arc<Core>, buffers: Arc<ChunkBuffers>, limit: usize) -> Self {
         Self {
             core,
             buffers,
-            window: Window::default(),
-            fetching: VecDeque::new(),
-            bytes: 0,
+            window: Window::up_to(WINDOW),
+            stretch: Vec::new(),
+            stretched: 0,
+            asked: VecDeque::new(),
+            opening: VecDeque::new(),
+            stored: 0,
             limit: limit as u64,
             ready: VecDeque::new(),
             failed: None,
@@ -48,54 +81,100 @@ impl Ahead {
 
     /// Whether a further blob is within the bounds: there is always room for a first window.
     pub(crate) fn has_room(&self) -> bool {
-        self.fetching.is_empty() || self.bytes + self.window.bytes() < self.limit && self.fetching.len() < self.core.concurrency()
+        self.stored < self.limit || self.stretch.is_empty() && self.asked.is_empty() && self.opening.is_empty()
     }
 
     /// Adds the blob that comes next.
     pub(crate) fn add(&mut self, id: ObjectId, location: Location) {
         if !self.window.add(id, location) {
-            self.send();
+            self.end_window();
+            // Of a bound that is small, several stretches are to be on their way, too.
+            if self.stretched >= STRETCH.min(self.limit / 4) {
+                self.send();
+            }
             self.window.add(id, location);
         }
+        self.stored += cost_of(&location);
     }
 
-    /// Has what was added fetched, though there would be room for more in its window.
+    /// Has what was added fetched, though there would be room for more in its stretch.
     pub(crate) fn send(&mut self) {
-        let window = std::mem::take(&mut self.window);
-        if window.is_empty() {
-            return;
+        self.end_window();
+        let windows = std::mem::take(&mut self.stretch);
+        self.stretched = 0;
+        self.asked.extend(ask(&self.core, windows));
+    }
+
+    fn end_window(&mut self) {
+        let window = std::mem::replace(&mut self.window, Window::up_to(WINDOW));
+        if !window.is_empty() {
+            self.stretched += cost(&window);
+            self.stretch.push(window);
         }
-        let bytes = window.bytes();
-        self.bytes += bytes;
-        let fetched = fetch(Arc::clone(&self.core), Arc::clone(&self.buffers), window);
-        self.fetching.push_back((bytes, Task::start(fetched)));
     }
 
     /// The content of the first blob that was not returned yet; `None` when there is none. Once it has failed, it fails always.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
         loop {
+            self.open();
             if let Some(content) = self.ready.pop_front() {
                 return Ok(Some(content));
             }
             if let Some(error) = &self.failed {
                 return Err(error.clone());
             }
-            if self.fetching.is_empty() {
+            if self.opening.is_empty() {
                 self.send();
+                self.open();
             }
-            let Some((bytes, fetching)) = self.fetching.front_mut() else {
+            let Some(first) = self.opening.front_mut() else {
                 return Ok(None);
             };
-            let fetched = fetching.join().await;
-            self.bytes -= *bytes;
-            self.fetching.pop_front();
-            match fetched {
+            let opened = first.contents.join().await;
+            self.stored -= first.stored;
+            self.opening.pop_front();
+            match opened {
                 Ok(contents) => self.ready.extend(contents),
                 Err(error) => {
-                    self.fetching.clear();
+                    self.asked.clear();
+                    self.opening.clear();
                     self.failed = Some(error);
                 }
             }
         }
+    }
+
+    /// Begins to open the windows that come next: one for each thread, and one to be returned.
+    fn open(&mut self) {
+        while self.opening.len() <= self.core.crew.threads() {
+            let Some((window, asked)) = self.asked.pop_front() else { return };
+            self.opening.push_back(Opening {
+                stored: cost(&window),
+                contents: Task::start(open_window(Arc::clone(&self.core), Arc::clone(&self.buffers), window, asked)),
+            });
+        }
+    }
+}
+
+/// What the blobs of a window take until they are opened.
+fn cost(window: &Window) -> u64 {
+    window.blobs.iter().map(|(_, location)| cost_of(location)).sum()
+}
+
+fn cost_of(location: &Location) -> u64 {
+    u64::from(location.length) + OF_A_BLOB
+}
+
+/// Opens the blobs of a window; returns their contents in order. Where one turns out to be damaged, all of the window are fetched anew, from other replicas where there are any.
+async fn open_window(core: Arc<Core>, buffers: Arc<ChunkBuffers>, window: Window, asked: Vec<Asked>) -> Result<Vec<Bytes>, ReadError> {
+    let mut stored = Vec::with_capacity(asked.len());
+    for blob in asked {
+        stored.push(blob.take().await?);
+    }
+    let (owner, home) = (Arc::clone(&core), Arc::clone(&buffers));
+    let opened = core.crew.run(move |tools| open(&owner, &home, stored, tools)).await;
+    match opened.map_err(ReadError::Internal)? {
+        Ok(contents) => window.in_order(&contents.into_iter().collect()),
+        Err(_damaged) => fetch(core, buffers, window).await,
     }
 }

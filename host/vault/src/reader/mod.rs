@@ -1,10 +1,14 @@
 //! Reading snapshots: folders as they are asked for, content ahead of its consumer.
 
 mod ahead;
+mod asked;
 mod content_walk;
 mod entry_reader;
 mod fetch;
+mod nearby;
+mod open;
 mod recent;
+mod request;
 mod snapshot_reader;
 mod together;
 mod walk;

@@ -14,8 +14,9 @@ use crate::{
         ahead::Ahead,
         content_walk::{ContentFilter, ContentWalk},
         entry_reader::EntryReader,
-        fetch::WINDOW,
+        nearby::Nearby,
         recent::Recent,
+        request::REQUEST,
         together::{GroupedWalk, Together},
         walk::{self, Walk},
     },
@@ -27,8 +28,8 @@ use crate::{
 
 /// Bytes that the record and the checkpoint may have: the ABI allows 1 MiB of checkpoint, a record is far smaller.
 const MAX_RECORD: u64 = 16 << 20;
-/// Windows that a walk may be ahead, however many requests are worth running at once: 32 MiB.
-const MOST_WINDOWS: usize = 8;
+/// Requests that a walk may be ahead, however many are worth running at once: 32 MiB.
+const MOST_REQUESTS: usize = 8;
 
 /// A snapshot open for reading. Cheap to clone.
 #[derive(Clone)]
@@ -37,6 +38,8 @@ pub struct SnapshotReader {
     info: Arc<SnapshotInfo>,
     /// The folders on the way to what was asked for last, from the root: sources look up many neighbours.
     last: Arc<Mutex<Vec<Folder>>>,
+    /// Folders that stand around those that were read last.
+    nearby: Arc<Nearby>,
     buffers: Arc<ChunkBuffers>,
     recent: Arc<Mutex<Recent>>,
     together: Arc<tokio::sync::Mutex<Together>>,
@@ -92,11 +95,21 @@ impl Vault {
         Ok(snapshots.into_iter().map(|info| self.reader(info)).collect())
     }
 
+    /// Opens a snapshot that was read just now, for reading what is in it.
+    ///
+    /// # Errors
+    /// As [`Self::read_listed`].
+    pub async fn read_found(&self, snapshot: SnapshotInfo) -> Result<SnapshotReader, ReadError> {
+        self.core.refresh_index().await?;
+        Ok(self.reader(snapshot))
+    }
+
     fn reader(&self, info: SnapshotInfo) -> SnapshotReader {
         SnapshotReader {
             vault: self.clone(),
             info: Arc::new(info),
             last: Arc::default(),
+            nearby: Arc::default(),
             buffers: Arc::default(),
             recent: Arc::default(),
             together: Arc::default(),
@@ -176,7 +189,7 @@ impl SnapshotReader {
     /// [`ReadError::NoSuchEntry`], and what can happen to folders on the way.
     pub async fn walk(&self, path: &EntryPath) -> Result<Walk, ReadError> {
         let node = self.node(path).await?;
-        Walk::new(Arc::clone(self.core()), path.clone(), node)
+        Walk::new(Arc::clone(self.core()), Arc::clone(&self.nearby), path.clone(), node)
     }
 
     /// As [`Self::walk`], for whoever opens small files as they come: their contents are fetched together. Of several walks, the one that was asked last counts.
@@ -199,8 +212,8 @@ impl SnapshotReader {
 
     /// Bytes that a walk may be ahead: there is one of them at a time, and a store that is far away answers many requests in the time of one.
     fn walk_ahead(&self) -> usize {
-        let requests = self.core().concurrency().min(MOST_WINDOWS);
-        self.vault.options.read_ahead.max(requests * WINDOW)
+        let requests = self.core().concurrency().min(MOST_REQUESTS);
+        self.vault.options.read_ahead.max(requests * REQUEST as usize)
     }
 
     /// Opens a file.
@@ -255,7 +268,7 @@ impl SnapshotReader {
         if let Some((_, tree)) = last.filter(|(last, _)| *last == id) {
             return Ok(tree);
         }
-        let tree = Arc::new(self.core().load_tree(&id).await?);
+        let tree = Arc::new(self.nearby.load_tree(self.core(), &id).await?);
         let mut last = lock(&self.last);
         last.truncate(depth);
         // Somebody who looks elsewhere at the same time may have left a shorter way.

@@ -19,7 +19,8 @@ use crate::{
     id::ObjectId,
     index::{BlobKind, Location},
     reader::{
-        fetch::{SCATTERED_GAP, Window, fetch},
+        fetch::{Window, fetch},
+        request::SCATTERED_GAP,
         snapshot_reader::SnapshotEntry,
         walk::Walk,
     },

@@ -8,14 +8,19 @@ use crate::{
     error::{Corruption, ReadError},
     format::node::Node,
     id::ObjectId,
-    reader::snapshot_reader::{SnapshotEntry, content_digest},
+    reader::{
+        nearby::Nearby,
+        snapshot_reader::{SnapshotEntry, content_digest},
+    },
     record::RESERVED_FOLDER,
     vault::Core,
 };
 
-/// A walk in progress. Holds one folder for each level that it is deep.
+/// A walk in progress. Holds one folder for each level that it is deep, beside the 4 MiB of folders as they are stored that all walks of a snapshot share.
 pub struct Walk {
     core: Arc<Core>,
+    /// Read with those that stand around them.
+    folders: Arc<Nearby>,
     /// Folders that are open, outermost first.
     levels: Vec<Level>,
     /// Where the walk begins, until it has been told.
@@ -32,11 +37,12 @@ struct Level {
 
 impl Walk {
     /// A walk that begins with `node` at `path`.
-    pub(crate) fn new(core: Arc<Core>, path: EntryPath, node: Node) -> Result<Self, ReadError> {
+    pub(crate) fn new(core: Arc<Core>, folders: Arc<Nearby>, path: EntryPath, node: Node) -> Result<Self, ReadError> {
         let entering = subtree(&node, &path)?.map(|tree| (path.clone(), tree));
         let start = (!path.is_root()).then(|| describe(path, node));
         Ok(Self {
             core,
+            folders,
             levels: Vec::new(),
             start,
             entering,
@@ -66,7 +72,7 @@ impl Walk {
             return Ok(Some(start));
         }
         if let Some((path, tree)) = self.entering.take() {
-            let nodes = self.core.load_tree(&tree).await?.into_iter();
+            let nodes = self.folders.load_tree(&self.core, &tree).await?.into_iter();
             self.levels.push(Level { path, nodes });
         }
         while let Some(level) = self.levels.last_mut() {
