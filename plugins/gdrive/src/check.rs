@@ -11,7 +11,7 @@ use crate::{
     config::Removed,
     store::remove,
     tree::{State, Tree, in_any},
-    upload::{Target, store},
+    upload::{Target, require_same, store},
 };
 
 /// An object that `check` stores and removes. Always the same one, so that credentials which may not remove anything leave one of them at most; it is no
@@ -200,8 +200,8 @@ fn writing(tree: &mut Tree, removed: Removed, place: &str) -> Result<Option<Find
                 .unwrap_or_else(|| "share it with these credentials as an editor".to_owned()),
         )
     };
-    match store(&tree.client, &target, &mut body, 1 << 20) {
-        Ok(stored) => stored.check(&body)?,
+    match store(&tree.client, &target, &mut body, 1 << 20, None) {
+        Ok(stored) => require_same(&stored, &mut body)?,
         Err(error) if matches!(error.kind, ErrorKind::PermissionDenied | ErrorKind::StorageFull) => return Ok(Some(not_writable(&error))),
         Err(error) => return Err(error),
     }

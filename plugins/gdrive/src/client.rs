@@ -5,7 +5,7 @@ use std::thread::sleep;
 use bulkhead_sdk::{
     backoff::Backoff,
     host::BEST_TRANSFER,
-    http::{Request, Response},
+    http::{Exchange, Request, Response},
     prelude::*,
     warn,
 };
@@ -182,7 +182,19 @@ impl Client {
 
 /// Sends a request once; any answer but a success is a verdict.
 pub(crate) fn once(call: &Call) -> Result<Response, Verdict> {
-    let response = call.request().send_bytes(&call.body)?;
+    answered(call, begin(call)?)
+}
+
+/// Sends a request, and does not wait for its answer.
+pub(crate) fn begin(call: &Call) -> Result<Exchange> {
+    let mut exchange = call.request().begin(Some(call.body.len() as u64))?;
+    exchange.write_bytes(&call.body)?;
+    Ok(exchange)
+}
+
+/// Waits for the answer to `call`; any but a success is a verdict.
+pub(crate) fn answered(call: &Call, begun: Exchange) -> Result<Response, Verdict> {
+    let response = begun.respond()?;
     match response.status() {
         200..=299 => Ok(response),
         _ => Err(judge(&call.what(), response)),

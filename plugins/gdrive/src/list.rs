@@ -51,9 +51,20 @@ impl Position {
 
 /// Objects whose key begins with `prefix`.
 pub(crate) fn list(tree: &mut Tree, prefix: &str, page: Option<&str>) -> Result<Page> {
+    match list_page(tree, prefix, page) {
+        // A folder has gone since it was looked at.
+        Err(error) if error.kind == ErrorKind::NotFound && page.is_none() => {
+            tree.forget();
+            list_page(tree, prefix, page)
+        }
+        other => other,
+    }
+}
+
+fn list_page(tree: &mut Tree, prefix: &str, page: Option<&str>) -> Result<Page> {
     let mut position = match page {
         None => {
-            tree.refresh()?;
+            tree.refresh_for(prefix.trim_end_matches('/'))?;
             Position::default()
         }
         Some(text) => Position::parse(text).ok_or_else(|| Error::new(ErrorKind::Internal, format!("{text:?} is no page")))?,

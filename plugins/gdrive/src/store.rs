@@ -1,6 +1,6 @@
 //! Storing and removing objects by their keys.
 
-use bulkhead_sdk::{prelude::*, warn};
+use bulkhead_sdk::{http::Exchange, prelude::*, warn};
 use serde_json::json;
 
 use crate::{
@@ -14,46 +14,55 @@ use crate::{
 
 /// Stores an object. One that is there gets new content, which takes its place at once and whole; a new one appears once it is whole.
 pub(crate) fn put(tree: &mut Tree, key: &str, body: &mut ObjectReader<'_>, if_absent: bool, piece: u64) -> Result<()> {
+    let begun = if if_absent { None } else { begin(tree, key, body.size())? };
     let existing = tree.find(key)?;
     if if_absent && !existing.is_empty() {
         return Err(already_exists(key));
     }
     let file = match best(&existing) {
-        Some(file) => send(tree, key, body, piece, &Target::Replace { id: &file.id })?,
-        None => create(tree, key, body, piece)?,
+        Some(file) => send(tree, key, body, piece, &Target::Replace { id: &file.id }, None)?,
+        None => create(tree, key, body, piece, begun)?,
     };
     tree.remember(key, &file);
     if if_absent { require_first(tree, key, &file) } else { Ok(()) }
 }
 
+/// Asks for a session for a new file, which most objects are, while it is still to be looked for: an answer takes long. One that nobody uses is forgotten by Drive.
+fn begin(tree: &mut Tree, key: &str, size: u64) -> Result<Option<Exchange>> {
+    let (folder, name) = place(key);
+    let parent = tree.folders_at(folder)?.first().cloned();
+    // What fails here is asked for again when its turn comes.
+    Ok(parent.and_then(|parent| upload::begin(&Target::New { name, parent: &parent }, size).ok()))
+}
+
 /// Makes a new file. A folder that has gone since it was looked up is looked up again, once.
-fn create(tree: &mut Tree, key: &str, body: &mut ObjectReader<'_>, piece: u64) -> Result<File> {
+fn create(tree: &mut Tree, key: &str, body: &mut ObjectReader<'_>, piece: u64, begun: Option<Exchange>) -> Result<File> {
     let (folder, name) = place(key);
     let parent = folders::ensure(tree, folder)?;
-    match send(tree, key, body, piece, &Target::New { name, parent: &parent }) {
+    match send(tree, key, body, piece, &Target::New { name, parent: &parent }, begun) {
         Err(error) if error.kind == ErrorKind::NotFound && !folder.is_empty() => {
             tree.forget();
             let parent = folders::ensure(tree, folder)?;
-            send(tree, key, body, piece, &Target::New { name, parent: &parent })
+            send(tree, key, body, piece, &Target::New { name, parent: &parent }, None)
         }
         other => other,
     }
 }
 
 /// Uploads the object, and once more where Drive has got something else. A new file that is not the object does not stay.
-fn send(tree: &Tree, key: &str, body: &mut ObjectReader<'_>, piece: u64, target: &Target<'_>) -> Result<File> {
+fn send(tree: &Tree, key: &str, body: &mut ObjectReader<'_>, piece: u64, target: &Target<'_>, mut begun: Option<Exchange>) -> Result<File> {
     tree.client.retrying(key, || {
         // All that could be tried again has been, within.
-        let stored = upload::store(&tree.client, target, body, piece).map_err(Verdict::Fail)?;
-        if let Err(error) = stored.check(body) {
+        let stored = upload::store(&tree.client, target, body, piece, begun.take()).map_err(Verdict::Fail)?;
+        if let Err(error) = upload::require_same(&stored, body) {
             if matches!(target, Target::New { .. })
-                && let Err(left) = remove(tree, &stored.file.id, Removed::Deleted)
+                && let Err(left) = remove(tree, &stored.id, Removed::Deleted)
             {
                 warn!("a damaged {key} stays in Drive: {left}");
             }
             return Err(error.into());
         }
-        Ok(stored.file)
+        Ok(stored)
     })
 }
 

@@ -3,7 +3,10 @@
 //! Drive knows files by ids; names are remarks, and two files in a folder, or two folders, may have the same. So every look at a name gives all that have
 //! it, what is read is the best of them ([`best`]), and what is removed are all of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::{Duration, Instant},
+};
 
 use bulkhead_layout::{CONFIG, DATA, FOLDERS};
 use bulkhead_sdk::prelude::*;
@@ -12,6 +15,10 @@ use crate::client::{Call, Client, FILES, FOLDER, File, quoted, with_query};
 
 /// Objects whose ids are remembered, at most: about 2 MiB. Beyond that they are looked up anew.
 const REMEMBERED: usize = 10_000;
+
+/// For how long folders are taken for what they were when they were looked at. Those of a vault are made with it and stay; another host, or somebody in a browser, may
+/// have made a second one of a name.
+const BELIEVED: Duration = Duration::from_secs(30);
 
 /// Files of one page; Drive's own maximum.
 const PAGE: &str = "1000";
@@ -48,6 +55,8 @@ pub(crate) struct Tree {
     root: Option<File>,
     /// Ids of folders by their paths; all that have the path.
     folders: BTreeMap<String, Vec<String>>,
+    /// When these were looked at.
+    looked: Option<Instant>,
     /// Id and size of objects by their keys.
     objects: HashMap<String, (String, u64)>,
 }
@@ -59,6 +68,7 @@ impl Tree {
             folder,
             root: None,
             folders: BTreeMap::new(),
+            looked: None,
             objects: HashMap::new(),
         }
     }
@@ -169,19 +179,37 @@ impl Tree {
         &self.folders
     }
 
+    /// Looks at all folders anew, unless `folder` was seen a moment ago and is one without packs: a vault is opened with three listings, one after the other. What packs there
+    /// are, a prune goes by.
+    pub(crate) fn refresh_for(&mut self, folder: &str) -> Result<()> {
+        let is_recent = self.looked.is_some_and(|looked| looked.elapsed() < BELIEVED);
+        if is_recent && self.folders.contains_key(folder) && !folder.contains(DATA) {
+            return Ok(());
+        }
+        self.refresh()
+    }
+
     /// Looks at all folders anew: two requests.
     pub(crate) fn refresh(&mut self) -> Result<()> {
         self.folders.clear();
         let root = self.root()?.id.clone();
         self.add_folders(&[root], "")?;
         let data = self.folders.get(DATA).cloned().unwrap_or_default();
-        self.add_folders(&data, "data/")
+        self.add_folders(&data, "data/")?;
+        self.looked = Some(Instant::now());
+        Ok(())
     }
 
+    /// Adds the folders in these, and remembers `config`, which is asked for next where a vault is opened.
     fn add_folders(&mut self, parents: &[String], prefix: &str) -> Result<()> {
-        let mut found = self.all_in(parents, &format!("mimeType = {}", quoted(FOLDER)))?;
+        let condition = format!("(mimeType = {} or name = {})", quoted(FOLDER), quoted(CONFIG));
+        let mut found = self.all_in(parents, &condition)?;
         found.sort_by(|a, b| (&a.created_time, &a.id).cmp(&(&b.created_time, &b.id)));
-        for folder in found {
+        let (folders, configs): (Vec<File>, Vec<File>) = found.into_iter().partition(File::is_folder);
+        if let Some(config) = best(&configs).filter(|config| config.name == CONFIG) {
+            self.remember(&format!("{prefix}{CONFIG}"), config);
+        }
+        for folder in folders {
             let path = format!("{prefix}{}", folder.name);
             if bulkhead_layout::is_folder(&path) {
                 self.folders.entry(path).or_default().push(folder.id);
@@ -193,6 +221,7 @@ impl Tree {
     /// Forgets all ids: what they stood for has gone.
     pub(crate) fn forget(&mut self) {
         self.folders.clear();
+        self.looked = None;
         self.objects.clear();
     }
 

@@ -7,14 +7,14 @@
 use bulkhead_sdk::{
     digest::{Algorithm, Hasher},
     host::BEST_TRANSFER,
-    http::Response,
+    http::{Exchange, Response},
     prelude::*,
     warn,
 };
 use serde_json::json;
 
 use crate::{
-    client::{Call, Client, File, MAX_DOCUMENT, drain, once, with_query},
+    client::{self, Call, Client, File, MAX_DOCUMENT, answered, drain, once, with_query},
     refusal::{Verdict, judge},
 };
 
@@ -33,13 +33,37 @@ pub(crate) enum Target<'a> {
     Replace { id: &'a str },
 }
 
-/// Stores `body`, in pieces of so many bytes, and returns what Drive has then; whether that is what was sent, is for [`check`].
-pub(crate) fn store(client: &Client, target: &Target<'_>, body: &mut ObjectReader<'_>, piece: u64) -> Result<Stored> {
+/// Asks for a session in which `target` gets `size` bytes, and does not wait for the answer: [`store`] does.
+pub(crate) fn begin(target: &Target<'_>, size: u64) -> Result<Exchange> {
+    client::begin(&call_for_session(target, size))
+}
+
+fn call_for_session(target: &Target<'_>, size: u64) -> Call {
+    let query = [("uploadType", "resumable"), ("supportsAllDrives", "true"), ("fields", File::FIELDS)];
+    let call = match target {
+        Target::New { name, parent } => {
+            Call::new("POST", with_query(UPLOAD, &query)).json(&json!({ "name": name, "parents": [parent], "mimeType": CONTENT_TYPE }))
+        }
+        Target::Replace { id } => Call::new("PATCH", with_query(&format!("{UPLOAD}/{id}"), &query)).json(&json!({})),
+    };
+    call.header("x-upload-content-type", CONTENT_TYPE)
+        .header("x-upload-content-length", size.to_string())
+}
+
+/// Stores `body`, in pieces of so many bytes, where it is `begun` in a session that was asked for already, and returns what Drive has then; whether that is what was sent, is for [`require_same`].
+pub(crate) fn store(
+    client: &Client,
+    target: &Target<'_>,
+    body: &mut ObjectReader<'_>,
+    piece: u64,
+    begun: Option<Exchange>,
+) -> Result<File> {
     let mut upload = Upload {
         target,
         size: body.size(),
         content: Content::of(body),
         piece,
+        begun,
         session: None,
         taken: 0,
         is_sure: true,
@@ -47,47 +71,39 @@ pub(crate) fn store(client: &Client, target: &Target<'_>, body: &mut ObjectReade
     loop {
         // Each piece has all attempts to itself.
         if let Some(file) = client.retrying("the upload", || upload.step())? {
-            let md5 = upload.content.md5();
-            return Ok(Stored { file, md5 });
+            return Ok(file);
         }
     }
 }
 
-/// What Drive has, and the MD5 of what it was sent.
-#[derive(Debug)]
-pub(crate) struct Stored {
-    pub(crate) file: File,
-    md5: String,
+/// Fails unless what Drive has is the object: by its size and its SHA-256 or, where Drive tells no SHA-256, its MD5, for which the object is read once more.
+pub(crate) fn require_same(file: &File, body: &mut ObjectReader<'_>) -> Result<()> {
+    let differs = |what: &str, has: &str, sent: &str| {
+        let message = format!("Drive has stored {} with another {what} than was sent", file.name);
+        Error::new(ErrorKind::Corrupt, message)
+            .with_cause(format!("{has} and not {sent}"))
+            .with_retryable(true)
+    };
+    let size = file.size();
+    if size != Some(body.size()) {
+        let has = size.map_or_else(|| "none".to_owned(), |size| size.to_string());
+        return Err(differs("size", &has, &body.size().to_string()));
+    }
+    let (what, has, sent) = match (&file.sha256_checksum, &file.md5_checksum) {
+        (Some(has), _) => ("SHA-256", has, hex::encode(body.sha256())),
+        (None, Some(has)) => ("MD5", has, md5(body)?),
+        (None, None) => return Err(Error::protocol(format!("Drive does not say what digest {} has", file.name))),
+    };
+    if *has == sent { Ok(()) } else { Err(differs(what, has, &sent)) }
 }
 
-impl Stored {
-    /// Whether what Drive has is the object: its size, its SHA-256 and its MD5, of which one may be missing.
-    pub(crate) fn check(&self, body: &ObjectReader<'_>) -> Result<()> {
-        let differs = |what: &str, has: &str, sent: &str| {
-            let message = format!("Drive has stored {} with another {what} than was sent", self.file.name);
-            Error::new(ErrorKind::Corrupt, message)
-                .with_cause(format!("{has} and not {sent}"))
-                .with_retryable(true)
-        };
-        let size = self.file.size();
-        if size != Some(body.size()) {
-            let has = size.map_or_else(|| "none".to_owned(), |size| size.to_string());
-            return Err(differs("size", &has, &body.size().to_string()));
-        }
-        let digests = [
-            ("SHA-256", &self.file.sha256_checksum, hex::encode(body.sha256())),
-            ("MD5", &self.file.md5_checksum, self.md5.clone()),
-        ];
-        if digests.iter().all(|(_, has, _)| has.is_none()) {
-            return Err(Error::protocol(format!("Drive does not say what digest {} has", self.file.name)));
-        }
-        for (what, has, sent) in digests {
-            if let Some(has) = has.as_ref().filter(|has| **has != sent) {
-                return Err(differs(what, has, &sent));
-            }
-        }
-        Ok(())
+fn md5(body: &mut ObjectReader<'_>) -> Result<String> {
+    let mut hasher = Hasher::new(Algorithm::Md5);
+    body.rewind();
+    while let Some(data) = body.read_bytes(BEST_TRANSFER)? {
+        hasher.update(&data);
     }
+    Ok(hex::encode(hasher.finish()))
 }
 
 /// An upload under way.
@@ -96,6 +112,8 @@ struct Upload<'a, 'b> {
     size: u64,
     content: Content<'a, 'b>,
     piece: u64,
+    /// The request for a session, where it was sent before.
+    begun: Option<Exchange>,
     /// Path and query of the session.
     session: Option<String>,
     /// Bytes that Drive has said it has.
@@ -140,17 +158,11 @@ impl Upload<'_, '_> {
 
     /// Begins a session.
     fn begin(&mut self) -> Result<String, Verdict> {
-        let query = [("uploadType", "resumable"), ("supportsAllDrives", "true"), ("fields", File::FIELDS)];
-        let call = match self.target {
-            Target::New { name, parent } => {
-                Call::new("POST", with_query(UPLOAD, &query)).json(&json!({ "name": name, "parents": [parent], "mimeType": CONTENT_TYPE }))
-            }
-            Target::Replace { id } => Call::new("PATCH", with_query(&format!("{UPLOAD}/{id}"), &query)).json(&json!({})),
+        let call = call_for_session(self.target, self.size);
+        let response = match self.begun.take() {
+            Some(begun) => answered(&call, begun)?,
+            None => once(&call)?,
         };
-        let call = call
-            .header("x-upload-content-type", CONTENT_TYPE)
-            .header("x-upload-content-length", self.size.to_string());
-        let response = once(&call)?;
         let session = response
             .header("location")
             .and_then(path_of)
@@ -236,23 +248,16 @@ fn taken(range: Option<&str>) -> Result<u64> {
         .ok_or_else(|| Error::protocol(format!("Drive says that it has the range {range:?}")))
 }
 
-/// The object, which can only be read from its beginning, at any place; and its MD5.
+/// The object, which can only be read from its beginning, at any place.
 struct Content<'a, 'b> {
     body: &'a mut ObjectReader<'b>,
     position: u64,
-    md5: Hasher,
-    hashed: u64,
 }
 
 impl<'a, 'b> Content<'a, 'b> {
     fn of(body: &'a mut ObjectReader<'b>) -> Self {
         body.rewind();
-        Self {
-            body,
-            position: 0,
-            md5: Hasher::new(Algorithm::Md5),
-            hashed: 0,
-        }
+        Self { body, position: 0 }
     }
 
     /// Goes to a place; what is behind is read again, which costs no more than memory.
@@ -273,19 +278,8 @@ impl<'a, 'b> Content<'a, 'b> {
         let Some(data) = self.body.read_bytes(max)?.filter(|data| !data.is_empty()) else {
             return Err(Error::new(ErrorKind::Internal, "the object ends before its size"));
         };
-        let end = self.position + data.len() as u64;
-        if end > self.hashed {
-            let fresh = usize::try_from(end - self.hashed).unwrap_or(data.len());
-            self.md5.update(&data[data.len().saturating_sub(fresh)..]);
-            self.hashed = end;
-        }
-        self.position = end;
+        self.position += data.len() as u64;
         Ok(data)
-    }
-
-    /// Of what was read, which is all where all was sent.
-    fn md5(&mut self) -> String {
-        hex::encode(self.md5.finish())
     }
 }
 
@@ -293,7 +287,56 @@ impl<'a, 'b> Content<'a, 'b> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
+    use bulkhead_sdk::digest::digest;
+
     use super::*;
+
+    /// An object in memory.
+    struct Object(std::cell::Cell<bool>);
+
+    const CONTENT: &[u8] = b"content";
+
+    impl bulkhead_sdk::host::ObjectReader for Object {
+        fn size(&self) -> u64 {
+            CONTENT.len() as u64
+        }
+
+        fn sha256(&self) -> Vec<u8> {
+            digest(Algorithm::Sha256, CONTENT)
+        }
+
+        fn read(&self, _max: u32) -> Result<Option<Vec<u8>>> {
+            Ok((!self.0.replace(true)).then(|| CONTENT.to_vec()))
+        }
+
+        fn rewind(&self) {
+            self.0.set(false);
+        }
+    }
+
+    #[test]
+    fn what_drive_has_is_compared_by_what_it_tells() {
+        let hex_of = |algorithm, content| Some(hex::encode(digest(algorithm, content)));
+        let kind = |sha256: Option<String>, md5: Option<String>| {
+            let file = File {
+                size: CONTENT.len().to_string(),
+                sha256_checksum: sha256,
+                md5_checksum: md5,
+                ..File::default()
+            };
+            let object = Object(true.into());
+            require_same(&file, &mut ObjectReader::new(&object)).map_err(|error| error.kind)
+        };
+        for algorithm in [Algorithm::Sha256, Algorithm::Md5] {
+            let told = |content| match algorithm {
+                Algorithm::Sha256 => kind(hex_of(algorithm, content), None),
+                _ => kind(None, hex_of(algorithm, content)),
+            };
+            assert_eq!(told(CONTENT), Ok(()));
+            assert_eq!(told(b"another"), Err(ErrorKind::Corrupt));
+        }
+        assert_eq!(kind(None, None), Err(ErrorKind::Protocol));
+    }
 
     #[test]
     fn a_session_is_a_path() {

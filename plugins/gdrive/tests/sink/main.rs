@@ -49,6 +49,49 @@ fn a_new_vault_takes_few_requests() {
 }
 
 #[test]
+fn a_vault_is_opened_with_few_requests() {
+    let world = World::new();
+    world.repository();
+    for key in ["snapshots/0b", "index/0c", KEY] {
+        world.put(key, b"content").unwrap();
+    }
+    world.drive.requests();
+    let opened = world.with(&world.config(""), |sink| {
+        for prefix in ["keys/", "snapshots/", "index/"] {
+            assert_eq!(sink.list(prefix)?.len(), 1, "{prefix}");
+        }
+        for key in ["config", "keys/0a", "snapshots/0b", "index/0c", KEY] {
+            sink.get(key)?;
+        }
+        Ok(())
+    });
+    opened.unwrap();
+    // The vault's folder, those in it and in `data`, three listings, five objects, and one of them looked for.
+    let requests = world.drive.requests();
+    assert_eq!(requests.len(), 3 + 3 + 5 + 1, "{requests:#?}");
+}
+
+#[test]
+fn folders_that_others_made_since_the_last_look_are_listed() {
+    let world = World::new();
+    world.repository();
+    let listed = world.with(&world.config(""), |sink| {
+        assert_eq!(sink.list("data/")?.len(), 0);
+        let data = world.drive.state().at(&world.folder, "data")[0].id.clone();
+        let second = world.drive.state().add_folder(&data, "ab");
+        world.drive.state().add_file(&second, "ab01", b"there");
+        // Those of a vault's other objects, where there was none.
+        let gone = world.drive.state().at(&world.folder, "locks")[0].id.clone();
+        world.drive.state().remove(&gone);
+        sink.list("locks/")?;
+        let locks = world.drive.state().add_folder(&world.folder, "locks");
+        world.drive.state().add_file(&locks, "0a", b"a lock");
+        Ok((sink.list("locks/")?.len(), sink.list("data/")?.len()))
+    });
+    assert_eq!(listed.unwrap(), (1, 1));
+}
+
+#[test]
 fn an_object_goes_in_pieces_and_comes_in_ranges() {
     let world = World::new();
     world.initialized();
