@@ -30,6 +30,7 @@ mod sink;
 mod source;
 mod state;
 mod v0_1;
+mod write_out;
 
 pub use cancellation::Cancellation;
 pub use context::{NoProgress, OperationContext, ProgressObserver, ProgressState};
@@ -43,3 +44,4 @@ pub use limits::{LimitKind, Limits, LoadLimits};
 pub use runtime::{Plugin, PluginDigest, PluginSetup, Runtime, RuntimeOptions};
 pub use sink::{Object, ObjectBody, PutOptions, SinkPool, SinkTraits};
 pub use source::{BackupInput, BackupOutcome, BrowseRequest, Item, RenderRequest, RestoreOutcome, RestoreRequest, Source};
+pub use write_out::WriteOut;

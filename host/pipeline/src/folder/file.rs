@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
+use bulkhead_runtime::WriteOut;
 use bulkhead_vault::SnapshotEntry;
 use rustix::{fs::FallocateFlags, io::Errno};
 
@@ -16,6 +17,7 @@ pub(crate) struct OpenFile {
     at: u64,
     /// Bytes that were there before; `None` for a new file.
     existing: Option<u64>,
+    written: WriteOut,
 }
 
 impl OpenFile {
@@ -26,6 +28,7 @@ impl OpenFile {
             file,
             at: 0,
             existing,
+            written: WriteOut::default(),
         }
     }
 
@@ -38,6 +41,7 @@ impl OpenFile {
                 self.write_zeros(&rest[..length])?;
             } else {
                 self.write_at(&rest[..length])?;
+                self.written.wrote(&self.file, self.at, length as u64);
             }
             self.at += length as u64;
             rest = &rest[length..];

@@ -4,7 +4,7 @@ use std::io::IoSliceMut;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bulkhead_model::{Fault, FaultKind};
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::lock::{self, LockChanges, LockKind};
 use super::{Attributes, FileType, Stat, attributes, io_fault, shown};
+use crate::WriteOut;
 use crate::capabilities::{Budget, check_transfer, transfer_size};
 
 /// An open regular file. Clones are the same open file.
@@ -27,6 +28,7 @@ struct Inner {
     path: PathBuf,
     budget: Arc<Budget>,
     locks: LockChanges,
+    written: Mutex<WriteOut>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -52,6 +54,7 @@ impl File {
             path,
             budget,
             locks: LockChanges::default(),
+            written: Mutex::default(),
             _place: place,
         }))
     }
@@ -102,7 +105,15 @@ impl File {
     pub async fn write_at(&self, offset: u64, data: Bytes) -> Result<(), Fault> {
         check_transfer(data.len())?;
         self.0.budget.write(data.len() as u64)?;
-        self.change("write", move |file| file.write_all_at(&data, offset)).await
+        self.check_writable("write")?;
+        let write = move |inner: &Inner| {
+            let written = inner.file.write_all_at(&data, offset);
+            written.map_err(|error| inner.fault("write", &error))?;
+            let mut write_out = inner.written.lock().unwrap_or_else(PoisonError::into_inner);
+            write_out.wrote(&inner.file, offset, data.len() as u64);
+            Ok(())
+        };
+        self.call(write).await
     }
 
     /// Cuts or extends it; what is added reads as zeros, and counts as written: not every file system has holes.
