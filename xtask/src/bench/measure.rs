@@ -55,8 +55,11 @@ impl Job {
         }
     }
 
-    /// Runs it to its end. A command that fails is an error with what it said.
+    /// Runs it to its end, once what others have written is on the disk: who syncs what it writes would wait for theirs, too. A command that fails is an error with what
+    /// it said.
     pub(super) fn run(mut self) -> Result<Cost> {
+        let synced = Command::new("sync").status();
+        synced.map_err(Error::io("cannot have the disk synced"))?;
         let cpu_before = cpu_of_children()?;
         let begin = Instant::now();
         let mut children = self.spawn()?;
