@@ -104,7 +104,7 @@ impl Session {
     /// The plugin runtime with the plugins that are built in.
     pub(crate) fn host(&self) -> Result<Host, CommandError> {
         let cache = self.cache_folder()?;
-        let runtime = Runtime::new(RuntimeOptions { cache }).map_err(|error| {
+        let runtime = Runtime::new(RuntimeOptions { cache: cache.clone() }).map_err(|error| {
             let hint = match error {
                 RuntimeError::Engine(_) => "this machine lacks something that the WebAssembly engine needs",
                 RuntimeError::Cache { .. } | RuntimeError::ForeignCache { .. } => "name another folder with `--cache-dir FOLDER`",
@@ -116,6 +116,7 @@ impl Session {
             builtin: builtin_plugins(),
             secrets: Secrets::new(|name| env::var_os(name)),
             name: host_name(),
+            scratch: cache,
         })
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bulkhead_config as config;
-use bulkhead_vault::{self as vault, Hint as _, OpenError, Password, Vault};
+use bulkhead_vault::{self as vault, Hint as _, OpenError, Password, Vault, VaultOptions};
 
 use crate::{
     failure::{Explain, Failure, FailureClass, Site},
@@ -204,12 +204,16 @@ impl Operation {
     /// Opens `vault` in `store`, which is that of the sink at `sink`.
     pub(crate) async fn open_store(&self, vault: &config::Vault, sink: &Site, store: vault::SharedStore) -> Result<Vault, AccessError> {
         let password = self.password(vault).await.map_err(|error| AccessError::Password(Box::new(error)))?;
-        Vault::open(store, &password).await.map_err(|source| AccessError::Open {
+        let opened = Vault::open(store, &password).await.map_err(|source| AccessError::Open {
             vault: vault.name.clone(),
             site: vault_site(vault),
             sink: sink.clone(),
             source: Box::new(source),
-        })
+        })?;
+        Ok(opened.with_options(VaultOptions {
+            scratch: Some(self.host.scratch.clone()),
+            ..VaultOptions::default()
+        }))
     }
 
     /// Opens the vault called `name` for reading what is stored in it.

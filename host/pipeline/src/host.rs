@@ -1,6 +1,8 @@
 //! What every operation needs from its surroundings: the plugin runtime, the plugins that are built in, secrets. [`Host`] turns tables of the
 //! configuration into plugins that are ready to work.
 
+use std::path::PathBuf;
+
 use bulkhead_config::{Config, Limits, Origin, Pipeline, Sink, Target};
 use bulkhead_runtime::{
     LoadError, LoadLimits, OperationContext, Plugin, PluginDigest, PluginError, PluginSetup, Runtime, SinkPool, Source,
@@ -33,6 +35,8 @@ pub struct Host {
     pub secrets: Secrets,
     /// This machine's name, kept in snapshots and keys.
     pub name: String,
+    /// Where long lists are set aside: see [`bulkhead_vault::VaultOptions::scratch`].
+    pub scratch: PathBuf,
 }
 
 /// Why a plugin could not be made ready.

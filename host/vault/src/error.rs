@@ -260,6 +260,9 @@ pub enum WriteError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What a run had set aside on disk of its list of entries does not come back.
+    #[error("the entries that this run has set aside on disk cannot be read again: {0}")]
+    SetAside(String),
     /// Encryption, compression, a thread that could not be started, a panic: a defect, or a machine out of resources.
     #[error("{0}")]
     Internal(String),

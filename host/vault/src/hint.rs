@@ -87,6 +87,9 @@ impl Hint for WriteError {
             Self::NothingToKeep { .. } | Self::KeptContentMissing { .. } => some("write the entry anew"),
             Self::TooManyChunks { .. } => some("write it as several entries"),
             Self::ObjectTooLarge { .. } => some("use a store that takes larger objects, or spread the entries over more folders"),
+            Self::SetAside(_) => {
+                some("look at the disk with the folder of compiled plugins, where it was, and run again; the vault has all that it had")
+            }
             Self::Read(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Cancelled { .. }

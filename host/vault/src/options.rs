@@ -1,6 +1,6 @@
 //! Sizes and times of a vault in use.
 
-use std::thread::available_parallelism;
+use std::{path::PathBuf, thread::available_parallelism};
 
 use crate::{chunker::MAX_CHUNK, writer::SEGMENT};
 
@@ -36,6 +36,9 @@ pub struct VaultOptions {
     /// Bytes that a reader may hold ahead of its consumer, as they are stored; a walk over content 4 MiB for each request that the store is worth running at once, up to
     /// 32 MiB, where that is more. Beside them, content takes some 3 MiB for each thread that opens it. Default 12 MiB.
     pub read_ahead: usize,
+    /// A folder of this machine for what a run's list of entries has beyond 8 MiB: in a file without a name, encrypted under a key of that run. Without one, or where no file
+    /// can be made in it, all of it stays in memory: 150 bytes of an entry instead of 40. Default: none.
+    pub scratch: Option<PathBuf>,
 }
 
 impl Default for VaultOptions {
@@ -48,6 +51,7 @@ impl Default for VaultOptions {
             content_memory: 16 << 20,
             partial_memory: 24 << 20,
             read_ahead: 12 << 20,
+            scratch: None,
         }
     }
 }
@@ -64,6 +68,7 @@ impl VaultOptions {
             content_memory: self.content_memory.clamp(MAX_CHUNK + (1 << 20), 1 << 30),
             partial_memory: self.partial_memory.min(1 << 30),
             read_ahead: self.read_ahead.clamp(1 << 20, 1 << 30),
+            scratch: self.scratch,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Mutex,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use crate::{id::ObjectId, sync::lock};
@@ -12,6 +12,8 @@ pub(crate) struct Content {
     /// The entry in the run's list.
     pub(crate) entry: u32,
     ids: Mutex<Vec<ObjectId>>,
+    /// Bytes of all chunks, once the writer has finished.
+    size: AtomicU64,
     /// Chunks that are not named yet, and one for the writer until it has finished.
     left: AtomicUsize,
 }
@@ -22,6 +24,7 @@ impl Content {
         Self {
             entry,
             ids: Mutex::default(),
+            size: AtomicU64::new(0),
             left: AtomicUsize::new(1),
         }
     }
@@ -48,8 +51,17 @@ impl Content {
         }
     }
 
-    /// One thing less to wait for. Returns the names in order when it was the last.
-    pub(crate) fn release(&self) -> Option<Box<[ObjectId]>> {
-        (self.left.fetch_sub(1, Ordering::AcqRel) == 1).then(|| std::mem::take(&mut *lock(&self.ids)).into_boxed_slice())
+    /// The writer has finished, after so many bytes. As [`Self::release`].
+    pub(crate) fn finish(&self, size: u64) -> Option<(u64, Box<[ObjectId]>)> {
+        self.size.store(size, Ordering::Relaxed);
+        self.release()
+    }
+
+    /// One thing less to wait for. Returns the bytes, and the names in order, when it was the last.
+    pub(crate) fn release(&self) -> Option<(u64, Box<[ObjectId]>)> {
+        (self.left.fetch_sub(1, Ordering::AcqRel) == 1).then(|| {
+            let ids = std::mem::take(&mut *lock(&self.ids));
+            (self.size.load(Ordering::Relaxed), ids.into_boxed_slice())
+        })
     }
 }

@@ -144,12 +144,8 @@ impl EntryWriter {
             return Err(error);
         }
         self.finished = true;
-        {
-            let mut entries = lock(&self.run.entries);
-            entries.set_size(self.content.entry, self.size);
-            if let Some(ids) = self.content.release() {
-                entries.set_content(self.content.entry, ids);
-            }
+        if let Some((size, ids)) = self.content.finish(self.size) {
+            lock(&self.run.entries).set_content(self.content.entry, size, &ids)?;
         }
         self.run.progress.entries.fetch_add(1, Ordering::Relaxed);
         self.run.open_entries.fetch_sub(1, Ordering::AcqRel);

@@ -20,6 +20,7 @@ mod queue;
 mod records;
 mod run;
 mod snapshot_writer;
+mod spool;
 mod tree_writer;
 mod trees;
 mod uploads;

@@ -1,26 +1,24 @@
-//! [`Records`]: what is known about the entries of a run besides their content, as compactly as it can be kept until the commit: names, owners, times
-//! and the rest as bytes in large segments, with numbers as short as they are and every owner's name once.
+//! [`Records`]: what is known about the entries of a run, as compactly as it can be kept until the commit: names, owners, times, content and the rest as bytes, with numbers as
+//! short as they are and every owner's name once.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use bulkhead_model::{EntryMetadata, ExtendedAttribute, NodeType, Timestamp};
 
-/// Bytes of a segment; a longer record has one of its own.
-const SEGMENT: usize = 256 << 10;
+use crate::{
+    error::WriteError,
+    id::ObjectId,
+    writer::spool::{Position, Spool},
+};
 
-/// Where a record is.
-#[derive(Clone, Copy)]
-pub(crate) struct Position {
-    segment: u32,
-    offset: u32,
-}
+/// Bytes of a record's buffer that are kept for the next one.
+const SCRATCH: usize = 64 << 10;
 
-/// Records of entries: a name each and, unless the entry is only implied by others, its metadata.
-#[derive(Default)]
+/// Records of entries: a name each and, unless the entry is only implied by others, its metadata; and what files contain.
 pub(crate) struct Records {
-    segments: Vec<Vec<u8>>,
+    spool: Spool,
     names: Names,
-    /// The record being made.
+    /// Room for the record being made.
     scratch: Vec<u8>,
 }
 
@@ -64,28 +62,60 @@ const MODIFIED: u8 = 1 << 6;
 const CHANGED: u8 = 1 << 7;
 
 impl Records {
+    /// None yet.
+    pub(crate) fn new(spool: Spool) -> Self {
+        Self {
+            spool,
+            names: Names::default(),
+            scratch: Vec::new(),
+        }
+    }
+
     /// Adds a record. `None` where 4,294,967,296 segments are not enough.
     pub(crate) fn add(&mut self, name: &[u8], metadata: Option<&EntryMetadata>) -> Option<Position> {
         let mut record = std::mem::take(&mut self.scratch);
-        record.clear();
         push_bytes(&mut record, name);
         match metadata {
             Some(metadata) => self.push_metadata(&mut record, metadata),
             None => record.push(IMPLIED),
         }
-        if self
-            .segments
-            .last()
-            .is_none_or(|segment| segment.capacity() - segment.len() < record.len())
-        {
-            self.segments.push(Vec::with_capacity(SEGMENT.max(record.len())));
-        }
-        let segment = u32::try_from(self.segments.len() - 1).ok()?;
-        let last = self.segments.last_mut()?;
-        let offset = u32::try_from(last.len()).ok()?;
-        last.extend_from_slice(&record);
+        self.finish(record)
+    }
+
+    /// Adds what a file contains: its bytes, and the names of their chunks. `None` as [`Self::add`].
+    pub(crate) fn add_content(&mut self, size: u64, ids: &[ObjectId]) -> Option<Position> {
+        let mut record = std::mem::take(&mut self.scratch);
+        push(&mut record, size);
+        push(&mut record, ids.len() as u64);
+        ids.iter().for_each(|id| record.extend_from_slice(id.as_bytes()));
+        self.finish(record)
+    }
+
+    fn finish(&mut self, mut record: Vec<u8>) -> Option<Position> {
+        let position = self.spool.add(&record);
+        record.clear();
+        record.shrink_to(SCRATCH);
         self.scratch = record;
-        Some(Position { segment, offset })
+        position
+    }
+
+    /// What a file contains.
+    pub(crate) fn content(&self, position: Position) -> Result<(u64, Vec<ObjectId>), WriteError> {
+        let bytes = self.spool.read(position)?;
+        let mut record = Bytes(&bytes);
+        let (size, chunks) = (record.number(), record.number() as usize);
+        Ok((
+            size,
+            record.0.as_chunks().0.iter().take(chunks).map(|id| ObjectId::from(*id)).collect(),
+        ))
+    }
+
+    /// A record.
+    pub(crate) fn read(&self, position: Position) -> Result<Record<'_>, WriteError> {
+        Ok(Record {
+            bytes: self.spool.read(position)?,
+            names: &self.names,
+        })
     }
 
     fn push_metadata(&mut self, record: &mut Vec<u8>, metadata: &EntryMetadata) {
@@ -126,27 +156,30 @@ impl Records {
             push_bytes(record, &attribute.value);
         }
     }
+}
 
-    fn read(&self, position: Position) -> Bytes<'_> {
-        let segment = self.segments.get(position.segment as usize).map_or(&[][..], Vec::as_slice);
-        Bytes(segment.get(position.offset as usize..).unwrap_or_default())
+/// A record of an entry.
+pub(crate) struct Record<'r> {
+    bytes: Cow<'r, [u8]>,
+    names: &'r Names,
+}
+
+impl Record<'_> {
+    /// The entry's name.
+    pub(crate) fn name(&self) -> &[u8] {
+        Bytes(&self.bytes).bytes()
     }
 
-    /// An entry's name.
-    pub(crate) fn name(&self, position: Position) -> &[u8] {
-        self.read(position).bytes()
-    }
-
-    /// Whether an entry is only implied.
-    pub(crate) fn is_implied(&self, position: Position) -> bool {
-        let mut record = self.read(position);
+    /// Whether the entry is only implied.
+    pub(crate) fn is_implied(&self) -> bool {
+        let mut record = Bytes(&self.bytes);
         record.bytes();
         record.byte() == IMPLIED
     }
 
-    /// An entry's metadata; `None` where it is only implied.
-    pub(crate) fn metadata(&self, position: Position) -> Option<EntryMetadata> {
-        let mut record = self.read(position);
+    /// The entry's metadata; `None` where it is only implied.
+    pub(crate) fn metadata(&self) -> Option<EntryMetadata> {
+        let mut record = Bytes(&self.bytes);
         record.bytes();
         let kind = record.byte();
         let node_type = match kind & !(MODIFIED | CHANGED) {
@@ -252,12 +285,12 @@ mod tests {
             NodeType::CharacterDevice(u64::MAX),
             NodeType::BlockDevice(0),
         ];
-        let mut records = Records::default();
+        let mut records = Records::new(Spool::new(None));
         let mut added = Vec::new();
         for (number, node_type) in types.iter().cycle().take(5_000).enumerate() {
             let large = ExtendedAttribute {
                 name: b"user.x".to_vec(),
-                value: vec![7; if number % 500 == 3 { SEGMENT } else { 0 }],
+                value: vec![7; if number % 500 == 3 { 256 << 10 } else { 0 }],
             };
             let metadata = EntryMetadata {
                 mode: 0o7777,
@@ -278,12 +311,18 @@ mod tests {
         }
         let implied = records.add(b"implied", None).unwrap();
         for (position, name, metadata) in added {
-            assert_eq!(records.name(position), name);
-            assert!(!records.is_implied(position));
-            assert_eq!(records.metadata(position), Some(metadata));
+            let record = records.read(position).unwrap();
+            assert_eq!(record.name(), name);
+            assert!(!record.is_implied());
+            assert_eq!(record.metadata(), Some(metadata));
         }
-        assert_eq!(records.name(implied), b"implied");
-        assert!(records.is_implied(implied) && records.metadata(implied).is_none());
+        let implied = records.read(implied).unwrap();
+        assert_eq!(implied.name(), b"implied");
+        assert!(implied.is_implied() && implied.metadata().is_none());
         assert_eq!(records.names.all.len(), 4);
+        for ids in [vec![], vec![ObjectId::of(b"1")], vec![ObjectId::of(b"2"); 300]] {
+            let position = records.add_content(u64::MAX, &ids).unwrap();
+            assert_eq!(records.content(position).unwrap(), (u64::MAX, ids));
+        }
     }
 }

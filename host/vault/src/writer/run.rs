@@ -84,7 +84,7 @@ impl Run {
             claims: Mutex::default(),
             packer: Packer::new(memory, target, limit),
             uploads: Uploads::new(concurrency, Handle::current()),
-            entries: Mutex::new(Entries::new(begin.time)),
+            entries: Mutex::new(Entries::new(begin.time, options.scratch.clone())),
             open_entries: AtomicU64::new(0),
             may_be_committed: AtomicBool::new(false),
             progress: Progress::default(),
@@ -123,20 +123,21 @@ impl Run {
             Err(error) => return self.fail_with(error),
         };
         while let Some(job) = self.queue.pop() {
-            match self.store_blob(BlobKind::Data, &job.data, &mut workshop) {
-                Ok(id) => self.complete(job, id),
-                Err(error) => return self.fail_with(error),
+            let stored = self.store_blob(BlobKind::Data, &job.data, &mut workshop);
+            if let Err(error) = stored.and_then(|id| self.complete(job, id)) {
+                return self.fail_with(error);
             }
         }
     }
 
-    fn complete(&self, job: Job, id: ObjectId) {
+    fn complete(&self, job: Job, id: ObjectId) -> Result<(), WriteError> {
         job.content.set(job.ordinal, id);
-        if let Some(ids) = job.content.release() {
-            lock(&self.entries).set_content(job.content.entry, ids);
+        if let Some((size, ids)) = job.content.release() {
+            lock(&self.entries).set_content(job.content.entry, size, &ids)?;
         }
         self.chunk_buffers.put(job.data);
         drop(job.memory);
+        Ok(())
     }
 
     /// Names a blob and, where neither the vault nor this run has it, stores it. Blocks while all pack buffers are in use.

@@ -1,12 +1,14 @@
 //! The entries of a run, and the trees made of them at commit.
 //!
-//! Entries come in any order, millions of them, and stay in memory until the commit: so each takes as little as it can. A fixed part stands in segments
-//! that never move, the rest is a compact record (`records.rs`), and a folder's children are a chain, sorted when its tree is made. They are found
-//! by an open-addressed table of 4-byte numbers. Together 100 to 120 bytes for a file with a name of 20, besides 32 for each of its chunks.
+//! Entries come in any order, millions of them, and stay until the commit: so each takes as little memory as it can. A fixed part of 32 bytes stands in segments that never
+//! move, and a folder's children are a chain, sorted when its tree is made. They are found by an open-addressed table of 4-byte numbers. The rest is in compact records
+//! (`records.rs`), those of files beyond the first few MiB on disk (`spool.rs`); what is looked up for each path, the folders, is in memory. Together 36 to 42 bytes for a file;
+//! without a disk 110 more, with a name of 40 and one chunk, and 32 for each further one.
 
 use std::{
     collections::{HashSet, hash_map::RandomState},
     hash::BuildHasher,
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -19,8 +21,9 @@ use crate::{
     index::BlobKind,
     record::RESERVED_FOLDER,
     writer::{
-        records::{Position, Records},
+        records::{Record, Records},
         run::Run,
+        spool::{Position, Spool},
         workshop::Workshop,
     },
 };
@@ -37,7 +40,9 @@ const FIRST_SLOTS: usize = 64;
 /// All entries of a run.
 pub(crate) struct Entries {
     segments: Vec<Vec<Entry>>,
-    records: Records,
+    /// Of folders, and of everything else.
+    folders: Records,
+    files: Records,
     /// Numbers of entries, by the hash of their folder and name.
     slots: Vec<u32>,
     hasher: RandomState,
@@ -55,18 +60,44 @@ struct Entry {
     /// The folder that it is in, and the entry that was added to that one before.
     parent: u32,
     next: u32,
-    size: u64,
+    /// Of its folder and name.
+    hash: u32,
     body: Body,
 }
 
 /// What an entry contains.
+#[derive(Clone, Copy)]
 enum Body {
     /// The entry that was added last.
     Folder(u32),
-    /// A folder of the parent snapshot.
-    Kept(Box<ObjectId>),
-    File(Box<[ObjectId]>),
+    /// A folder of the parent snapshot: its tree is the one chunk of this content.
+    Kept(Position),
+    /// A file that is being written.
+    Open,
+    File(Position),
     Nothing,
+}
+
+impl Body {
+    fn is_folder(self) -> bool {
+        matches!(self, Self::Folder(_) | Self::Kept(_))
+    }
+}
+
+/// What a new entry contains.
+#[derive(Clone, Copy)]
+enum Inside<'n> {
+    Folder,
+    Kept(ObjectId),
+    Open,
+    File(u64, &'n [ObjectId]),
+    Nothing,
+}
+
+impl Inside<'_> {
+    fn is_folder(self) -> bool {
+        matches!(self, Self::Folder | Self::Kept(_))
+    }
 }
 
 /// An entry that was added.
@@ -99,20 +130,21 @@ impl From<WriteError> for Refused {
 }
 
 impl Entries {
-    /// Just the root.
-    pub(crate) fn new(time: Timestamp) -> Self {
-        let mut records = Records::default();
+    /// Just the root. What takes much memory is set aside in the folder `scratch`.
+    pub(crate) fn new(time: Timestamp, scratch: Option<PathBuf>) -> Self {
+        let mut folders = Records::new(Spool::new(None));
         // The first record: there is room for it.
-        let root = records.add(b"", None).map(|record| Entry {
+        let root = folders.add(b"", None).map(|record| Entry {
             record,
             parent: NONE,
             next: NONE,
-            size: 0,
+            hash: 0,
             body: Body::Folder(NONE),
         });
         Self {
             segments: vec![root.into_iter().collect()],
-            records,
+            folders,
+            files: Records::new(Spool::new(scratch)),
             slots: vec![NONE; FIRST_SLOTS],
             hasher: RandomState::new(),
             inherited: HashSet::new(),
@@ -130,7 +162,7 @@ impl Entries {
     pub(crate) fn take(&mut self) -> Self {
         let empty = Self {
             sealed: true,
-            ..Self::new(self.time)
+            ..Self::new(self.time, None)
         };
         std::mem::replace(self, empty)
     }
@@ -138,12 +170,12 @@ impl Entries {
     /// Adds an entry; missing parents appear. It takes the place of one that came with a kept folder.
     pub(crate) fn insert(&mut self, path: &EntryPath, metadata: &EntryMetadata) -> Result<Inserted, Refused> {
         self.refuse_late(path)?;
-        let body = match metadata.node_type {
-            NodeType::Directory => Body::Folder(NONE),
-            NodeType::File => Body::File(Box::default()),
-            _ => Body::Nothing,
+        let inside = match metadata.node_type {
+            NodeType::Directory => Inside::Folder,
+            NodeType::File => Inside::Open,
+            _ => Inside::Nothing,
         };
-        self.insert_entry(path, metadata, 0, body)
+        self.insert_entry(path, metadata, inside)
     }
 
     fn refuse_late(&self, path: &EntryPath) -> Result<(), WriteError> {
@@ -157,7 +189,7 @@ impl Entries {
     /// Adds a file of Bulkhead's own, which it may at any time.
     pub(crate) fn insert_own(&mut self, path: &EntryPath) -> Result<u32, WriteError> {
         let metadata = EntryMetadata::private(NodeType::File);
-        match self.insert_entry(path, &metadata, 0, Body::File(Box::default())) {
+        match self.insert_entry(path, &metadata, Inside::Open) {
             Ok(inserted) => Ok(inserted.number),
             Err(Refused::Mistake(error)) => Err(error),
             Err(Refused::Kept(_)) => Err(WriteError::ReservedPath(path.clone())),
@@ -167,50 +199,56 @@ impl Entries {
     /// Adds what the parent snapshot has at `path`.
     pub(crate) fn insert_kept(&mut self, path: &EntryPath, node: &Node) -> Result<Inserted, Refused> {
         self.refuse_late(path)?;
-        self.insert_entry(path, &node.metadata, node.size, inherit(node))
+        self.insert_entry(path, &node.metadata, inherit(node))
     }
 
     /// Adds the entries of a folder that was kept whole; `nodes` is its tree.
     pub(crate) fn unfold(&mut self, folder: &KeptFolder, nodes: &[Node]) -> Result<(), WriteError> {
-        match self.entry_mut(folder.number) {
-            Some(entry) if matches!(&entry.body, Body::Kept(tree) if **tree == folder.tree) => entry.body = Body::Folder(NONE),
+        match self.entry(folder.number).map(|entry| entry.body) {
+            Some(Body::Kept(tree)) if self.tree(tree)? == folder.tree => {}
             // Somebody else has done it meanwhile.
             _ => return Ok(()),
         }
+        if let Some(entry) = self.entry_mut(folder.number) {
+            entry.body = Body::Folder(NONE);
+        }
         for node in nodes {
-            let number = self.push(folder.number, &node.name, Some(&node.metadata), node.size, inherit(node))?;
+            let number = self.push(folder.number, &node.name, Some(&node.metadata), inherit(node))?;
             self.inherited.insert(number);
         }
         Ok(())
     }
 
-    fn insert_entry(&mut self, path: &EntryPath, metadata: &EntryMetadata, size: u64, body: Body) -> Result<Inserted, Refused> {
+    fn insert_entry(&mut self, path: &EntryPath, metadata: &EntryMetadata, inside: Inside<'_>) -> Result<Inserted, Refused> {
         let mut components = path.components();
         let name = components.next_back().ok_or_else(|| WriteError::ReservedPath(path.clone()))?;
         let mut folder = ROOT;
         let mut depth = 0;
         for component in components {
             self.refuse_unless_folder(folder, path, depth)?;
-            folder = match self.find(folder, component) {
+            folder = match self.find(folder, component)? {
                 Some(existing) => existing,
-                None => self.push(folder, component, None, 0, Body::Folder(NONE))?,
+                None => self.push(folder, component, None, Inside::Folder)?,
             };
             depth += 1;
         }
         self.refuse_unless_folder(folder, path, depth)?;
-        let Some(existing) = self.find(folder, name) else {
-            let number = self.push(folder, name, Some(metadata), size, body)?;
+        let Some(existing) = self.find(folder, name)? else {
+            let number = self.push(folder, name, Some(metadata), inside)?;
             return Ok(Inserted { number, replaced: None });
         };
-        let replaced = self.replace(existing, metadata, size, body)?;
+        let replaced = self.replace(existing, name, metadata, inside)?;
         Ok(replaced.ok_or_else(|| WriteError::DuplicateEntry(path.clone()))?)
     }
 
     /// `Ok` where something can be added to the entry that is the first `depth` components of `path`.
     fn refuse_unless_folder(&self, number: u32, path: &EntryPath, depth: usize) -> Result<(), Refused> {
-        match self.entry(number).map(|entry| &entry.body) {
+        match self.entry(number).map(|entry| entry.body) {
             Some(Body::Folder(_)) => Ok(()),
-            Some(Body::Kept(tree)) => Err(Refused::Kept(KeptFolder { number, tree: **tree })),
+            Some(Body::Kept(tree)) => Err(Refused::Kept(KeptFolder {
+                number,
+                tree: self.tree(tree)?,
+            })),
             _ => {
                 let parent = path.components().take(depth).collect::<Vec<_>>().join(&b'/');
                 Err(Refused::Mistake(WriteError::NotAFolder {
@@ -224,29 +262,57 @@ impl Entries {
 
     /// Replaces what may be replaced: a folder that was only named as a parent, and what came with a kept folder, as long as a folder stays one and
     /// anything else does not become one. `None` where it may not; otherwise its number, and the size of a file whose place was taken.
-    fn replace(&mut self, number: u32, metadata: &EntryMetadata, size: u64, body: Body) -> Result<Option<Inserted>, WriteError> {
-        let Some(existing) = self.entry(number) else { return Ok(None) };
-        let is_folder = matches!(existing.body, Body::Folder(_) | Body::Kept(_));
-        let may = match (&body, is_folder) {
-            (Body::Folder(_), true) => self.records.is_implied(existing.record) || self.inherited.contains(&number),
-            (Body::File(_) | Body::Nothing, false) => self.inherited.contains(&number),
+    fn replace(&mut self, number: u32, name: &[u8], metadata: &EntryMetadata, inside: Inside<'_>) -> Result<Option<Inserted>, WriteError> {
+        let Some(&Entry { record, body, .. }) = self.entry(number) else {
+            return Ok(None);
+        };
+        let may = match (inside, body.is_folder()) {
+            (Inside::Folder, true) => self.inherited.contains(&number) || self.folders.read(record)?.is_implied(),
+            (Inside::Open | Inside::File(..) | Inside::Nothing, false) => self.inherited.contains(&number),
             _ => false,
         };
         if !may {
             return Ok(None);
         }
-        let name = self.records.name(existing.record).to_vec();
-        let record = self.records.add(&name, Some(metadata)).ok_or_else(too_many)?;
+        let replaced = match body {
+            Body::File(content) => Some(self.files.content(content)?.0),
+            _ => None,
+        };
+        let body = if body.is_folder() { body } else { self.body(inside)? };
+        let record = self.records(body.is_folder()).add(name, Some(metadata)).ok_or_else(too_many)?;
         self.inherited.remove(&number);
-        let Some(existing) = self.entry_mut(number) else { return Ok(None) };
-        existing.record = record;
-        if is_folder {
-            return Ok(Some(Inserted { number, replaced: None }));
+        if let Some(existing) = self.entry_mut(number) {
+            (existing.record, existing.body) = (record, body);
         }
-        let replaced = matches!(existing.body, Body::File(_)).then_some(existing.size);
-        existing.size = size;
-        existing.body = body;
         Ok(Some(Inserted { number, replaced }))
+    }
+
+    fn body(&mut self, inside: Inside<'_>) -> Result<Body, WriteError> {
+        Ok(match inside {
+            Inside::Folder => Body::Folder(NONE),
+            Inside::Kept(tree) => Body::Kept(self.folders.add_content(0, &[tree]).ok_or_else(too_many)?),
+            Inside::Open => Body::Open,
+            Inside::File(size, content) => Body::File(self.files.add_content(size, content).ok_or_else(too_many)?),
+            Inside::Nothing => Body::Nothing,
+        })
+    }
+
+    /// The tree of a kept folder.
+    fn tree(&self, content: Position) -> Result<ObjectId, WriteError> {
+        let (_, trees) = self.folders.content(content)?;
+        trees
+            .first()
+            .copied()
+            .ok_or_else(|| WriteError::Internal("a kept folder has lost its tree".to_owned()))
+    }
+
+    fn records(&mut self, of_folders: bool) -> &mut Records {
+        if of_folders { &mut self.folders } else { &mut self.files }
+    }
+
+    fn record(&self, entry: &Entry) -> Result<Record<'_>, WriteError> {
+        let records = if entry.body.is_folder() { &self.folders } else { &self.files };
+        records.read(entry.record)
     }
 
     fn len(&self) -> usize {
@@ -263,7 +329,7 @@ impl Entries {
     }
 
     /// Adds an entry to a folder that has none of this name.
-    fn push(&mut self, folder: u32, name: &[u8], metadata: Option<&EntryMetadata>, size: u64, body: Body) -> Result<u32, WriteError> {
+    fn push(&mut self, folder: u32, name: &[u8], metadata: Option<&EntryMetadata>, inside: Inside<'_>) -> Result<u32, WriteError> {
         let number = u32::try_from(self.len())
             .ok()
             .filter(|number| *number != NONE)
@@ -271,7 +337,8 @@ impl Entries {
         if (self.len() + 1) * 8 > self.slots.len() * 7 {
             self.grow();
         }
-        let record = self.records.add(name, metadata).ok_or_else(too_many)?;
+        let body = self.body(inside)?;
+        let record = self.records(inside.is_folder()).add(name, metadata).ok_or_else(too_many)?;
         let next = match self.entry_mut(folder).map(|entry| &mut entry.body) {
             Some(Body::Folder(last)) => std::mem::replace(last, number),
             _ => NONE,
@@ -279,57 +346,64 @@ impl Entries {
         if self.segments.last().is_none_or(|segment| segment.len() == SEGMENT) {
             self.segments.push(Vec::with_capacity(SEGMENT));
         }
+        let hash = self.hash(folder, name);
         if let Some(segment) = self.segments.last_mut() {
             segment.push(Entry {
                 record,
                 parent: folder,
                 next,
-                size,
+                hash,
                 body,
             });
         }
-        let slot = self.slot(folder, name);
-        self.slots[slot] = number;
+        self.occupy(hash, number);
         Ok(number)
     }
 
-    fn find(&self, folder: u32, name: &[u8]) -> Option<u32> {
-        Some(self.slots[self.slot(folder, name)]).filter(|number| *number != NONE)
+    fn hash(&self, folder: u32, name: &[u8]) -> u32 {
+        self.hasher.hash_one((folder, name)) as u32
     }
 
-    /// The slot that holds the entry `name` of `folder`, or the free one where it would go.
-    fn slot(&self, folder: u32, name: &[u8]) -> usize {
-        let mask = self.slots.len() - 1;
-        let mut slot = self.hasher.hash_one((folder, name)) as usize & mask;
+    fn find(&self, folder: u32, name: &[u8]) -> Result<Option<u32>, WriteError> {
+        let (hash, mask) = (self.hash(folder, name), self.slots.len() - 1);
+        let mut slot = hash as usize & mask;
         while let Some(entry) = self.entry(self.slots[slot]) {
-            if entry.parent == folder && self.records.name(entry.record) == name {
-                break;
+            if entry.hash == hash && entry.parent == folder && self.record(entry)?.name() == name {
+                return Ok(Some(self.slots[slot]));
             }
             slot = (slot + 1) & mask;
         }
-        slot
+        Ok(None)
+    }
+
+    /// Puts an entry into the first slot that is free for its hash.
+    fn occupy(&mut self, hash: u32, number: u32) {
+        let mask = self.slots.len() - 1;
+        let mut slot = hash as usize & mask;
+        while self.slots[slot] != NONE {
+            slot = (slot + 1) & mask;
+        }
+        self.slots[slot] = number;
     }
 
     fn grow(&mut self) {
-        self.slots = vec![NONE; self.slots.len() * 2];
-        for (number, entry) in (0..).zip(self.segments.iter().flatten()).skip(1) {
-            let slot = self.slot(entry.parent, self.records.name(entry.record));
-            self.slots[slot] = number;
+        let slots = self.slots.len() * 2;
+        self.slots = Vec::new();
+        self.slots.resize(slots, NONE);
+        for number in 1..self.len() as u32 {
+            if let Some(hash) = self.entry(number).map(|entry| entry.hash) {
+                self.occupy(hash, number);
+            }
         }
     }
 
-    /// Sets a file's content.
-    pub(crate) fn set_content(&mut self, number: u32, ids: Box<[ObjectId]>) {
+    /// Sets what a file contains that was written.
+    pub(crate) fn set_content(&mut self, number: u32, size: u64, ids: &[ObjectId]) -> Result<(), WriteError> {
+        let body = self.body(Inside::File(size, ids))?;
         if let Some(entry) = self.entry_mut(number) {
-            entry.body = Body::File(ids);
+            entry.body = body;
         }
-    }
-
-    /// Sets a file's size.
-    pub(crate) fn set_size(&mut self, number: u32, size: u64) {
-        if let Some(entry) = self.entry_mut(number) {
-            entry.size = size;
-        }
+        Ok(())
     }
 
     /// Makes and stores the trees of all folders; returns the root's. Blocks.
@@ -339,50 +413,48 @@ impl Entries {
     }
 
     /// A folder's entries in the order of their names.
-    fn children(&self, folder: u32) -> Vec<u32> {
+    fn children(&self, folder: u32) -> Result<Vec<Child<'_>>, WriteError> {
         let mut children = Vec::new();
-        let mut next = match self.entry(folder).map(|entry| &entry.body) {
-            Some(Body::Folder(last)) => *last,
+        let mut number = match self.entry(folder).map(|entry| entry.body) {
+            Some(Body::Folder(last)) => last,
             _ => NONE,
         };
-        while let Some(entry) = self.entry(next) {
-            children.push(next);
-            next = entry.next;
+        while let Some(entry) = self.entry(number) {
+            let (record, body) = (self.record(entry)?, entry.body);
+            children.push(Child { number, record, body });
+            number = entry.next;
         }
-        let name = |number: &u32| self.entry(*number).map(|entry| self.records.name(entry.record));
-        children.sort_unstable_by(|left, right| name(left).cmp(&name(right)));
-        children
+        children.sort_unstable_by(|left, right| left.record.name().cmp(right.record.name()));
+        Ok(children)
     }
 
     /// Stores a folder's tree after those of the folders in it; returns it with the newest time in it. Recursion is bounded: a path has at most
     /// 2,048 components.
-    fn store_folder(&mut self, folder: u32, run: &Arc<Run>, workshop: &mut Workshop) -> Result<(ObjectId, Option<Timestamp>), WriteError> {
+    fn store_folder(&self, folder: u32, run: &Arc<Run>, workshop: &mut Workshop) -> Result<(ObjectId, Option<Timestamp>), WriteError> {
         let mut json = Vec::new();
         let mut newest = None;
         node::begin_tree(&mut json);
-        for number in self.children(folder) {
+        for Child { number, record, body } in self.children(folder)? {
             run.poison.check()?;
-            let subtree = match self.entry(number).map(|entry| &entry.body) {
-                Some(Body::Folder(_)) => Some(self.store_folder(number, run, workshop)?),
-                Some(Body::Kept(tree)) => Some((**tree, None)),
+            let name = record.name();
+            let subtree = match body {
+                Body::Folder(_) => Some(self.store_folder(number, run, workshop)?),
+                Body::Kept(tree) => Some((self.tree(tree)?, None)),
                 _ => None,
             };
-            let Some(entry) = self.entry_mut(number) else { continue };
-            let (record, size) = (entry.record, entry.size);
-            let content = match std::mem::replace(&mut entry.body, Body::Nothing) {
-                Body::File(content) => content,
-                _ => Box::default(),
+            let (size, content) = match body {
+                Body::File(content) => self.files.content(content)?,
+                Body::Open => return Err(incomplete(name)),
+                _ => (0, Vec::new()),
             };
             if size > 0 && content.is_empty() {
-                let name = String::from_utf8_lossy(self.records.name(record)).into_owned();
-                return Err(WriteError::Internal(format!("the content of {name:?} is missing")));
+                return Err(incomplete(name));
             }
             let implied = || EntryMetadata {
                 modified: subtree.and_then(|(_, newest)| newest),
                 ..EntryMetadata::private(NodeType::Directory)
             };
-            let name = self.records.name(record);
-            let metadata = self.records.metadata(record).unwrap_or_else(implied);
+            let metadata = record.metadata().unwrap_or_else(implied);
             // Bulkhead's own folder is of this run's time: an unchanged parent must not change because of it.
             if name != RESERVED_FOLDER.as_bytes() {
                 newest = newest.max(metadata.modified);
@@ -403,15 +475,37 @@ impl Entries {
     }
 }
 
+/// An entry of a folder.
+struct Child<'e> {
+    number: u32,
+    record: Record<'e>,
+    body: Body,
+}
+
 /// What an entry of the parent snapshot contains.
-fn inherit(node: &Node) -> Body {
+fn inherit(node: &Node) -> Inside<'_> {
     match (&node.metadata.node_type, node.subtree) {
-        (NodeType::Directory, Some(tree)) => Body::Kept(Box::new(tree)),
-        (NodeType::File, _) => Body::File(node.content.clone()),
-        _ => Body::Nothing,
+        (NodeType::Directory, Some(tree)) => Inside::Kept(tree),
+        (NodeType::File, _) => Inside::File(node.size, &node.content),
+        _ => Inside::Nothing,
     }
+}
+
+fn incomplete(name: &[u8]) -> WriteError {
+    let name = String::from_utf8_lossy(name);
+    WriteError::Internal(format!("the content of {name:?} is missing"))
 }
 
 fn too_many() -> WriteError {
     WriteError::Internal("a snapshot can have 4,294,967,294 entries at most".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_as_small_as_documented() {
+        assert_eq!(size_of::<Entry>(), 32);
+    }
 }
