@@ -6,12 +6,12 @@ use bulkhead_sdk::{
     Error, ErrorKind, Result,
     digest::Algorithm,
     entries::{self, EntryWriter, Finished},
-    host::BEST_TRANSFER,
     http::Response,
     metadata::Metadata,
 };
 
 use crate::{
+    body::Body,
     document::Stub,
     names::{component, document_url, hex, url},
     server::{AT_ONCE, Begun, Server},
@@ -42,20 +42,29 @@ pub(crate) struct Wanted<'a> {
 impl Wanted<'_> {
     /// Asks for it.
     pub(crate) fn begin(&self, server: &Server) -> Begun {
+        self.begin_from(server, 0)
+    }
+
+    /// Asks for it from a byte on; a server may send all of it.
+    pub(crate) fn begin_from(&self, server: &Server, from: u64) -> Begun {
         let Self {
             database, id, rev, name, ..
         } = self;
-        server.begin_get_as_kept(format!("/{}/{}/{}?rev={}", url(database), document_url(id), url(name), url(rev)))
+        let path = format!("/{}/{}/{}?rev={}", url(database), document_url(id), url(name), url(rev));
+        server.begin_get_as_kept(path, from)
     }
 
     /// The name that its entry has to have, going by the answer.
     pub(crate) fn entry(&self, response: &Response) -> String {
-        let is_compressed = response
-            .header("content-encoding")
-            .is_some_and(|encoding| encoding.eq_ignore_ascii_case("gzip"));
-        let suffix = if is_compressed { COMPRESSED } else { "" };
+        let suffix = if is_compressed(response) { COMPRESSED } else { "" };
         format!("{}{suffix}", entry_name(self.stub))
     }
+}
+
+/// Whether an answer has an attachment as its server keeps it compressed.
+pub(crate) fn is_compressed(response: &Response) -> bool {
+    let encoding = response.header("content-encoding");
+    encoding.is_some_and(|encoding| encoding.eq_ignore_ascii_case("gzip"))
 }
 
 /// Attachments on their way, in the order in which they are stored.
@@ -98,9 +107,10 @@ impl<'w> Ahead<'w> {
 }
 
 /// Stores it at `path`. What does not match its digest, or its length, is an error.
-pub(crate) fn store(mut response: Response, path: &str, wanted: &Wanted<'_>) -> Result<Finished> {
+pub(crate) fn store(server: &Server, response: Response, path: &str, wanted: &Wanted<'_>) -> Result<Finished> {
     let mut writer: EntryWriter = entries::create_with_digest(path, &Metadata::file(), Algorithm::Md5)?;
-    while let Some(part) = response.read_bytes(BEST_TRANSFER)? {
+    let mut body = Body::of(server, wanted, response);
+    while let Some(part) = body.next()? {
         writer.write_bytes(&part)?;
     }
     let finished = writer.finish()?;

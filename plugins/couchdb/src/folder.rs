@@ -100,7 +100,7 @@ impl Folder {
         if let Some(emptied) = self.old.remove(&name) {
             database.run.uncount(emptied);
         }
-        let finished = attachments::store(response, &format!("{}/{name}", self.path), wanted)?;
+        let finished = attachments::store(server, response, &format!("{}/{name}", self.path), wanted)?;
         database.run.count(&finished);
         database.tally.attachments += u64::from(finished.size > 0);
         database.tally.attachment_bytes += finished.size;

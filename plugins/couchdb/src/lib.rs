@@ -1,7 +1,7 @@
 //! Bulkhead's source plugin for CouchDB and what else speaks its replication protocol, over HTTP: the host dials, verifies TLS and adds the credentials.
 //!
 //! The plugin is [`CouchDb`]. A backup reads each database as a replicator does: the changes feed (`changes.rs`), all leaf revisions of each document with their
-//! histories (`revisions.rs`), and attachments one by one (`folder.rs`, `attachments.rs`). The next run keeps what it has and reads what the feed names since
+//! histories (`revisions.rs`), and attachments one by one (`folder.rs`, `attachments.rs`, `body.rs`). The next run keeps what it has and reads what the feed names since
 //! (`database.rs`). A restore writes the same revisions again (`restore/`), so that conflicts and tombstones come back as they were.
 //!
 //! # What is in a snapshot
@@ -17,6 +17,7 @@
 
 mod attachments;
 mod backup;
+mod body;
 mod browse;
 mod changes;
 mod check;

@@ -201,13 +201,18 @@ impl Server {
         self.begin(move |server| server.request("GET", &path)?.begin(Some(0)))
     }
 
-    /// GET of an attachment, compressed where the server keeps it so, to be answered later.
-    pub(crate) fn begin_get_as_kept(&self, path: String) -> Begun {
+    /// GET of an attachment, compressed where the server keeps it so, to be answered later. From a byte on, where the server sends parts.
+    pub(crate) fn begin_get_as_kept(&self, path: String, from: u64) -> Begun {
         self.begin(move |server| {
             let request = server.request("GET", &path)?;
             // Others compress on the way what they do not keep compressed.
             let request = if server.is_couchdb() {
                 request.header("accept-encoding", "gzip")
+            } else {
+                request
+            };
+            let request = if from > 0 {
+                request.header("range", format!("bytes={from}-"))
             } else {
                 request
             };

@@ -1,6 +1,7 @@
 //! The plugin's logic against a server that answers as CouchDB does.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod broken_off;
 mod browse;
 mod failures;
 mod incremental;

@@ -393,12 +393,31 @@ fn get_attachment(database: &Database, id: &str, name: &str, query: &Query, requ
     } else {
         attachment.plain()
     };
+    // CouchDB sends parts of what it keeps as it is.
+    let ranges = if attachment.is_compressed { "none" } else { "bytes" };
+    headers.push(("Accept-Ranges".to_owned(), ranges.to_owned()));
+    let from = request.header("range").filter(|_| !attachment.is_compressed).and_then(beginning);
+    let (status, body) = match from.filter(|from| *from < body.len()) {
+        Some(from) => {
+            headers.push((
+                "Content-Range".to_owned(),
+                format!("bytes {from}-{}/{}", body.len() - 1, body.len()),
+            ));
+            (206, body[from..].to_vec())
+        }
+        None => (200, body),
+    };
     Answer {
-        status: 200,
+        status,
         headers,
         body,
         break_after: None,
     }
+}
+
+/// Where a range begins that has no end: `bytes=7-`.
+fn beginning(range: &str) -> Option<usize> {
+    range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
 }
 
 /// Percent-decoded.
