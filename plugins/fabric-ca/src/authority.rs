@@ -8,7 +8,7 @@ use bulkhead_sdk::{Error, ErrorKind, Result, ResultExt, metadata::NodeType};
 
 use crate::{
     datasource::Datasource,
-    home::{self, Home, shown},
+    home::{self, Home, Lead, shown},
     installation::Installation,
     inventory::{POSTGRES, SQLITE},
     settings::{self, Settings},
@@ -57,10 +57,13 @@ pub(crate) struct Authority {
     pub(crate) config: Option<Vec<u8>>,
     pub(crate) certificate: Place,
     pub(crate) tls_certificate: Option<Place>,
+    /// Of an intermediate CA, what it sends along and checks its own clients with.
+    pub(crate) chain: Option<Place>,
     /// Where its private keys are.
     pub(crate) keystore: Vec<u8>,
-    /// Key files outside of the keystore.
-    pub(crate) key_files: Vec<Vec<u8>>,
+    /// The file with the certificate's key, and that of the TLS certificate, where they are not just in the keystore.
+    pub(crate) key_file: Option<Vec<u8>>,
+    pub(crate) tls_key_file: Option<Vec<u8>>,
     /// Whether its keys are in a security module.
     pub(crate) has_module: bool,
     pub(crate) store: Store,
@@ -180,23 +183,19 @@ impl Finder<'_> {
             Place::Inside(path) => path,
             _ => home::below(&folder, KEYSTORE.as_bytes()),
         };
-        let key_files = [
-            value("ca.keyfile").unwrap_or("ca-key.pem"),
-            own.get("tls.keyfile").unwrap_or_default(),
-        ];
+        let key_file = |text: &str| match place(text) {
+            Place::Inside(path) => Some(path),
+            _ => None,
+        };
+        let is_intermediate = value("intermediate.parentserver.url").is_some();
         Ok(Authority {
             name: own.get("ca.name").map(str::to_owned),
             certificate: place(value("ca.certfile").unwrap_or(CERTIFICATE)),
             tls_certificate: has_tls.then(|| place(own.get("tls.certfile").unwrap_or("tls-cert.pem"))),
             keystore,
-            key_files: key_files
-                .into_iter()
-                .filter(|file| !file.is_empty())
-                .filter_map(|file| match place(file) {
-                    Place::Inside(path) => Some(path),
-                    _ => None,
-                })
-                .collect(),
+            key_file: key_file(value("ca.keyfile").unwrap_or("ca-key.pem")),
+            tls_key_file: own.get("tls.keyfile").and_then(key_file),
+            chain: is_intermediate.then(|| place(value("ca.chainfile").unwrap_or("ca-chain.pem"))),
             has_module: value("bccsp.default").is_some_and(|name| name.eq_ignore_ascii_case("pkcs11")),
             store: match value("db.type").unwrap_or(SQLITE) {
                 SQLITE => Store::Sqlite(place(value("db.datasource").unwrap_or("fabric-ca-server.db"))),
@@ -229,8 +228,9 @@ impl Finder<'_> {
                 }
             }
         };
-        match self.home.resolve(&path) {
-            Some(path) if self.home.nodes.get(&path).is_some_and(|node| node.kind != NodeType::Fifo) => Place::Inside(path),
+        match self.home.follow(&path) {
+            Lead::Inside(path) if self.home.nodes.get(&path).is_some_and(|node| node.kind != NodeType::Fifo) => Place::Inside(path),
+            Lead::Outside => Place::Outside(text.to_owned()),
             _ if leaves(&path) => Place::Outside(text.to_owned()),
             _ => Place::Missing(shown(&path)),
         }

@@ -43,6 +43,17 @@ pub(crate) struct Home {
     bytes: usize,
 }
 
+/// Where a path in a home leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Lead {
+    /// Through symbolic links, to here.
+    Inside(Vec<u8>),
+    /// To nothing.
+    Nowhere,
+    /// Out of the home, by `..` or a link.
+    Outside,
+}
+
 /// Whether the proof looks into a file of this name, whatever is in it.
 pub(crate) fn is_looked_into(path: &[u8]) -> bool {
     let (folder, name) = split(path);
@@ -190,31 +201,39 @@ impl Home {
 
     /// Where `path` leads to, through symbolic links within the home; `None` where nothing is there, or it leads out of the home.
     pub(crate) fn resolve(&self, path: &[u8]) -> Option<Vec<u8>> {
+        match self.follow(path) {
+            Lead::Inside(path) => Some(path),
+            Lead::Nowhere | Lead::Outside => None,
+        }
+    }
+
+    /// Where `path` leads to. A link to an absolute path leads out of the home: where a home is mounted is not told by it.
+    pub(crate) fn follow(&self, path: &[u8]) -> Lead {
         let mut left: VecDeque<Vec<u8>> = path.split(|byte| *byte == b'/').map(<[u8]>::to_vec).collect();
         let (mut at, mut links) = (Vec::new(), 0);
         while let Some(part) = left.pop_front() {
             match &part[..] {
                 b"" | b"." => continue,
-                b".." if at.is_empty() => return None,
+                b".." if at.is_empty() => return Lead::Outside,
                 b".." => at = split(&at).0.to_vec(),
                 part => {
                     let next = below(&at, part);
-                    match &self.nodes.get(&next)?.kind {
-                        NodeType::Symlink(target) => {
+                    match self.nodes.get(&next).map(|node| &node.kind) {
+                        Some(NodeType::Symlink(target)) if target.starts_with(b"/") => return Lead::Outside,
+                        Some(NodeType::Symlink(_)) if links == MAX_LINKS => return Lead::Nowhere,
+                        Some(NodeType::Symlink(target)) => {
                             links += 1;
-                            if links > MAX_LINKS || target.starts_with(b"/") {
-                                return None;
-                            }
                             for part in target.split(|byte| *byte == b'/').rev() {
                                 left.push_front(part.to_vec());
                             }
                         }
-                        _ => at = next,
+                        Some(_) => at = next,
+                        None => return Lead::Nowhere,
                     }
                 }
             }
         }
-        Some(at)
+        Lead::Inside(at)
     }
 
     /// What is in the file at `path`, as far as the proof looks into it.
@@ -279,8 +298,11 @@ mod tests {
         assert_eq!(resolved("tls/tls.crt").as_deref(), Some("tls/..2026/tls.crt"));
         assert_eq!(resolved("./tls/../tls//tls.crt").as_deref(), Some("tls/..2026/tls.crt"));
         assert_eq!(home.list(b"tls/..data"), [b"tls/..2026/tls.crt"]);
-        for gone in ["nothing", "out", "absolute", "loop", "../tls", "tls/../.."] {
-            assert_eq!(resolved(gone), None, "{gone}");
+        for gone in ["nothing", "loop", "nothing/../.."] {
+            assert_eq!(home.follow(gone.as_bytes()), Lead::Nowhere, "{gone}");
+        }
+        for out in ["out", "absolute", "absolute/x", "../tls", "tls/../.."] {
+            assert_eq!(home.follow(out.as_bytes()), Lead::Outside, "{out}");
         }
     }
 }

@@ -1,14 +1,14 @@
 //! The proof of a home: every private key has its certificate and the other way round, chains end at a root, and what the configs name is there: [`inspect`]. The same over
 //! a live home and a stored one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bulkhead_patterns::Patterns;
 use bulkhead_sdk::types::Finding;
 
 use crate::{
     authority::{Authority, Place, Store},
-    certificate::{Certificate, certificates},
+    certificate::{Certificate, PublicKey, certificates},
     few::Few,
     home::{self, Home, below, shown},
     installation::Installation,
@@ -104,6 +104,7 @@ pub(crate) fn inspect(
         pool: certificates.pool(),
         terms,
         keys: Vec::new(),
+        others: BTreeSet::new(),
         result: Inspection::default(),
     };
     inspector.result.lines.push(Line::Home(installation.clone()));
@@ -114,10 +115,12 @@ pub(crate) fn inspect(
         inspector.keystore(authority);
     }
     for authority in authorities {
-        inspector.certificate(authority, &authority.certificate, "CA");
+        inspector.certificate(authority, &authority.certificate, authority.key_file.as_ref(), "CA");
         if let Some(tls) = &authority.tls_certificate {
-            inspector.certificate(authority, tls, "TLS");
+            inspector.certificate(authority, tls, authority.tls_key_file.as_ref(), "TLS");
         }
+        inspector.rights(authority);
+        inspector.chain(authority);
         inspector.idemix(authority);
         inspector.database(authority, issuers.get(&authority.folder));
     }
@@ -132,6 +135,8 @@ struct Inspector<'h> {
     terms: &'h Terms<'h>,
     /// Keys of all keystores, with their files.
     keys: Vec<(Vec<u8>, Known)>,
+    /// Algorithms of keys whose certificates cannot be told.
+    others: BTreeSet<String>,
     result: Inspection,
 }
 
@@ -184,14 +189,11 @@ impl Inspector<'_> {
 
     fn keystore(&mut self, authority: &Authority) {
         let mut files: Vec<Vec<u8>> = self.home.list(&authority.keystore).into_iter().map(<[u8]>::to_vec).collect();
-        files.extend(
-            authority
-                .key_files
-                .iter()
-                .filter(|file| !files.contains(file))
-                .cloned()
-                .collect::<Vec<_>>(),
-        );
+        for file in [&authority.key_file, &authority.tls_key_file].into_iter().flatten() {
+            if !files.contains(file) {
+                files.push(file.clone());
+            }
+        }
         for file in files {
             let name = home::split(&file).1;
             if IDEMIX.iter().any(|(secret, _)| name == secret.as_bytes()) {
@@ -219,6 +221,14 @@ impl Inspector<'_> {
                     self.keys.push((file, known));
                 }
                 Content::Public => {}
+                Content::Other(algorithm) => {
+                    self.warn(
+                        "key-unchecked",
+                        format!("{shown} is a private key of the algorithm {algorithm}, which is not looked into"),
+                        "compare what `openssl pkey -pubout` makes of it with its certificate",
+                    );
+                    self.others.insert(algorithm);
+                }
                 Content::Unreadable(reason) => self.error(
                     "key-unreadable",
                     format!("{shown} is a private key that cannot be read: {reason}"),
@@ -233,8 +243,8 @@ impl Inspector<'_> {
         }
     }
 
-    /// Whether a certificate that the server uses has its key, and a way to its root.
-    fn certificate(&mut self, authority: &Authority, place: &Place, what: &str) {
+    /// Whether a certificate that the server uses has its key, in `key_file` if that is there, and a way to its root.
+    fn certificate(&mut self, authority: &Authority, place: &Place, key_file: Option<&Vec<u8>>, what: &str) {
         let ca = authority.label();
         let path = match place {
             Place::Inside(path) => path,
@@ -267,8 +277,15 @@ impl Inspector<'_> {
         let expiry = (certificate.not_after, certificate.expires.clone());
         let first = self.result.first_expiry.get_or_insert_with(|| expiry.clone());
         *first = first.clone().min(expiry);
-        if !self.keys.iter().any(|(_, key)| key.ski == certificate.ski) {
+        let is_other = matches!(&certificate.key, PublicKey::Other(algorithm) if self.others.contains(algorithm));
+        if !is_other && !self.keys.iter().any(|(_, key)| key.ski == certificate.ski) {
             self.without_key(authority, path, what);
+        }
+        let differs = |(file, key): &&(Vec<u8>, Known)| Some(file) == key_file && key.ski != certificate.ski;
+        if let Some((key, _)) = self.keys.iter().find(differs) {
+            let message = format!("{ca}: {} is not the key of the {what} certificate {file}", shown(key));
+            let hint = "the server takes this key before those of its keystore, and does not start: put the right one there, or take the file away";
+            self.result.findings.push(Finding::error("key-differs", message).with_hint(hint));
         }
         let hint = "put the certificates of its issuers into `ca-chain.pem` of the CA";
         match self.pool.chain(certificate) {
@@ -288,6 +305,29 @@ impl Inspector<'_> {
                 format!("{ca}: the chain of {file} has a signature of the algorithm {algorithm}, which is not looked into"),
                 "`openssl verify` knows more of them",
             ),
+        }
+    }
+
+    /// Whether the CA's certificate is one of a CA.
+    fn rights(&mut self, authority: &Authority) {
+        let Place::Inside(path) = &authority.certificate else { return };
+        if self.certificates.at(path).is_some_and(|certificate| !certificate.is_authority) {
+            self.error(
+                "certificate-of-no-ca",
+                format!("{}: {} is a certificate, but not one of a CA", authority.label(), shown(path)),
+                "put the CA's certificate back: nothing that is issued with this one is valid",
+            );
+        }
+    }
+
+    /// Whether an intermediate CA has its chain.
+    fn chain(&mut self, authority: &Authority) {
+        if let Some(Place::Missing(file) | Place::Outside(file)) = &authority.chain {
+            self.warn(
+                "chain-missing",
+                format!("{}: it is an intermediate CA, and its chain {file} is not in the home", authority.label()),
+                "put its certificate and those of its issuers there, one after the other: without them the server believes none of its own clients",
+            );
         }
     }
 

@@ -1,16 +1,28 @@
-//! What a file in a keystore is: [`content`]. Fabric CA writes its keys as PKCS#8, and that for Idemix' revocations in the older form of RFC 5915.
+//! What a file in a keystore is: [`content`]. Fabric CA writes its keys as PKCS#8, and that for Idemix' revocations in the older form of RFC 5915. The key of a TLS certificate
+//! may be of other kinds, if it comes from elsewhere: RSA (RFC 8017) is looked into, too.
 
-use p256::{elliptic_curve::sec1::ToEncodedPoint as _, pkcs8::DecodePrivateKey as _};
+use p256::{
+    elliptic_curve::sec1::ToEncodedPoint as _,
+    pkcs8::{DecodePrivateKey as _, PrivateKeyInfo},
+};
 use sha2::{Digest as _, Sha256};
-use x509_cert::{der::Decode as _, spki::SubjectPublicKeyInfoRef};
+use x509_cert::{
+    der::{
+        self, Decode as _, Encode as _, Header, SliceReader, Tag,
+        asn1::{AnyRef, ObjectIdentifier, UintRef},
+    },
+    spki::SubjectPublicKeyInfoRef,
+};
 
 use crate::{certificate, pem};
+
+const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
 /// What is said of a private key. The key itself is let go of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Known {
     pub(crate) algorithm: &'static str,
-    /// SHA-256 of its public key's point, uncompressed, computed from the private one.
+    /// SHA-256 of its public key as certificates have it (of a curve the point, uncompressed), computed from the private one.
     pub(crate) ski: String,
 }
 
@@ -18,6 +30,8 @@ pub(crate) struct Known {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Content {
     Private(Known),
+    /// A private key whose public half is not worked out here: its algorithm.
+    Other(String),
     /// A public key, which a keystore may have too.
     Public,
     /// A private key that cannot be read: why.
@@ -37,12 +51,16 @@ pub(crate) fn content(text: &[u8]) -> Content {
             false => Content::Foreign,
         };
     };
+    if block.is_encrypted {
+        return Content::Unreadable("it is encrypted, and Fabric CA asks nobody for a password".to_owned());
+    }
     let Some(der) = &block.der else {
         return Content::Unreadable("its text is no Base64".to_owned());
     };
-    match private_key(der) {
+    let other = || PrivateKeyInfo::try_from(&der[..]).ok().map(|key| key.algorithm.oid.to_string());
+    match private_key(der).or_else(|| rsa(der)) {
         Some(known) => Content::Private(known),
-        None => Content::Unreadable(format!("its `{}` is no key of P-256 or P-384", block.label)),
+        None => other().map_or_else(|| Content::Unreadable(format!("its `{}` is no key", block.label)), Content::Other),
     }
 }
 
@@ -60,8 +78,25 @@ fn private_key(der: &[u8]) -> Option<Known> {
     p256().ok().or_else(|| p384().ok())
 }
 
-fn known(algorithm: &'static str, point: &[u8]) -> Known {
-    let ski = hex::encode(Sha256::digest(point));
+/// A key of RSA, bare or in PKCS#8.
+fn rsa(der: &[u8]) -> Option<Known> {
+    let wrapped = PrivateKeyInfo::try_from(der).ok().filter(|key| key.algorithm.oid == RSA);
+    let public = rsa_public(wrapped.map_or(der, |key| key.private_key)).ok()?;
+    Some(known("RSA", &public))
+}
+
+/// The public half of a private key of RSA: its modulus and its exponent, which follow the version.
+fn rsa_public(der: &[u8]) -> der::Result<Vec<u8>> {
+    let mut reader = SliceReader::new(der)?;
+    Header::decode(&mut reader)?.tag.assert_eq(Tag::Sequence)?;
+    u8::decode(&mut reader)?;
+    let mut both = UintRef::decode(&mut reader)?.to_der()?;
+    both.extend(UintRef::decode(&mut reader)?.to_der()?);
+    AnyRef::new(Tag::Sequence, &both)?.to_der()
+}
+
+fn known(algorithm: &'static str, public: &[u8]) -> Known {
+    let ski = hex::encode(Sha256::digest(public));
     Known { algorithm, ski }
 }
 

@@ -101,16 +101,13 @@ fn keys_in(text: &[u8]) -> Result<Vec<(String, Key)>> {
     for block in pem::blocks(text) {
         // Each as if it were a file of its own.
         let der = block.der.unwrap_or_default();
-        let key::Content::Private(known) = key::content(pem::encode(block.label, &der).as_bytes()) else {
+        let key::Content::Private(known) = key::content(pem::encode(&block.label, &der).as_bytes()) else {
             continue;
         };
-        let key = match secret_key!(p256, &der) {
-            Ok(key) => Key::P256(key.into()),
-            Err(_) => Key::P384(
-                secret_key!(p384, &der)
-                    .map_err(|_| wrong("`secret.admin-key` cannot be read"))?
-                    .into(),
-            ),
+        let p384 = || secret_key!(p384, &der).map(|key| Key::P384(key.into()));
+        // Others sign no request to a Fabric CA.
+        let Ok(key) = secret_key!(p256, &der).map(|key| Key::P256(key.into())).or_else(|_| p384()) else {
+            continue;
         };
         keys.push((known.ski, key));
     }

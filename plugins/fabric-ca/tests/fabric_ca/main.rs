@@ -3,6 +3,7 @@
 
 mod api;
 mod bad_input;
+mod keys;
 mod meanwhile;
 mod postgres;
 mod proof;

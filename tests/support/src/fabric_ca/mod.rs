@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::postgres::Cluster;
 use crate::{Error, Result};
 
-pub use openssl::{Issued, crl, sign, verify};
+pub use openssl::{Issued, crl, encrypted, sign, traditional, verify};
 pub use server::Api;
 use store::Store;
 pub use store::{ROLE, query};
@@ -264,6 +264,21 @@ impl Home {
         let issued = self.issue(&key, "localhost", openssl::Kind::Server, 365)?;
         self.file("tls-cert.pem", 0o644, issued.pem)?;
         self.change_config("tls:\n  enabled: false", "tls:\n  enabled: true")
+    }
+
+    /// The same with a key of a kind that Fabric CA does not make, in `tls/server.key`, and its certificate in `tls/server.crt`; the key.
+    pub fn enable_foreign_tls(&self, algorithm: &str) -> Result<String> {
+        let key = openssl::new_foreign_key(algorithm)?;
+        let issued = self.issue(&key, "localhost", openssl::Kind::Server, 365)?;
+        let folder = self.join("tls");
+        fs::create_dir_all(&folder).map_err(Error::on_path("make", &folder))?;
+        self.file("tls/server.crt", 0o644, issued.pem)?;
+        self.file("tls/server.key", 0o600, &key)?;
+        self.change_config(
+            "tls:\n  enabled: false\n  certfile:\n  keyfile:",
+            "tls:\n  enabled: true\n  certfile: tls/server.crt\n  keyfile: tls/server.key",
+        )?;
+        Ok(key)
     }
 
     /// Puts `to` in the place of `from` in the config.

@@ -79,10 +79,27 @@ pub(super) fn new_key(curve: &str) -> Result<String> {
     .map(text)
 }
 
+/// A private key of a kind that Fabric CA does not make, such as `RSA` or `ED25519`, in PKCS#8.
+pub(super) fn new_foreign_key(algorithm: &str) -> Result<String> {
+    openssl(&["genpkey", "-algorithm", algorithm], b"").map(text)
+}
+
+/// A key in the form that was usual for its kind before PKCS#8; with a password, encrypted as that form has it.
+pub fn traditional(key: &str, password: Option<&str>) -> Result<String> {
+    let password = password.map(|password| format!("pass:{password}"));
+    let mut arguments = vec!["pkey", "-traditional"];
+    arguments.extend(password.iter().flat_map(|password| ["-aes256", "-passout", password]));
+    openssl(&arguments, key.as_bytes()).map(text)
+}
+
+/// A key in PKCS#8 under a password.
+pub fn encrypted(key: &str, password: &str) -> Result<String> {
+    openssl(&["pkey", "-aes256", "-passout", &format!("pass:{password}")], key.as_bytes()).map(text)
+}
+
 /// A key in the older form (RFC 5915) under the newer one's name, as Fabric writes that for Idemix' revocations.
 pub(super) fn mislabelled(key: &str) -> Result<String> {
-    let traditional = openssl(&["pkey", "-traditional"], key.as_bytes()).map(text)?;
-    Ok(traditional.replace("EC PRIVATE KEY", "PRIVATE KEY"))
+    Ok(traditional(key, None)?.replace("EC PRIVATE KEY", "PRIVATE KEY"))
 }
 
 /// The public half.

@@ -1,0 +1,123 @@
+//! Keys and certificates as others make them, and in places where a server does not expect them.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use bulkhead_sdk::types::Severity;
+use bulkhead_test_support::fabric_ca::{Home, encrypted, traditional};
+
+use crate::setup::{Desk, coded, errors, fact, told};
+
+#[test]
+fn a_tls_key_that_fabric_does_not_make_is_a_key_all_the_same() {
+    let desk = Desk::root();
+    let key = desk.home.enable_foreign_tls("RSA").unwrap();
+    for form in [key.clone(), traditional(&key, None).unwrap()] {
+        desk.home.file("tls/server.key", 0o600, form).unwrap();
+        let result = desk.backup().unwrap();
+        assert!(result.findings.is_empty(), "{:#?}", result.findings);
+        assert_eq!(fact(&result, "keys"), "2");
+        assert!(errors(&desk.verify()).is_empty());
+    }
+    let inventory = desk.inventory("home");
+    assert!(inventory.contains(r#""algorithm":"RSA""#), "{inventory}");
+    // That of another certificate.
+    let other = Desk::root().home.enable_foreign_tls("RSA").unwrap();
+    desk.home.file("tls/server.key", 0o600, other).unwrap();
+    let result = desk.backup().unwrap();
+    told(&result.findings, "certificate-without-key", Severity::Error, "tls/server.crt");
+    told(&result.findings, "key-differs", Severity::Error, "tls/server.key");
+}
+
+#[test]
+fn a_key_that_cannot_be_compared_is_told_and_fails_no_run() {
+    let desk = Desk::root();
+    desk.home.enable_foreign_tls("ED25519").unwrap();
+    let result = desk.backup().unwrap();
+    assert!(errors(&result.findings).is_empty(), "{:#?}", result.findings);
+    told(&result.findings, "key-unchecked", Severity::Warning, "tls/server.key");
+}
+
+#[test]
+fn an_encrypted_key_fails_the_run_and_is_called_one() {
+    let desk = Desk::root();
+    let path = desk.home.key_file().unwrap();
+    let key = fs::read_to_string(&path).unwrap();
+    for form in [encrypted(&key, "x").unwrap(), traditional(&key, Some("x")).unwrap()] {
+        fs::write(&path, form).unwrap();
+        let result = desk.backup().unwrap();
+        told(&result.findings, "key-unreadable", Severity::Error, "it is encrypted");
+        told(&result.findings, "certificate-without-key", Severity::Error, "ca-cert.pem");
+    }
+}
+
+#[test]
+fn a_key_file_that_the_server_takes_first_has_to_be_the_right_one() {
+    let desk = Desk::root();
+    let other = Desk::root();
+    // The right one is in the keystore, too.
+    fs::copy(other.home.key_file().unwrap(), desk.home.join("ca-key.pem")).unwrap();
+    fs::copy(other.home.join("ca-cert.pem"), desk.home.join("former.pem")).unwrap();
+    let result = desk.backup().unwrap();
+    told(
+        &result.findings,
+        "key-differs",
+        Severity::Error,
+        "ca-key.pem is not the key of the CA certificate ca-cert.pem",
+    );
+    assert_eq!(errors(&result.findings).len(), 1, "{:#?}", result.findings);
+    fs::copy(desk.home.key_file().unwrap(), desk.home.join("ca-key.pem")).unwrap();
+    assert!(errors(&desk.backup().unwrap().findings).is_empty());
+}
+
+#[test]
+fn a_certificate_that_is_not_of_a_ca_cannot_be_its() {
+    let desk = Desk::root();
+    let (certificate, key) = desk.home.enroll_with_key("peer0").unwrap();
+    fs::copy(desk.home.join("ca-cert.pem"), desk.home.join("ca-chain.pem")).unwrap();
+    desk.home.file("ca-cert.pem", 0o644, certificate).unwrap();
+    desk.home.file("ca-key.pem", 0o600, key).unwrap();
+    let result = desk.backup().unwrap();
+    told(&result.findings, "certificate-of-no-ca", Severity::Error, "ca-cert.pem");
+}
+
+#[test]
+fn what_stands_around_keys_and_certificates_is_passed_over_in_any_encoding() {
+    let desk = Desk::root();
+    for path in [desk.home.key_file().unwrap(), desk.home.join("ca-cert.pem")] {
+        let text = fs::read_to_string(&path).unwrap().replace('\n', "\r\n");
+        let head = b"\xef\xbb\xbfBag Attributes\r\n    friendlyName: CA pro \xe8\xe1st\r\n";
+        fs::write(&path, [&head[..], text.as_bytes()].concat()).unwrap();
+    }
+    let result = desk.backup().unwrap();
+    assert!(result.findings.is_empty(), "{:#?}", result.findings);
+}
+
+#[test]
+fn what_a_link_leads_to_outside_of_the_home_is_said_to_be_there() {
+    let desk = Desk::root();
+    let outside = desk.tree.path().join("ca-cert.pem");
+    fs::rename(desk.home.join("ca-cert.pem"), &outside).unwrap();
+    for target in [outside.as_path(), "../ca-cert.pem".as_ref()] {
+        symlink(target, desk.home.join("ca-cert.pem")).unwrap();
+        told(
+            &desk.backup().unwrap().findings,
+            "certificate-outside",
+            Severity::Error,
+            "ca-cert.pem",
+        );
+        fs::remove_file(desk.home.join("ca-cert.pem")).unwrap();
+    }
+}
+
+#[test]
+fn an_intermediate_ca_without_its_chain_is_told() {
+    let parent = Desk::root();
+    let desk = Desk::of(|folder| Home::intermediate(folder, "ca-org2", &parent.home).unwrap());
+    assert!(coded(&desk.backup().unwrap().findings, "chain-missing").is_empty());
+    // What is in it is elsewhere in the home, where the server does not look.
+    fs::rename(desk.home.join("ca-chain.pem"), desk.home.join("parents.pem")).unwrap();
+    let result = desk.backup().unwrap();
+    assert!(errors(&result.findings).is_empty(), "{:#?}", result.findings);
+    told(&result.findings, "chain-missing", Severity::Warning, "ca-chain.pem");
+}
