@@ -19,5 +19,6 @@ mod reading;
 mod recording;
 mod restic;
 mod rustic;
+mod set_aside;
 mod sharing;
 mod support;
