@@ -102,6 +102,9 @@ pub struct ForgetPlan {
     pub unusable: Vec<SinkOutcome>,
     #[serde(skip)]
     ids: Vec<ObjectId>,
+    /// What was on the first sink of the pipelines whose snapshots go: what stays does so beside the others of them.
+    #[serde(skip)]
+    basis: Vec<ObjectId>,
     /// Whether there are some of them whose successors, with other tags, the further sinks may lack.
     #[serde(skip)]
     has_replaced: bool,
@@ -239,6 +242,7 @@ async fn make_plan(operation: &Operation, name: &str, by: ForgetBy<'_>) -> Resul
         superseded_records: 0,
         unusable: replicas.unusable.clone(),
         ids: Vec::new(),
+        basis: Vec::new(),
         has_replaced: false,
         records: Vec::new(),
     };
@@ -265,6 +269,7 @@ async fn make_plan(operation: &Operation, name: &str, by: ForgetBy<'_>) -> Resul
             }
         }
     }
+    plan.basis = plan.basis(&found);
     let gone: Vec<String> = plan.ids.iter().map(ToString::to_string).collect();
     plan.logs = log_needs::plan(operation, name, &found.snapshots, &gone).await?;
     let unreadable = found.damaged.iter().filter(|(id, _)| !plan.ids.contains(id));
@@ -389,6 +394,12 @@ impl ForgetPlan {
         Ok(())
     }
 
+    fn basis(&self, found: &Found) -> Vec<ObjectId> {
+        let pipelines: HashSet<_> = self.forgotten.iter().map(|snapshot| snapshot.pipeline.as_deref()).collect();
+        let of_them = |snapshot: &&SnapshotInfo| pipelines.contains(&snapshot.pipeline.as_deref()) && !found.is_stray(snapshot);
+        found.snapshots.iter().filter(of_them).map(|snapshot| snapshot.id).collect()
+    }
+
     fn add(&mut self, snapshot: &SnapshotInfo, reasons: Vec<&'static str>) {
         self.ids.push(snapshot.id);
         self.forgotten.push(planned(snapshot, reasons));
@@ -472,7 +483,7 @@ impl Forgetting {
     /// Carries the plan out. What it couldn't do on a further sink is in the report.
     ///
     /// # Errors
-    /// See [`MaintainError`]: the first sink failed, and no other one was touched.
+    /// See [`MaintainError`]: the first sink failed, and no other one was touched; also where a snapshot that the plan rests on is not there any more.
     pub async fn carry_out(self) -> Result<ForgetReport, MaintainError> {
         let operation = self.operation.clone();
         operation.until_interrupted(None, self.forget()).await?
@@ -481,8 +492,9 @@ impl Forgetting {
     async fn forget(self) -> Result<ForgetReport, MaintainError> {
         let stop = self.operation.stop();
         let (ids, host) = (&self.plan.ids, &self.operation.host.name);
+        let vault = &self.replicas.first.vault;
         self.operation.progress.phase("forgetting snapshots", None);
-        let first = self.replicas.first.vault.forget(ids, host, &stop.stop).await;
+        let first = vault.forget_planned(ids, &self.plan.basis, host, &stop.stop).await;
         if let Some(error) = first.error {
             let action = format!("forget snapshots ({} of {} are gone)", first.removed.len(), ids.len());
             return Err(failed(action, &self.vault, error));

@@ -141,7 +141,7 @@ pub enum OpenError {
 
 /// Somebody else's lock.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("locked exclusively by process {pid} on {host} since {since}")]
+#[error("{} by process {pid} on {host} since {since}", if *.is_alone { "locked exclusively" } else { "in use" })]
 pub struct LockedBy {
     /// The host that took it.
     pub host: String,
@@ -151,6 +151,8 @@ pub struct LockedBy {
     pub user: String,
     /// When the lock was taken or last refreshed (RFC 3339).
     pub since: String,
+    /// Whether it keeps everybody else out, and not only those who would work alone.
+    pub is_alone: bool,
     /// The lock's object.
     pub lock: ObjectId,
 }

@@ -78,7 +78,12 @@ impl Hint for WriteError {
                 cause: Cause::Failed(error),
             } => error.hint(),
             Self::Locked { by, .. } => Some(format!(
-                "wait until that process has ended; if it is not running any more on {}, the lock expires half an hour after its last refresh, or `bulkhead unlock` removes it",
+                "wait until that process has ended{}; if it is not running any more on {}, the lock expires half an hour after its last refresh, or `bulkhead unlock` removes it",
+                if by.is_alone {
+                    ""
+                } else {
+                    ", or stop it for as long where it follows a log and has no end"
+                },
                 by.host
             )),
             Self::LockLost { .. } => some("run again; leave the vault's locks alone while a run is at work"),

@@ -28,6 +28,8 @@ const USER: &str = "bulkhead";
 pub(crate) enum Share {
     /// All who don't work alone.
     Others,
+    /// All who only add. Who removes snapshots or gives them other names takes this: the plan of one is the other's race.
+    Adders,
     /// Nobody.
     Nobody,
 }
@@ -271,6 +273,7 @@ fn make(core: &Core, host: &str, share: Share) -> Result<(ObjectId, ObjectBody),
     let file = LockFile {
         time: time::format(time::now()),
         exclusive: share == Share::Nobody,
+        changes_snapshots: share == Share::Adders,
         hostname: host.to_owned(),
         username: USER.to_owned(),
         pid: std::process::id(),
@@ -303,7 +306,7 @@ async fn refuse_others(core: &Core, host: &str, share: Share, own: Option<Object
         };
         if is_stale(&file, host) {
             stale.push(id);
-        } else if file.exclusive || share == Share::Nobody {
+        } else if is_refused(&file, share) {
             return Err(WriteError::Locked {
                 location: core.store.location(),
                 by: Box::new(LockedBy {
@@ -311,12 +314,18 @@ async fn refuse_others(core: &Core, host: &str, share: Share, own: Option<Object
                     pid: file.pid,
                     user: file.username,
                     since: file.time,
+                    is_alone: file.exclusive,
                     lock: id,
                 }),
             });
         }
     }
     Ok(stale)
+}
+
+/// Whether a lock of the living keeps out who wants one that is shared so.
+fn is_refused(file: &LockFile, share: Share) -> bool {
+    file.exclusive || share == Share::Nobody || share == Share::Adders && file.changes_snapshots
 }
 
 /// Removes the locks whose holders are dead, or with `all` every lock; returns them.
@@ -484,6 +493,7 @@ mod tests {
         let file = LockFile {
             time: time::format(taken),
             exclusive,
+            changes_snapshots: false,
             hostname: "elsewhere".to_owned(),
             username: "operator".to_owned(),
             pid: 4711,
@@ -562,6 +572,30 @@ mod tests {
         alone.held().check().await.unwrap();
         alone.release().await;
         assert!(access::list(&*core.store, "locks/").await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn one_at_a_time_changes_which_snapshots_there_are_and_those_who_add_go_on() {
+        let vault = Vault::init(Arc::new(MemoryStore::new()), &"x".into(), InitOptions::default())
+            .await
+            .unwrap();
+        let core = &vault.core;
+        let run = Lock::take(core, "here", Share::Others).await.ok().unwrap();
+        let first = Lock::take(core, "here", Share::Adders).await.ok().unwrap();
+        let second = Lock::take(core, "here", Share::Adders).await.err();
+        assert!(matches!(second, Some(WriteError::Locked { by, .. }) if !by.is_alone));
+        let another_run = Lock::take(core, "here", Share::Others).await.ok().unwrap();
+        assert!(matches!(
+            Lock::take(core, "here", Share::Nobody).await,
+            Err(WriteError::Locked { .. })
+        ));
+        first.release().await;
+        run.release().await;
+        another_run.release().await;
+        let alone = Lock::take(core, "here", Share::Nobody).await.ok().unwrap();
+        let refused = Lock::take(core, "here", Share::Adders).await.err();
+        assert!(matches!(refused, Some(WriteError::Locked { by, .. }) if by.is_alone));
+        alone.release().await;
     }
 
     #[tokio::test(start_paused = true)]

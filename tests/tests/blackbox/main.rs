@@ -44,6 +44,7 @@ mod redis;
 mod replicas;
 mod restic;
 mod restoring;
+mod retention;
 mod s3;
 mod s3_locks;
 mod s3_roles;

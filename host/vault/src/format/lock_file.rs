@@ -9,6 +9,9 @@ pub(crate) struct LockFile {
     pub(crate) time: String,
     /// Whether nobody else may be at work.
     pub(crate) exclusive: bool,
+    /// Whether its holder removes or renames snapshots. restic does so alone only, and doesn't read this.
+    #[serde(default, rename = "bulkhead-changes-snapshots", skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) changes_snapshots: bool,
     /// On which host.
     #[serde(default)]
     pub(crate) hostname: String,

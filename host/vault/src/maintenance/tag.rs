@@ -100,7 +100,7 @@ impl Vault {
     /// [`MaintenanceError`]; those before the one that failed are changed.
     pub async fn tag(&self, ids: &[ObjectId], change: &TagChange, host: &str, stop: &Stop) -> Result<Vec<Tagged>, MaintenanceError> {
         change.check()?;
-        let lock = Lock::take(&self.core, host, Share::Nobody).await?;
+        let lock = Lock::take(&self.core, host, Share::Adders).await?;
         let mut changed = Vec::with_capacity(ids.len());
         let result = async {
             for id in ids {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bulkhead_vault::{MaintenanceError, ObjectId, PruneLimit, PruneOptions, Stop, TagChange, Vault, WriteError};
+use bulkhead_vault::{Hold, MaintenanceError, ObjectId, PruneLimit, PruneOptions, Stop, TagChange, Vault, WriteError};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::support::{Bench, Call, Hook, Hooked, backup, folder_store, password, random, read, small_packs, verify};
@@ -97,6 +97,62 @@ async fn what_is_forgotten_is_pruned_and_the_rest_stays() {
     let said = bench.restic.ok(&["prune", "--max-unused", "0", "--dry-run"]);
     let words: Vec<&str> = said.split_whitespace().collect();
     assert!(words.join(" ").contains("total prune: 0 blobs"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_forgotten_by_a_plan_that_no_longer_holds() {
+    let bench = Bench::new().await;
+    let (vault, stop) = (&bench.vault, Stop::default());
+    let mut ids = Vec::new();
+    for name in ["a", "b", "c"] {
+        ids.push(backup(vault, &[(name, name.as_bytes())]).await.snapshot.id);
+    }
+    let planned = |ids: Vec<ObjectId>, going: usize| async move {
+        let forgotten = vault.forget_planned(&ids[..going], &ids, "here", &Stop::default()).await;
+        (forgotten.removed, forgotten.error)
+    };
+    // What was to be kept is gone; then, what was to go is held.
+    let basis = ids.clone();
+    forget(vault, &[ids[2]]).await;
+    assert!(matches!(planned(basis, 2).await, (removed, Some(MaintenanceError::Changed)) if removed.is_empty()));
+    let hold = TagChange::Hold(Hold {
+        name: "Jane Doe".to_owned(),
+        reason: "audit".to_owned(),
+        since: crate::support::time(1_700_000_000, 0),
+    });
+    let held = vault.tag(&[ids[0]], &hold, "here", &stop).await.unwrap().remove(0).now;
+    assert!(matches!(planned(vec![ids[0], ids[1]], 1).await, (removed, Some(MaintenanceError::Changed)) if removed.is_empty()));
+    assert_eq!(vault.snapshots().await.unwrap().len(), 2);
+    // What came since is no obstacle.
+    backup(vault, &[("d", b"d")]).await;
+    let (removed, error) = planned(vec![ids[1], held], 1).await;
+    assert!(error.is_none() && removed == [ids[1]], "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshots_are_held_and_forgotten_beside_a_run() {
+    let bench = Bench::new().await;
+    let (vault, stop) = (&bench.vault, Stop::default());
+    let parent = backup(vault, &[("a", &random(100_000, 1))]).await.snapshot;
+    let old = backup(vault, &[("b", b"b")]).await.snapshot.id;
+    let writer = vault.begin(crate::support::begin(Some(parent.id))).await.unwrap();
+    let hold = TagChange::Hold(Hold {
+        name: "Jane Doe".to_owned(),
+        reason: "audit".to_owned(),
+        since: crate::support::time(1_700_000_000, 0),
+    });
+    let held = vault.tag(&[parent.id], &hold, "here", &stop).await.unwrap().remove(0).now;
+    forget(vault, &[old]).await;
+    // Its parent has another name by now, and all that it refers to is there.
+    writer.keep(crate::support::path("a")).await.unwrap();
+    let run = writer.commit(crate::support::record()).await.unwrap().snapshot.id;
+    let mut left: Vec<ObjectId> = vault.snapshots().await.unwrap().iter().map(|snapshot| snapshot.id).collect();
+    left.sort_unstable();
+    let mut expected = vec![held, run];
+    expected.sort_unstable();
+    assert_eq!(left, expected);
+    assert_eq!(dumped(&bench, run, "/a"), random(100_000, 1));
+    bench.restic.check();
 }
 
 #[tokio::test(flavor = "multi_thread")]
