@@ -324,6 +324,8 @@ impl Pair<'_> {
             let circumstances = Circumstances {
                 zone: pipeline.map_or(Ok(TimeZone::UTC), zone_of)?,
                 now: clock::now(),
+                // Nothing goes by this.
+                clock_is_right: true,
                 rpo: None,
             };
             // What a snapshot continues matters where one is to go.

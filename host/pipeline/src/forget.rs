@@ -47,6 +47,8 @@ pub enum ForgetBy<'a> {
         copies: bool,
         /// Also while a pipeline's newest snapshot is older than its RPO.
         overdue: bool,
+        /// By the calendar alone: the longest pause between snapshots was one, and not a clock that jumped.
+        clock_is_right: bool,
     },
 }
 
@@ -65,7 +67,7 @@ pub struct PlannedSnapshot {
     pub pipeline: Option<String>,
     /// The host that it was taken on.
     pub host: String,
-    /// The rules that keep it: `last`, `hourly`, …, `within`, `verified`, `newest`, `whole`, `future`, `clock`, `overdue`, `held`; none of one that is forgotten.
+    /// The rules that keep it: `last`, `hourly`, …, `within`, `pause`, `verified`, `newest`, `whole`, `future`, `clock`, `overdue`, `held`; none of one that is forgotten.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<&'static str>,
     /// Who holds it, and why.
@@ -150,7 +152,7 @@ struct Policy<'p> {
 
 impl<'p> Policy<'p> {
     /// The pipeline's own.
-    fn of(pipeline: &'p Pipeline, overdue: bool) -> Result<Self, MaintainError> {
+    fn of(pipeline: &'p Pipeline, overdue: bool, clock_is_right: bool) -> Result<Self, MaintainError> {
         let rules = pipeline.retention.as_ref().ok_or_else(|| MaintainError::NoRetention {
             of: format!("pipeline `{}`", pipeline.name),
             site: pipeline_site(pipeline),
@@ -162,13 +164,19 @@ impl<'p> Policy<'p> {
             circumstances: Circumstances {
                 zone: zone_of(pipeline)?,
                 now: clock::now(),
+                clock_is_right,
                 rpo: rpo.filter(|_| !overdue).map(|rpo| rpo.0),
             },
         })
     }
 
     /// The vault's, for each pipeline that writes to another one. Without an RPO, which is the pipeline's promise and not that of how often it is copied.
-    fn of_copies(operation: &'p Operation, vault: &'p config::Vault, found: &'p Found) -> Result<Vec<Self>, MaintainError> {
+    fn of_copies(
+        operation: &'p Operation,
+        vault: &'p config::Vault,
+        found: &'p Found,
+        clock_is_right: bool,
+    ) -> Result<Vec<Self>, MaintainError> {
         let rules = vault.retention.as_ref().ok_or_else(|| MaintainError::NoRetention {
             of: format!("vault `{}`", vault.name),
             site: vault_site(vault),
@@ -185,6 +193,7 @@ impl<'p> Policy<'p> {
                 circumstances: Circumstances {
                     zone: pipeline.map_or(Ok(TimeZone::UTC), zone_of)?,
                     now: clock::now(),
+                    clock_is_right,
                     rpo: None,
                 },
             })
@@ -258,12 +267,13 @@ async fn make_plan(operation: &Operation, name: &str, by: ForgetBy<'_>) -> Resul
             pipelines,
             copies,
             overdue,
+            clock_is_right,
         } => {
             for pipeline in pipelines {
-                plan.by_retention(&found, &Policy::of(pipeline, overdue)?);
+                plan.by_retention(&found, &Policy::of(pipeline, overdue, clock_is_right)?);
             }
             if copies {
-                for policy in Policy::of_copies(operation, &vault, &found)? {
+                for policy in Policy::of_copies(operation, &vault, &found, clock_is_right)? {
                     plan.by_retention(&found, &policy);
                 }
             }
@@ -380,6 +390,7 @@ impl ForgetPlan {
             let circumstances = Circumstances {
                 zone: TimeZone::UTC,
                 now: clock::now(),
+                clock_is_right: false,
                 rpo: None,
             };
             let judge = |snapshots: &[&SnapshotInfo]| retention::apply(&rules, &found.taken(snapshots), &circumstances);

@@ -1,7 +1,14 @@
 //! Which snapshots a `retention` keeps, and why: restic's rules, on the snapshots of one pipeline.
 //!
 //! Each rule that counts keeps the newest snapshot of so many of its periods, in which there is one. `within` counts back from the newest snapshot, not from
-//! now: when backups fail for a month, what there is stays. The newest snapshot always stays, and the newest whole one where that is what remained of a
+//! now: when backups fail for a month, what there is stays.
+//!
+//! All that counts time does so without the longest pause between two snapshots, which may have been a clock that jumped forward, as far as anybody can tell
+//! from what such a clock has left: `within` keeps what is younger by the rest, and a rule with periods gives a place more where a pause spans two of them, since the
+//! snapshot after it may be of the same period as the one before. Wherever the clock jumped, and however far, nothing goes for it that would not go with the next run by
+//! a clock that is right; and who knows that there was a pause says so (`clock_is_right`), and has restic's rules to the letter.
+//!
+//! The newest snapshot always stays, and the newest whole one where that is what remained of a
 //! damaged one (`repaired`): it takes nobody's place as the last that can be trusted. So do those that a clock that was wrong has left, one of the
 //! future and one that is older than the snapshot it continues; they count for none of the rules, since they would take the place of others. And where the
 //! newest is older than the pipeline's RPO, everything stays: what there is may be all that there will be.
@@ -14,7 +21,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use bulkhead_config::Retention;
 use bulkhead_model::Timestamp;
-use bulkhead_vault::{Depth, SnapshotIdentity, SnapshotInfo};
+use bulkhead_vault::{Depth, SnapshotIdentity, SnapshotInfo, between};
 use jiff::{Zoned, tz::TimeZone};
 
 /// Whether a snapshot stays, and by which rules; no rule at all says that it goes.
@@ -28,29 +35,61 @@ struct Rule {
     name: &'static str,
     left: u32,
     period: Period,
+    /// How long one of its periods is at most; `None` where time does not matter.
+    longest: Option<Duration>,
     last: Option<i64>,
+    /// Whether it has given a place more for a pause.
+    has_paused: bool,
 }
 
+impl Rule {
+    /// Gives a place more, once, where a pause before the next older snapshot is so long that what came after it takes a place which may not be its own.
+    fn pause(&mut self, pause: Duration) {
+        if self.left > 0 && !self.has_paused && self.longest.is_some_and(|longest| pause >= longest * 2) {
+            self.has_paused = true;
+            self.left += 1;
+        }
+    }
+
+    /// By what it keeps a snapshot of `period`, if it does. The place more is the last one.
+    fn keeps(&mut self, period: i64) -> Option<&'static str> {
+        if self.left == 0 || self.last == Some(period) {
+            return None;
+        }
+        self.last = Some(period);
+        self.left -= 1;
+        Some(if self.has_paused && self.left == 0 { PAUSE } else { self.name })
+    }
+}
+
+/// The longest an hour, a day, … can be, with what a change to winter time adds.
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(25 * 3600);
+
 fn rules(retention: &Retention) -> Vec<Rule> {
-    let rules: [(&'static str, Option<u32>, Period); 6] = [
-        ("last", retention.last, |_, number| i64::try_from(number).unwrap_or(i64::MAX)),
-        ("hourly", retention.hourly, |time, _| day(time) * 100 + i64::from(time.hour())),
-        ("daily", retention.daily, |time, _| day(time)),
-        ("weekly", retention.weekly, |time, _| {
+    let rules: [(&'static str, Option<u32>, Option<Duration>, Period); 6] = [
+        ("last", retention.last, None, |_, number| i64::try_from(number).unwrap_or(i64::MAX)),
+        ("hourly", retention.hourly, Some(HOUR), |time, _| {
+            day(time) * 100 + i64::from(time.hour())
+        }),
+        ("daily", retention.daily, Some(DAY), |time, _| day(time)),
+        ("weekly", retention.weekly, Some(7 * DAY), |time, _| {
             let week = time.date().iso_week_date();
             i64::from(week.year()) * 100 + i64::from(week.week())
         }),
-        ("monthly", retention.monthly, |time, _| day(time) / 100),
-        ("yearly", retention.yearly, |time, _| i64::from(time.year())),
+        ("monthly", retention.monthly, Some(31 * DAY), |time, _| day(time) / 100),
+        ("yearly", retention.yearly, Some(366 * DAY), |time, _| i64::from(time.year())),
     ];
     rules
         .into_iter()
-        .filter_map(|(name, left, period)| {
+        .filter_map(|(name, left, longest, period)| {
             Some(Rule {
                 name,
                 left: left.filter(|left| *left > 0)?,
                 period,
+                longest,
                 last: None,
+                has_paused: false,
             })
         })
         .collect()
@@ -92,6 +131,8 @@ pub(crate) struct Circumstances {
     /// Periods begin and end here.
     pub(crate) zone: TimeZone,
     pub(crate) now: Timestamp,
+    /// Whether the longest pause was one, and not a clock that jumped.
+    pub(crate) clock_is_right: bool,
     /// How old the newest snapshot may be for others to go.
     pub(crate) rpo: Option<Duration>,
 }
@@ -112,7 +153,7 @@ impl Circumstances {
         let (Some(rpo), Some(newest)) = (self.rpo, newest) else {
             return false;
         };
-        !is_within(newest, self.now, rpo)
+        between(newest, self.now) >= rpo
     }
 }
 
@@ -133,22 +174,20 @@ pub(crate) fn apply(retention: &Retention, snapshots: &[Taken], circumstances: &
     for number in unsure {
         kept[number].extend(circumstances.wrong_clock(&snapshots[number]));
     }
+    let (mut newer, mut longest_pause) = (newest, Duration::ZERO);
     for (position, number) in order.into_iter().enumerate() {
         let (time, reasons) = (snapshots[number].time, &mut kept[number]);
+        let pause = newer.replace(time).map_or(Duration::ZERO, |newer| between(time, newer));
+        if !circumstances.clock_is_right {
+            longest_pause = longest_pause.max(pause);
+            rules.iter_mut().for_each(|rule| rule.pause(pause));
+        }
         let local = zoned(time, &circumstances.zone);
-        for rule in rules.iter_mut().filter(|rule| rule.left > 0) {
-            let period = (rule.period)(&local, position);
-            if rule.last != Some(period) {
-                rule.last = Some(period);
-                rule.left -= 1;
-                reasons.push(rule.name);
-            }
-        }
-        if let (Some(within), Some(newest)) = (retention.within, newest)
-            && is_within(time, newest, within.0)
-        {
-            reasons.push("within");
-        }
+        let periods = rules.iter_mut().map(|rule| rule.keeps((rule.period)(&local, position)));
+        reasons.extend(periods.flatten());
+        let age = newest.map_or(Duration::ZERO, |newest| between(time, newest));
+        reasons.extend(retention.within.and_then(|within| keeps_within(within.0, age, longest_pause)));
+        reasons.dedup();
         if verified.contains(&number) {
             reasons.push(VERIFIED);
         }
@@ -178,18 +217,22 @@ fn last_verified(order: &[usize], snapshots: &[Taken], count: u32) -> BTreeSet<u
     (0..Depth::ALL.len()).flat_map(of_depth).copied().collect()
 }
 
+/// By what `within` keeps a snapshot, if it does, with the longest pause since.
+fn keeps_within(within: Duration, age: Duration, longest_pause: Duration) -> Option<&'static str> {
+    if age < within {
+        return Some("within");
+    }
+    (age - longest_pause < within).then_some(PAUSE)
+}
+
+/// What keeps a snapshot that would go if the longest pause counted.
+pub(crate) const PAUSE: &str = "pause";
+
 /// What keeps one of the last that were verified.
 pub(crate) const VERIFIED: &str = "verified";
 
 /// What keeps a snapshot that no rule keeps, while the newest one is older than the RPO.
 pub(crate) const OVERDUE: &str = "overdue";
-
-/// Whether less than `period` lies between a time and a later one.
-fn is_within(time: Timestamp, later: Timestamp, period: Duration) -> bool {
-    let nanoseconds = |time: Timestamp| i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanoseconds);
-    let age = nanoseconds(later) - nanoseconds(time);
-    age < i128::try_from(period.as_nanos()).unwrap_or(i128::MAX)
-}
 
 fn zoned(time: Timestamp, zone: &TimeZone) -> Zoned {
     let nanoseconds = i32::try_from(time.nanoseconds).unwrap_or(0);

@@ -35,6 +35,7 @@ mod lock;
 mod maintenance;
 mod options;
 mod password;
+mod pause;
 mod reader;
 mod record;
 mod rustic;
@@ -65,6 +66,7 @@ pub use maintenance::{
 };
 pub use options::{InitOptions, VaultOptions};
 pub use password::Password;
+pub use pause::between;
 pub use reader::{
     Chunk, ContentFilter, ContentWalk, EntryReader, GroupedWalk, Piece, SnapshotEntry, SnapshotReader, StoredContent, Walk, Wanted,
 };

@@ -1,11 +1,14 @@
-//! What a retention must not cost: beside others who change the vault.
+//! What a retention must not cost: beside others who change the vault, and with a clock that is wrong.
 
 use std::io::{Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
 
+use bulkhead_test_support::{Outcome, WrongClock};
 use serde_json::Value;
 
 use crate::world::{GOOD, World, plugin_section};
+
+const DAY: i64 = 86_400;
 
 /// The pipeline `good` with content of its own for each `seed`, and `policy`.
 fn configure(world: &World, seed: u64, policy: &str) {
@@ -103,5 +106,48 @@ fn nothing_goes_by_a_plan_that_no_longer_holds() {
     assert_eq!(code, Some(0), "{said}");
     let left = ids(&world);
     assert!(left.len() == 2 && !left.contains(&before[1]), "{left:?}");
+    world.restic().check().unwrap();
+}
+
+#[test]
+fn a_clock_that_jumps_costs_no_snapshot_and_no_pack() {
+    let world = World::empty();
+    let clock = WrongClock::new(world.bulkhead().scratch()).unwrap();
+    let at = |day: i64, arguments: &[&str]| -> Outcome {
+        let mut command = world.bulkhead().command(arguments);
+        let outcome: Outcome = clock.set(&mut command, day * DAY).output().unwrap().into();
+        assert_eq!(outcome.code, Some(0), "{arguments:?}: {}{}", outcome.stdout, outcome.stderr);
+        outcome
+    };
+    let json = |day: i64, arguments: &[&str]| -> Value {
+        let outcome = at(day, &[arguments, &["--json"]].concat());
+        serde_json::from_str(&outcome.stdout).unwrap()
+    };
+    let policy = "retention = { within = \"5 d\", daily = 2 }\nobjectives = { rpo = \"26 h\" }";
+    for day in -4_i64..=0 {
+        configure(&world, day.unsigned_abs() + 10, policy);
+        at(day, &["run", "good"]);
+    }
+    let first = ids(&world).remove(0);
+    at(0, &["forget", "good", "--snapshot", &first, "--yes"]);
+    let prune = ["prune", "main", "--yes", "--max-unused", "0", "--max-repack", "unlimited"];
+    let marked = json(0, &prune);
+    assert!(marked["vaults"][0]["unused-packs"].as_u64().unwrap() > 0, "{marked}");
+    // The clock is more than a year fast for the run and for all that follows.
+    configure(&world, 1, policy);
+    at(400, &["run", "good"]);
+    let before = ids(&world);
+    let told = at(400, &["forget", "good", "--yes"]);
+    assert!(told.stdout.contains("kept: pause"), "{}", told.stdout);
+    assert!(told.stderr.contains("--clock-is-right"), "{}", told.stderr);
+    assert_eq!(ids(&world), before);
+    let kept = json(400, &prune);
+    assert_eq!(kept["vaults"][0]["deleted-packs"], 0, "{kept}");
+    assert!(kept["vaults"][0]["waiting-packs"].as_u64().unwrap() > 0, "{kept}");
+    // Unless somebody says that there was a pause.
+    at(400, &["forget", "good", "--yes", "--clock-is-right"]);
+    assert_eq!(ids(&world).len(), 2, "the newest of two days");
+    let deleted = json(400, &[&prune[..], &["--clock-is-right"]].concat());
+    assert!(deleted["vaults"][0]["deleted-packs"].as_u64().unwrap() > 0, "{deleted}");
     world.restic().check().unwrap();
 }

@@ -45,6 +45,10 @@ pub(crate) struct ForgetArguments {
     #[arg(long, conflicts_with_all = ["snapshots", "vault"])]
     overdue: bool,
 
+    /// By the calendar alone: the longest pause between snapshots was one, and not a clock that jumped forward, so that it makes them older, too
+    #[arg(long, conflicts_with = "snapshots")]
+    clock_is_right: bool,
+
     /// Also a named snapshot that is among the last of its pipeline that were verified, while otherwise these stay
     #[arg(long, requires = "snapshots")]
     verified: bool,
@@ -72,6 +76,7 @@ pub(crate) async fn forget(arguments: &ForgetArguments, session: &Session) -> Re
                 pipelines: &pipelines,
                 copies: pipelines.is_empty() || arguments.all && config.vault(vault).is_some_and(|vault| vault.retention.is_some()),
                 overdue: arguments.overdue,
+                clock_is_right: arguments.clock_is_right,
             },
             ids => ForgetBy::Ids {
                 pipeline: pipelines.first().map(|pipeline| pipeline.name.as_str()),
@@ -151,6 +156,11 @@ async fn carry_out(
              forget all the same with `--overdue`"
         ));
         several.exit = several.exit.and(Exit::Conflict);
+    }
+    if plan.kept.iter().any(|snapshot| snapshot.reasons.contains(&"pause")) {
+        session
+            .output
+            .note("`pause` keeps what would go if the longest pause between snapshots was no jump of a clock; `--clock-is-right` says that it wasn't");
     }
     let is_wanted = !arguments.dry_run && going + plan.superseded_records > 0 && agreed(arguments.yes, &question, session).await?;
     if !is_wanted {

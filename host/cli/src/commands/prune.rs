@@ -33,6 +33,10 @@ pub(crate) struct PruneArguments {
     #[arg(long, value_name = "TIME", default_value = "23h", value_parser = period)]
     grace: Duration,
 
+    /// Count the longest pause between snapshots as part of that time: it was one, and not a clock that jumped forward
+    #[arg(long)]
+    clock_is_right: bool,
+
     /// Unused bytes that may stay in packs which are needed: a size, a percentage of what is needed, or `unlimited`
     #[arg(long, value_name = "LIMIT", default_value = "5%", value_parser = limit)]
     max_unused: PruneLimit,
@@ -77,6 +81,7 @@ pub(crate) async fn prune(arguments: &PruneArguments, session: &Session) -> Resu
     let operation = session.operation(&config)?;
     let options = PruneOptions {
         grace: arguments.grace,
+        clock_is_right: arguments.clock_is_right,
         max_unused: arguments.max_unused,
         max_repack: arguments.max_repack,
     };
@@ -199,7 +204,7 @@ fn print(report: &PruneReport, output: &Output) {
         "wait",
         figures.waiting_packs,
         format!(
-            "{}: marked, their grace time is not over",
+            "{}: marked, their grace time (without the longest pause between snapshots) is not over",
             packs(figures.waiting_packs, figures.waiting_bytes)
         ),
     );

@@ -46,7 +46,16 @@ fn at(now: Timestamp) -> Circumstances {
     Circumstances {
         zone: TimeZone::UTC,
         now,
+        clock_is_right: true,
         rpo: None,
+    }
+}
+
+/// The same, where the clock may have jumped.
+fn unsure(now: Timestamp) -> Circumstances {
+    Circumstances {
+        clock_is_right: false,
+        ..at(now)
     }
 }
 
@@ -205,15 +214,92 @@ fn history(random: &mut StdRng) -> (Retention, Vec<Taken>, Timestamp) {
     (retention, taken, Timestamp { seconds, nanoseconds: 0 })
 }
 
+/// Which stay.
+fn stays(retention: &Retention, snapshots: &[Taken], circumstances: &Circumstances) -> Vec<bool> {
+    let reasons = apply(retention, snapshots, circumstances);
+    reasons.iter().map(|reasons| !reasons.is_empty()).collect()
+}
+
+#[test]
+fn a_pause_makes_nothing_older_until_somebody_says_that_it_was_one() {
+    let rules = Retention {
+        within: Some(Period::parse("3 d").unwrap()),
+        ..Retention::default()
+    };
+    let days = ["2026-05-01", "2026-05-02", "2026-05-03", "2026-05-04", "2027-12-01"];
+    let snapshots = days.map(|day| taken(time(&format!("{day}T00:00:00Z"))));
+    let now = time("2027-12-01T00:00:01Z");
+    assert_eq!(
+        apply(&rules, &snapshots, &unsure(now)),
+        [vec![], vec![PAUSE], vec![PAUSE], vec![PAUSE], vec!["within"]]
+    );
+    assert_eq!(
+        apply(&rules, &snapshots, &at(now)),
+        [vec![], vec![], vec![], vec![], vec!["within"]]
+    );
+    // A day without a snapshot gives the rule that counts days one place more; where there is none, all is as ever.
+    let daily = Retention {
+        daily: Some(2),
+        ..Retention::default()
+    };
+    assert_eq!(
+        apply(&daily, &snapshots, &unsure(now)),
+        [vec![], vec![], vec![PAUSE], vec!["daily"], vec!["daily"]]
+    );
+    assert_eq!(stays(&daily, &snapshots[..4], &unsure(now)), [false, false, true, true]);
+}
+
+/// What goes after runs whose clock was fast would go after the same ones with a clock that is right, too: by time however fast it was, by any
+/// rule where it was fast by years.
+#[test]
+fn one_jump_of_the_clock_costs_nothing() {
+    let (mut gone, mut kept) = (0, 0);
+    for seed in 0..2000 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let (periods, snapshots, now) = history(&mut random);
+        let is_far = random.random_bool(0.5);
+        let within = Some(Period(Duration::from_secs(86_400 * random.random_range(1..200))));
+        let retention = Retention {
+            within: within.filter(|_| !is_far || random.random_bool(0.5)),
+            verified: Some(random.random_range(1..3)),
+            ..if is_far { periods } else { Retention::default() }
+        };
+        let snapshots: Vec<Taken> = snapshots.into_iter().filter(|taken| at(now).wrong_clock(taken).is_none()).collect();
+        let jump = random.random_range(if is_far { 800 } else { 0 }..2000) * 86_400;
+        // One run, or several where only time counts.
+        let runs = if is_far { 1 } else { random.random_range(1..20) };
+        let with_runs = |jump: i64| {
+            let run = |number: i64| {
+                taken(Timestamp {
+                    seconds: now.seconds + number * 7200 + jump,
+                    ..now
+                })
+            };
+            let all: Vec<Taken> = snapshots.iter().copied().chain((1..=runs).map(run)).collect();
+            let now = all.last().map_or(now, |newest| newest.time);
+            (all, now)
+        };
+        let ((honest, then), (jumped, wrong)) = (with_runs(0), with_runs(jump));
+        let right = stays(&retention, &honest, &at(then));
+        let unsure = stays(&retention, &jumped, &unsure(wrong));
+        for (number, taken) in snapshots.iter().enumerate() {
+            assert!(
+                unsure[number] || !right[number],
+                "seed {seed}: {taken:?} goes by a jump of {jump} s"
+            );
+            (gone, kept) = (gone + usize::from(!unsure[number]), kept + usize::from(unsure[number]));
+        }
+    }
+    assert!(gone > 1000 && kept > 1000, "{gone} went and {kept} stayed");
+}
+
 #[test]
 fn no_history_and_no_clock_lets_go_of_what_must_stay() {
     for seed in 0..3000 {
         let mut random = StdRng::seed_from_u64(seed);
         let (retention, snapshots, now) = history(&mut random);
-        let kept = |snapshots: &[Taken], circumstances: &Circumstances| -> Vec<bool> {
-            let reasons = apply(&retention, snapshots, circumstances);
-            reasons.iter().map(|reasons| !reasons.is_empty()).collect()
-        };
+        let at = if random.random_bool(0.5) { at } else { unsure };
+        let kept = |snapshots: &[Taken], circumstances: &Circumstances| -> Vec<bool> { stays(&retention, snapshots, circumstances) };
         let today = kept(&snapshots, &at(now));
         let is_sure = |taken: &&Taken| at(now).wrong_clock(taken).is_none();
         let newest = snapshots.iter().filter(is_sure).map(|taken| taken.time).max();

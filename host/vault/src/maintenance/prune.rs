@@ -1,4 +1,5 @@
-//! Removing what no snapshot needs, in two phases: packs are marked first, in index files, and deleted by a later prune when the grace time has passed.
+//! Removing what no snapshot needs, in two phases: packs are marked first, in index files, and deleted by a later prune when the grace time has passed, as
+//! far as snapshots bear witness to that ([`pause`]).
 //!
 //! `rustic_core` plans and does it, under our exclusive lock. A marked pack can still be read, so that a restore that is under way ends well; a run stores
 //! what it needs of one anew ([`Index::has`](crate::index::Index::has)); and a prune takes the mark away again from a pack that has turned out to be needed.
@@ -20,6 +21,7 @@ use crate::{
     id::ObjectId,
     lock::{Lock, Share},
     maintenance::Stop,
+    pause,
     rustic::{self, Guard},
     store::{ObjectBody, ObjectInfo},
     sync::read,
@@ -42,6 +44,8 @@ pub enum PruneLimit {
 pub struct PruneOptions {
     /// How long marked packs stay before they are deleted; zero deletes at once, without marking, which breaks restores that are under way.
     pub grace: Duration,
+    /// Whether the longest pause between snapshots is known to have been one, and counts as part of the grace time; else it may have been a clock that jumped.
+    pub clock_is_right: bool,
     /// Unused bytes that may stay in packs whose other content is needed.
     pub max_unused: PruneLimit,
     /// Bytes that may be rewritten at most.
@@ -52,6 +56,7 @@ impl Default for PruneOptions {
     fn default() -> Self {
         Self {
             grace: Duration::from_secs(23 * 60 * 60),
+            clock_is_right: false,
             max_unused: PruneLimit::Percent(5),
             max_repack: PruneLimit::Percent(10),
         }
@@ -102,6 +107,9 @@ impl PrunePlan {
         self.index_files == 0 && self.unindexed_packs == 0
     }
 }
+
+/// Longer ago than anything was marked: a century.
+const NEVER: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 
 /// Whether a plan is to be carried out.
 type Agrees = Box<dyn FnOnce(&PrunePlan) -> bool + Send>;
@@ -163,6 +171,10 @@ impl Vault {
 
     async fn prune_locked(&self, options: PruneOptions, agrees: Option<Agrees>, guard: &Arc<Guard>) -> Result<PrunePlan, MaintenanceError> {
         let runtime = Handle::current();
+        let options = PruneOptions {
+            grace: self.age_of_deleted(options).await?,
+            ..options
+        };
         let (vault, owned) = (self.clone(), Arc::clone(guard));
         let acts = agrees.is_some();
         let work = tokio::task::spawn_blocking(move || work(&vault, options, agrees, runtime, &owned));
@@ -173,6 +185,15 @@ impl Vault {
             self.mark_unindexed().await?;
         }
         Ok(plan)
+    }
+
+    /// How long ago packs must have been marked that are deleted now.
+    async fn age_of_deleted(&self, options: PruneOptions) -> Result<Duration, MaintenanceError> {
+        if options.grace.is_zero() || options.clock_is_right {
+            return Ok(options.grace);
+        }
+        let taken = self.snapshots().await?.iter().map(|snapshot| snapshot.time).collect();
+        Ok(pause::age_after(options.grace, taken, time::now()).unwrap_or(NEVER))
     }
 
     async fn mark_unindexed(&self) -> Result<(), MaintenanceError> {

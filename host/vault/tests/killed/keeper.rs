@@ -84,6 +84,7 @@ async fn prune(vault: &Vault, grace: Duration) {
 fn options(grace: Duration) -> PruneOptions {
     PruneOptions {
         grace,
+        clock_is_right: true,
         max_unused: PruneLimit::Bytes(0),
         max_repack: PruneLimit::Unlimited,
     }

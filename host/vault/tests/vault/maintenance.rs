@@ -19,6 +19,7 @@ use crate::support::{Bench, Call, Hook, Hooked, backup, folder_store, password, 
 fn thorough(grace: Duration) -> PruneOptions {
     PruneOptions {
         grace,
+        clock_is_right: true,
         max_unused: PruneLimit::Bytes(0),
         max_repack: PruneLimit::Unlimited,
     }
@@ -26,6 +27,7 @@ fn thorough(grace: Duration) -> PruneOptions {
 
 const NOW: PruneOptions = PruneOptions {
     grace: Duration::ZERO,
+    clock_is_right: true,
     max_unused: PruneLimit::Bytes(0),
     max_repack: PruneLimit::Unlimited,
 };
@@ -152,6 +154,31 @@ async fn snapshots_are_held_and_forgotten_beside_a_run() {
     expected.sort_unstable();
     assert_eq!(left, expected);
     assert_eq!(dumped(&bench, run, "/a"), random(100_000, 1));
+    bench.restic.check();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_grace_time_is_not_over_because_a_clock_jumped() {
+    let bench = Bench::new().await;
+    let vault = bench.vault.clone().with_options(small_packs());
+    let old = backup(&vault, &[("old", &random(1 << 20, 1))]).await.snapshot.id;
+    backup(&vault, &[("new", b"new")]).await;
+    forget(&vault, &[old]).await;
+    let unsure = |grace| PruneOptions {
+        clock_is_right: false,
+        ..thorough(grace)
+    };
+    let moment = Duration::from_nanos(1);
+    let marked = prune(&vault, unsure(moment)).await;
+    assert!(
+        marked.unused_packs + marked.repacked_packs > 0 && marked.deleted_packs == 0,
+        "{marked:?}"
+    );
+    // By the clock it is over, but no snapshot has been taken since the mark: nothing says that the clock is right.
+    let waiting = prune(&vault, unsure(moment)).await;
+    assert!(waiting.waiting_packs > 0 && waiting.deleted_packs == 0, "{waiting:?}");
+    let deleted = prune(&vault, thorough(moment)).await;
+    assert!(deleted.deleted_packs > 0, "{deleted:?}");
     bench.restic.check();
 }
 
