@@ -1,11 +1,16 @@
 //! restic's locks ("Locks"): many who add to a repository may hold one at once, and nobody beside one who works alone in it (`prune`).
+//!
+//! Who may only add to a store cannot remove its locks. It adds one more at the end, which names those that it leaves, and holds nothing itself: whoever
+//! works alone takes all of them for dead, and removes them. To restic that one is a stale lock, and those that it names are locks until they are stale, too.
 
 use std::{
+    collections::HashSet,
     sync::{Arc, Mutex, OnceLock},
     time::{Duration, Instant, SystemTime},
 };
 
-use bulkhead_model::FaultKind;
+use bulkhead_model::{FaultKind, Timestamp};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 
 use crate::{
@@ -20,6 +25,13 @@ use crate::{
 
 /// Seconds after which a lock that was not refreshed is taken for abandoned; restic's value.
 const STALE_SECONDS: i64 = 30 * 60;
+/// How long a store that has answered that nothing may be removed has for taking one object more.
+const LEAVE: Duration = Duration::from_secs(5);
+/// The time of a lock that holds nothing: stale to everybody.
+const LONG_AGO: Timestamp = Timestamp {
+    seconds: 0,
+    nanoseconds: 0,
+};
 /// The user in our locks: the library does not ask the system who it runs as.
 const USER: &str = "bulkhead";
 
@@ -110,14 +122,13 @@ impl Lock {
         let stale = match refuse_others(core, host, share, Some(id)).await {
             Ok(stale) => stale,
             Err(error) => {
-                remove(core, id).await;
+                let left = remove_all(core, &[id]).await;
+                leave(core, host, left).await;
                 return Err(error);
             }
         };
         if share == Share::Nobody {
-            for dead in stale {
-                remove(core, dead).await;
-            }
+            remove_all(core, &stale).await;
         }
         let held = Arc::new(Held {
             core: Arc::clone(core),
@@ -206,17 +217,21 @@ impl Held {
 
     async fn remove_others(&self) {
         let others = sync::lock(&self.state).others.clone();
-        for id in others {
-            if remove(&self.core, id).await {
-                sync::lock(&self.state).others.retain(|other| *other != id);
-            }
-        }
+        let left = remove_all(&self.core, &others).await.locks;
+        let mut state = sync::lock(&self.state);
+        state.others.retain(|other| left.contains(other) || !others.contains(other));
     }
 
-    async fn remove_all(&self) {
-        let id = sync::lock(&self.state).id;
-        remove(&self.core, id).await;
-        self.remove_others().await;
+    /// Removes all of the lock's objects, in time; what the store doesn't let go of is left to others.
+    async fn give_back(&self) {
+        let all = {
+            let state = sync::lock(&self.state);
+            [&[state.id], &state.others[..]].concat()
+        };
+        match timeout(self.timing.release, remove_all(&self.core, &all)).await {
+            Ok(left) => leave(&self.core, &self.host, left).await,
+            Err(_) => tracing::warn!("the vault's lock could not be removed in time; it goes stale in half an hour"),
+        }
     }
 }
 
@@ -259,9 +274,7 @@ async fn hold(held: Arc<Held>, mut stopped: oneshot::Receiver<()>) {
             let _ended = stopped.await;
         }
     }
-    if timeout(held.timing.release, held.remove_all()).await.is_err() {
-        tracing::warn!("the vault's lock could not be removed in time; it goes stale in half an hour");
-    }
+    held.give_back().await;
 }
 
 fn key(id: ObjectId) -> String {
@@ -270,16 +283,39 @@ fn key(id: ObjectId) -> String {
 
 /// A lock of this moment.
 fn make(core: &Core, host: &str, share: Share) -> Result<(ObjectId, ObjectBody), WriteError> {
-    let file = LockFile {
-        time: time::format(time::now()),
-        exclusive: share == Share::Nobody,
-        changes_snapshots: share == Share::Adders,
-        hostname: host.to_owned(),
-        username: USER.to_owned(),
-        pid: std::process::id(),
-    };
+    encode(
+        core,
+        &LockFile {
+            time: time::format(time::now()),
+            exclusive: share == Share::Nobody,
+            changes_snapshots: share == Share::Adders,
+            hostname: host.to_owned(),
+            username: USER.to_owned(),
+            pid: std::process::id(),
+            released: Vec::new(),
+        },
+    )
+}
+
+/// A lock that holds nothing, and releases others.
+fn make_release(core: &Core, host: &str, released: Vec<ObjectId>) -> Result<(ObjectId, ObjectBody), WriteError> {
+    encode(
+        core,
+        &LockFile {
+            time: time::format(LONG_AGO),
+            exclusive: false,
+            changes_snapshots: false,
+            hostname: host.to_owned(),
+            username: USER.to_owned(),
+            pid: std::process::id(),
+            released,
+        },
+    )
+}
+
+fn encode(core: &Core, file: &LockFile) -> Result<(ObjectId, ObjectBody), WriteError> {
     let content =
-        document::encode(&core.key, &file).map_err(|reason| WriteError::Internal(format!("a lock could not be made: {reason}")))?;
+        document::encode(&core.key, file).map_err(|reason| WriteError::Internal(format!("a lock could not be made: {reason}")))?;
     let body = ObjectBody::new(content);
     Ok((ObjectId::from(body.sha256), body))
 }
@@ -288,39 +324,95 @@ async fn put(core: &Core, id: ObjectId, body: ObjectBody) -> Result<(), StoreErr
     access::put(&*core.store, &key(id), body).await
 }
 
-/// Whether it is gone.
-async fn remove(core: &Core, id: ObjectId) -> bool {
-    let removed = access::delete(&*core.store, &key(id)).await;
-    if let Err(error) = &removed {
-        tracing::warn!(%error, "the vault's lock could not be removed; it goes stale in half an hour");
+/// Locks that were to be removed and are still there.
+#[derive(Default)]
+struct Left {
+    locks: Vec<ObjectId>,
+    /// Whether that is because the store lets us only add; it is not asked again and again then.
+    may_only_add: bool,
+}
+
+async fn remove_all(core: &Core, ids: &[ObjectId]) -> Left {
+    let mut left = Left::default();
+    for (number, id) in ids.iter().enumerate() {
+        match access::delete(&*core.store, &key(*id)).await {
+            Ok(()) => {}
+            Err(error) if error.fault.kind == FaultKind::PermissionDenied => {
+                left.locks.extend(&ids[number..]);
+                left.may_only_add = true;
+                return left;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the vault's lock could not be removed; it goes stale in half an hour");
+                left.locks.push(*id);
+            }
+        }
     }
-    removed.is_ok()
+    left
+}
+
+/// Says that nobody holds these locks any more, where we may not remove them.
+async fn leave(core: &Core, host: &str, left: Left) {
+    if !left.may_only_add {
+        return;
+    }
+    let left = async {
+        let (id, body) = make_release(core, host, left.locks)?;
+        Ok::<_, WriteError>(put(core, id, body).await?)
+    };
+    match timeout(LEAVE, left).await {
+        Ok(Ok(())) => tracing::debug!("the store lets nobody remove the vault's lock: it is left as released"),
+        Ok(Err(error)) => tracing::warn!(%error, "the vault's lock could not be released; it goes stale in half an hour"),
+        Err(_) => tracing::warn!("the vault's lock could not be released in time; it goes stale in half an hour"),
+    }
 }
 
 /// Fails beside a lock that cannot be shared with; `own` is the one that was just taken. Returns those whose holders are dead.
 async fn refuse_others(core: &Core, host: &str, share: Share, own: Option<ObjectId>) -> Result<Vec<ObjectId>, WriteError> {
-    let mut stale = Vec::new();
-    for id in access::list_ids(&*core.store, "locks/").await? {
-        let Some(file) = load(core, id).await?.filter(|_| own != Some(id)) else {
-            continue;
-        };
-        if is_stale(&file, host) {
-            stale.push(id);
-        } else if is_refused(&file, share) {
-            return Err(WriteError::Locked {
-                location: core.store.location(),
-                by: Box::new(LockedBy {
-                    host: file.hostname,
-                    pid: file.pid,
-                    user: file.username,
-                    since: file.time,
-                    is_alone: file.exclusive,
-                    lock: id,
-                }),
-            });
-        }
+    let locks = Locks::look(core, host).await?;
+    let mut others = locks.living.into_iter().filter(|(id, _)| own != Some(*id));
+    match others.find(|(_, file)| is_refused(file, share)) {
+        None => Ok(locks.dead),
+        Some((id, file)) => Err(WriteError::Locked {
+            location: core.store.location(),
+            by: Box::new(LockedBy {
+                host: file.hostname,
+                pid: file.pid,
+                user: file.username,
+                since: file.time,
+                is_alone: file.exclusive,
+                lock: id,
+            }),
+        }),
     }
-    Ok(stale)
+}
+
+/// The locks in a store.
+struct Locks {
+    living: Vec<(ObjectId, LockFile)>,
+    /// Those that nobody holds any more, before those that say so of others: half of them gone must not leave a lock that holds again.
+    dead: Vec<ObjectId>,
+}
+
+impl Locks {
+    async fn look(core: &Core, host: &str) -> Result<Self, StoreError> {
+        let ids = access::list_ids(&*core.store, "locks/").await?;
+        let load = |id| async move { Ok::<_, StoreError>(load(core, id).await?.map(|file| (id, file))) };
+        let loaded: Vec<_> = stream::iter(ids)
+            .map(load)
+            .buffer_unordered(core.concurrency())
+            .try_collect()
+            .await?;
+        let files: Vec<(ObjectId, LockFile)> = loaded.into_iter().flatten().collect();
+        let released: HashSet<ObjectId> = files.iter().flat_map(|(_, file)| &file.released).copied().collect();
+        let is_dead = |(id, file): &(ObjectId, LockFile)| released.contains(id) || is_stale(file, host);
+        let (mut dead, living): (Vec<_>, Vec<_>) = files.into_iter().partition(is_dead);
+        dead.sort_by_key(|(id, file)| (!file.released.is_empty(), *id));
+        Ok(Self {
+            living,
+            dead: dead.into_iter().map(|(id, _)| id).collect(),
+        })
+    }
 }
 
 /// Whether a lock of the living keeps out who wants one that is shared so.
@@ -330,15 +422,15 @@ fn is_refused(file: &LockFile, share: Share) -> bool {
 
 /// Removes the locks whose holders are dead, or with `all` every lock; returns them.
 pub(crate) async fn unlock(core: &Core, host: &str, all: bool) -> Result<Vec<ObjectId>, StoreError> {
-    let mut removed = Vec::new();
-    for id in access::list_ids(&*core.store, "locks/").await? {
-        let is_dead = load(core, id).await?.is_some_and(|file| is_stale(&file, host));
-        if all || is_dead {
-            access::delete(&*core.store, &key(id)).await?;
-            removed.push(id);
-        }
+    let locks = if all {
+        access::list_ids(&*core.store, "locks/").await?
+    } else {
+        Locks::look(core, host).await?.dead
+    };
+    for id in &locks {
+        access::delete(&*core.store, &key(*id)).await?;
     }
-    Ok(removed)
+    Ok(locks)
 }
 
 /// Reads a lock; `None` where it has gone. One that cannot be read says nothing that could be honoured.
@@ -395,6 +487,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use async_trait::async_trait;
+    use bulkhead_model::Fault;
     use tokio::sync::Notify;
 
     use super::*;
@@ -497,6 +590,7 @@ mod tests {
             hostname: "elsewhere".to_owned(),
             username: "operator".to_owned(),
             pid: 4711,
+            released: Vec::new(),
         };
         let body = ObjectBody::new(document::encode(&core.key, &file).unwrap());
         let id = ObjectId::from(body.sha256);
@@ -572,6 +666,58 @@ mod tests {
         alone.held().check().await.unwrap();
         alone.release().await;
         assert!(access::list(&*core.store, "locks/").await.unwrap().is_empty());
+    }
+
+    /// Lets nobody remove anything.
+    #[derive(Default)]
+    struct Additive;
+
+    #[async_trait]
+    impl Hook for Additive {
+        async fn before(&self, _: Call<'_>) {}
+
+        fn refusal(&self, call: Call<'_>) -> Option<Fault> {
+            matches!(call, Call::Delete(_)).then(|| Fault::new(FaultKind::PermissionDenied, "nothing is removed here"))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lock_that_its_holder_may_not_remove_keeps_nobody_out_when_it_is_given_back() {
+        let memory: Arc<MemoryStore> = Arc::new(MemoryStore::new());
+        let password = "x".into();
+        let whole = Vault::init(Arc::clone(&memory) as _, &password, InitOptions::default())
+            .await
+            .unwrap();
+        let additive = Vault::open(Hooked::new(Arc::clone(&memory) as _, Additive) as _, &password)
+            .await
+            .unwrap();
+        let count = async || access::list(&*whole.core.store, "locks/").await.unwrap().len();
+        let run = Lock::take_with(&additive.core, "there", Share::Others, QUICK).await.ok().unwrap();
+        // Refreshed, so that there are several.
+        while count().await < 3 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(matches!(
+            Lock::take(&whole.core, "here", Share::Nobody).await,
+            Err(WriteError::Locked { .. })
+        ));
+        run.release().await;
+        let left = count().await;
+        assert!(left >= 4, "{left}: its locks, and that which releases them");
+        // It adds, and another one who only adds does, too; who may remove sees that nobody is there.
+        Lock::take(&additive.core, "elsewhere", Share::Others)
+            .await
+            .ok()
+            .unwrap()
+            .release()
+            .await;
+        let alone = Lock::take(&whole.core, "here", Share::Nobody).await.ok().unwrap();
+        assert_eq!(count().await, 1, "the dead are removed");
+        // Neither does one that came too late leave anything that holds.
+        assert!(Lock::take(&additive.core, "there", Share::Others).await.is_err());
+        alone.release().await;
+        Lock::take(&whole.core, "here", Share::Nobody).await.ok().unwrap().release().await;
+        assert_eq!(count().await, 0);
     }
 
     #[tokio::test]

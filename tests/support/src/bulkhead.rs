@@ -125,6 +125,30 @@ impl Bulkhead {
         command
     }
 
+    /// The same on a host of another name, which sees none of this one's processes as its own.
+    pub fn command_on_host<A: AsRef<OsStr>>(&self, name: &str, arguments: impl IntoIterator<Item = A>) -> Command {
+        let here = self.command(arguments);
+        let mut there = Command::new("unshare");
+        there.args([
+            "--user",
+            "--map-root-user",
+            "--uts",
+            "sh",
+            "-c",
+            "hostname \"$0\" && exec \"$@\"",
+            name,
+        ]);
+        there.arg(here.get_program()).args(here.get_args());
+        for (name, value) in here.get_envs() {
+            match value {
+                Some(value) => there.env(name, value),
+                None => there.env_remove(name),
+            };
+        }
+        there.current_dir(self.scratch.path()).stdin(Stdio::null());
+        there
+    }
+
     /// Runs it to its end.
     pub fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Result<Outcome> {
         let output = self.command(arguments).output().map_err(Error::on_path("start", &self.binary))?;

@@ -233,6 +233,38 @@ fn a_service_account_works_in_a_shared_drive() {
 }
 
 #[test]
+fn one_who_only_adds_and_another_who_prunes_go_together() {
+    let desk = Desk::open();
+    desk.succeed(&["init"]);
+    let keeper = |arguments: &[&str]| -> Outcome {
+        desk.drive.behave();
+        desk.bulkhead.command_on_host("elsewhere", arguments).output().unwrap().into()
+    };
+    for seed in 1..3 {
+        desk.write_large(seed);
+        // A contributor of a shared drive can neither delete nor throw away.
+        desk.drive.inject(|request, _| {
+            let removes = request.method == "DELETE" || request.method == "PATCH" && !request.path.contains("/upload/");
+            removes.then(|| Fault::refusal(403, "insufficientFilePermissions"))
+        });
+        let outcome = desk.run(&["run", "home"]);
+        assert_eq!(outcome.code, Some(0), "{}{}", outcome.stdout, outcome.stderr);
+        assert!(!outcome.stderr.contains("lock could not be"), "{}", outcome.stderr);
+        let prune = ["prune", "--yes", "--grace", "0s", "--max-unused", "0", "--max-repack", "unlimited"];
+        let outcome = keeper(&prune);
+        assert_eq!(outcome.code, Some(0), "{}{}", outcome.stdout, outcome.stderr);
+        let outcome = keeper(&["unlock", "--json"]);
+        let unlocked: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+        assert_eq!(
+            unlocked["vaults"][0]["sinks"][0]["removed"], 0,
+            "the prune has removed them: {unlocked}"
+        );
+    }
+    desk.assert_restores();
+    assert_eq!(desk.snapshots(), 2);
+}
+
+#[test]
 fn what_passes_by_itself_is_tried_again() {
     for (what, fault) in [
         ("/upload/", Fault::refusal(403, "userRateLimitExceeded")),

@@ -354,6 +354,53 @@ fn credentials_that_only_append_do() {
     desk.assert_restores("");
 }
 
+#[test]
+fn one_who_only_appends_and_another_who_prunes_go_together() {
+    let desk = Desk::open();
+    desk.succeed(&["init"]);
+    desk.proxy.inject(|line| {
+        let denied = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>";
+        line.starts_with("DELETE ")
+            .then(|| Fault::Answer(403, Vec::new(), denied.to_owned()))
+    });
+    let locks = || std::fs::read_dir(desk.server.bucket().join("locks")).map_or(0, Iterator::count);
+    let writer = |arguments: &[&str]| {
+        desk.configure(&desk.proxy.url(), "bucket = \"vaults\"");
+        let outcome = desk.run(arguments);
+        assert_eq!(outcome.code, Some(0), "{arguments:?}: {}{}", outcome.stdout, outcome.stderr);
+        assert!(!outcome.stderr.contains("lock could not be"), "{}", outcome.stderr);
+    };
+    // With the rights that the writer lacks, on another host: it cannot see that the writer's processes are gone.
+    let keeper = |arguments: &[&str]| -> Outcome {
+        desk.configure(&desk.server.url(), "bucket = \"vaults\"");
+        let output = desk.bulkhead.command_on_host("elsewhere", arguments).output().unwrap();
+        output.into()
+    };
+    let prune = ["prune", "--yes", "--grace", "0s", "--max-unused", "0", "--max-repack", "unlimited"];
+    for number in 0..3 {
+        std::fs::write(desk.path("home/large"), format!("{number}").repeat(1 << 20)).unwrap();
+        writer(&["run", "home"]);
+        assert!(locks() >= 2, "nobody has removed its lock");
+        let hold = ["hold", "add", "home", "--name", "Jane Doe", "--reason", "audit"];
+        for arguments in [
+            &hold[..],
+            &["hold", "release", "home", "--name", "Jane Doe", "--reason", "done"],
+            &prune,
+        ] {
+            let outcome = keeper(arguments);
+            assert_eq!(outcome.code, Some(0), "{arguments:?}: {}{}", outcome.stdout, outcome.stderr);
+        }
+        assert_eq!(locks(), 0, "what nobody holds is removed by who may");
+    }
+    let snapshots = serde_json::from_str::<serde_json::Value>(&keeper(&["snapshots", "--json"]).stdout).unwrap();
+    let oldest = snapshots["snapshots"][0]["id"].as_str().unwrap().to_owned();
+    for arguments in [&["forget", "home", "--snapshot", &oldest, "--yes"][..], &prune] {
+        let outcome = keeper(arguments);
+        assert_eq!(outcome.code, Some(0), "{arguments:?}: {}{}", outcome.stdout, outcome.stderr);
+    }
+    desk.assert_restores("");
+}
+
 /// What the headers of a request say; the name in lower case.
 fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     let mut fields = head.lines().filter_map(|line| line.split_once(": "));

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::id::ObjectId;
+
 /// A lock file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct LockFile {
@@ -21,4 +23,7 @@ pub(crate) struct LockFile {
     /// In which process of that host.
     #[serde(default)]
     pub(crate) pid: u32,
+    /// Other locks that their holder has given back without being allowed to remove them. One that says so holds nothing itself.
+    #[serde(default, rename = "bulkhead-released", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) released: Vec<ObjectId>,
 }

@@ -24,6 +24,10 @@ pub(crate) enum Call<'c> {
 pub(crate) trait Hook: Send + Sync + 'static {
     /// Before a call is carried out; a panic here is one of the store.
     async fn before(&self, call: Call<'_>);
+    /// Why a removal is refused instead of carried out, if it is.
+    fn refusal(&self, _call: Call<'_>) -> Option<Fault> {
+        None
+    }
     /// After it succeeded.
     async fn after(&self, _call: Call<'_>) {}
 }
@@ -77,6 +81,9 @@ impl<H: Hook> ObjectStore for Hooked<H> {
 
     async fn delete(&self, key: &str) -> Result<(), Fault> {
         self.hook.before(Call::Delete(key)).await;
+        if let Some(fault) = self.hook.refusal(Call::Delete(key)) {
+            return Err(fault);
+        }
         self.inner.delete(key).await?;
         self.hook.after(Call::Delete(key)).await;
         Ok(())
