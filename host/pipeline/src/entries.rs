@@ -190,7 +190,7 @@ impl EntryStore for VaultEntries {
         if let Ok(mut last) = self.checkpoint.lock() {
             *last = checkpoint;
         }
-        let next = self.vault.begin(begin.clone()).await.map_err(write_fault)?;
+        let next = self.vault.begin_next(begin.clone()).await.map_err(write_fault)?;
         self.writer.send_replace(Arc::new(next));
         Ok(id)
     }

@@ -1,5 +1,7 @@
 //! `bulkhead prune`: removing what no snapshot needs. Planned and done on the first sink; the others, which are its replicas, then follow.
 
+use std::time::Duration;
+
 use bulkhead_config as config;
 use bulkhead_vault::{PruneOptions, PrunePlan};
 use serde::Serialize;
@@ -98,7 +100,9 @@ async fn carry_out(
     let mut report = PruneReport::new(name, true, options, done);
     for replica in &replicas.further {
         operation.progress.phase(&format!("pruning {}", replica.name()), None);
-        report.sinks.push(follow(operation, vault, first, replica).await);
+        report
+            .sinks
+            .push(follow(operation, vault, (first, replica), options.patience).await);
     }
     report.sinks.extend(replicas.unusable);
     if operation.cancellation.is_cancelled() {
@@ -108,12 +112,13 @@ async fn carry_out(
 }
 
 /// Gives a replica what the first sink has, then takes from it what that has no more.
-async fn follow(operation: &Operation, vault: &config::Vault, first: &Replica, replica: &Replica) -> SinkOutcome {
+async fn follow(operation: &Operation, vault: &config::Vault, (first, replica): (&Replica, &Replica), patience: Duration) -> SinkOutcome {
     if let Err(behind) = catch_up(operation, first, replica).await {
         return behind;
     }
     let stop = operation.stop();
-    match replica.vault.mirror(&first.vault, &operation.host.name, &stop.stop).await {
+    let mirrored = replica.vault.mirror(&first.vault, patience, &operation.host.name, &stop.stop);
+    match mirrored.await {
         Ok(mirrored) => SinkOutcome::done(replica.name(), mirrored.objects),
         Err(error) => SinkOutcome::failed(replica.name(), 0, &failed("prune it", vault, error).explain()),
     }

@@ -25,6 +25,8 @@ use crate::{
 
 /// Seconds after which a lock that was not refreshed is taken for abandoned; restic's value.
 const STALE_SECONDS: i64 = 30 * 60;
+/// How often who waits for others looks for their locks.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long a store that has answered that nothing may be removed has for taking one object more.
 const LEAVE: Duration = Duration::from_secs(5);
 /// The time of a lock that holds nothing: stale to everybody.
@@ -44,6 +46,8 @@ pub(crate) enum Share {
     Adders,
     /// Nobody.
     Nobody,
+    /// Everybody: it only says that its holder waits to be alone.
+    All,
 }
 
 /// How a lock is kept.
@@ -112,6 +116,24 @@ impl Lock {
     /// that one of them who was only asleep notices.
     pub(crate) async fn take(core: &Arc<Core>, host: &str, share: Share) -> Result<Self, WriteError> {
         Self::take_with(core, host, share, Timing::NORMAL).await
+    }
+
+    /// Takes one that is shared with nobody, for which it waits so long: who stores one snapshot after the other sees that, and makes room between two of them.
+    pub(crate) async fn take_alone(core: &Arc<Core>, host: &str, patience: Duration) -> Result<Self, WriteError> {
+        let first = Self::take(core, host, Share::Nobody).await;
+        if patience.is_zero() || !is_locked(&first) {
+            return first;
+        }
+        let (waiting, since) = (Self::take(core, host, Share::All).await?, Instant::now());
+        let taken = loop {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            let taken = Self::take(core, host, Share::Nobody).await;
+            if !is_locked(&taken) || since.elapsed() >= patience {
+                break taken;
+            }
+        };
+        waiting.release().await;
+        taken
     }
 
     async fn take_with(core: &Arc<Core>, host: &str, share: Share, timing: Timing) -> Result<Self, WriteError> {
@@ -289,6 +311,7 @@ fn make(core: &Core, host: &str, share: Share) -> Result<(ObjectId, ObjectBody),
             time: time::format(time::now()),
             exclusive: share == Share::Nobody,
             changes_snapshots: share == Share::Adders,
+            waits: share == Share::All,
             hostname: host.to_owned(),
             username: USER.to_owned(),
             pid: std::process::id(),
@@ -305,6 +328,7 @@ fn make_release(core: &Core, host: &str, released: Vec<ObjectId>) -> Result<(Obj
             time: time::format(LONG_AGO),
             exclusive: false,
             changes_snapshots: false,
+            waits: false,
             hostname: host.to_owned(),
             username: USER.to_owned(),
             pid: std::process::id(),
@@ -417,7 +441,30 @@ impl Locks {
 
 /// Whether a lock of the living keeps out who wants one that is shared so.
 fn is_refused(file: &LockFile, share: Share) -> bool {
-    file.exclusive || share == Share::Nobody || share == Share::Adders && file.changes_snapshots
+    match share {
+        Share::All => false,
+        _ if file.waits => false,
+        Share::Others => file.exclusive,
+        Share::Adders => file.exclusive || file.changes_snapshots,
+        Share::Nobody => true,
+    }
+}
+
+fn is_locked(taken: &Result<Lock, WriteError>) -> bool {
+    matches!(taken, Err(WriteError::Locked { .. }))
+}
+
+/// Waits until nobody is alone in the vault, or waits to be.
+pub(crate) async fn make_room(core: &Core, host: &str) -> Result<(), StoreError> {
+    while is_wanted(core, host).await? {
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Ok(())
+}
+
+async fn is_wanted(core: &Core, host: &str) -> Result<bool, StoreError> {
+    let living = Locks::look(core, host).await?.living;
+    Ok(living.iter().any(|(_, file)| file.exclusive || file.waits))
 }
 
 /// Removes the locks whose holders are dead, or with `all` every lock; returns them.
@@ -587,6 +634,7 @@ mod tests {
             time: time::format(taken),
             exclusive,
             changes_snapshots: false,
+            waits: false,
             hostname: "elsewhere".to_owned(),
             username: "operator".to_owned(),
             pid: 4711,

@@ -33,6 +33,10 @@ pub(crate) struct PruneArguments {
     #[arg(long, value_name = "TIME", default_value = "23h", value_parser = period)]
     grace: Duration,
 
+    /// How long to wait for others who are at work in the vault; a log that is followed makes room between two of its snapshots
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = period)]
+    wait: Duration,
+
     /// Count the longest pause between snapshots as part of that time: it was one, and not a clock that jumped forward
     #[arg(long)]
     clock_is_right: bool,
@@ -82,6 +86,7 @@ pub(crate) async fn prune(arguments: &PruneArguments, session: &Session) -> Resu
     let options = PruneOptions {
         grace: arguments.grace,
         clock_is_right: arguments.clock_is_right,
+        patience: arguments.wait,
         max_unused: arguments.max_unused,
         max_repack: arguments.max_repack,
     };

@@ -14,6 +14,9 @@ pub(crate) struct LockFile {
     /// Whether its holder removes or renames snapshots. restic does so alone only, and doesn't read this.
     #[serde(default, rename = "bulkhead-changes-snapshots", skip_serializing_if = "std::ops::Not::not")]
     pub(crate) changes_snapshots: bool,
+    /// Whether its holder only waits for a time when nobody is at work, and keeps nobody out yet.
+    #[serde(default, rename = "bulkhead-waits", skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) waits: bool,
     /// On which host.
     #[serde(default)]
     pub(crate) hostname: String,

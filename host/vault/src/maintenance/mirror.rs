@@ -1,11 +1,11 @@
 //! Bringing a replica to where the first store is: what was pruned there goes here, too.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use crate::{
     access,
     error::{MaintenanceError, StoreError},
-    lock::{Lock, Share},
+    lock::Lock,
     maintenance::Stop,
     vault::Vault,
 };
@@ -20,14 +20,15 @@ pub struct Mirrored {
 }
 
 impl Vault {
-    /// Removes the index files and packs that `first`, of which this is a replica, has no more. Both are locked against everybody else meanwhile.
+    /// Removes the index files and packs that `first`, of which this is a replica, has no more. Both are locked against everybody else meanwhile, for which it waits as
+    /// long as `patience`.
     ///
     /// # Errors
     /// [`MaintenanceError::Behind`] where the replica lacks something that the first has: it has to catch up before anything is removed.
     /// [`MaintenanceError::Strays`] where it has snapshots that the first has not: what they need cannot be told from what nobody needs.
-    pub async fn mirror(&self, first: &Self, host: &str, stop: &Stop) -> Result<Mirrored, MaintenanceError> {
-        let outer = Lock::take(&first.core, host, Share::Nobody).await?;
-        let result = match Lock::take(&self.core, host, Share::Nobody).await {
+    pub async fn mirror(&self, first: &Self, patience: Duration, host: &str, stop: &Stop) -> Result<Mirrored, MaintenanceError> {
+        let outer = Lock::take_alone(&first.core, host, patience).await?;
+        let result = match Lock::take_alone(&self.core, host, patience).await {
             Ok(inner) => {
                 let result = self.mirror_locked(first, stop, &[&outer, &inner]).await;
                 inner.release().await;

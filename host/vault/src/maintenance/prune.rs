@@ -19,7 +19,7 @@ use crate::{
         time,
     },
     id::ObjectId,
-    lock::{Lock, Share},
+    lock::Lock,
     maintenance::Stop,
     pause,
     rustic::{self, Guard},
@@ -46,6 +46,8 @@ pub struct PruneOptions {
     pub grace: Duration,
     /// Whether the longest pause between snapshots is known to have been one, and counts as part of the grace time; else it may have been a clock that jumped.
     pub clock_is_right: bool,
+    /// How long to wait for others who are at work. Who follows a log makes room between two of its snapshots.
+    pub patience: Duration,
     /// Unused bytes that may stay in packs whose other content is needed.
     pub max_unused: PruneLimit,
     /// Bytes that may be rewritten at most.
@@ -57,6 +59,7 @@ impl Default for PruneOptions {
         Self {
             grace: Duration::from_secs(23 * 60 * 60),
             clock_is_right: false,
+            patience: Duration::ZERO,
             max_unused: PruneLimit::Percent(5),
             max_repack: PruneLimit::Percent(10),
         }
@@ -147,7 +150,7 @@ impl Vault {
         stop: &Stop,
         agrees: Option<Agrees>,
     ) -> Result<PrunePlan, MaintenanceError> {
-        let lock = Lock::take(&self.core, host, Share::Nobody).await?;
+        let lock = Lock::take_alone(&self.core, host, options.patience).await?;
         let guard = Arc::new(Guard::new(Arc::clone(lock.held()), stop.clone()));
         let lost = Arc::downgrade(&guard);
         lock.held().on_loss(move |error| {

@@ -11,7 +11,7 @@ use crate::{
     access,
     error::{Cause, WriteError},
     id::ObjectId,
-    lock::{Held, Lock, Share},
+    lock::{Held, Lock, Share, make_room},
     reader::SnapshotReader,
     record::{RESERVED_FOLDER, SnapshotRecord},
     snapshots::SnapshotInfo,
@@ -99,6 +99,20 @@ impl Vault {
             Err(error) => {
                 lock.release().await;
                 Err(error)
+            }
+        }
+    }
+
+    /// The same for one who has just committed, and goes on: lets those work first who are alone in the vault, or [wait](crate::PruneOptions::patience) to be, as long as that takes.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub async fn begin_next(&self, begin: BeginSnapshot) -> Result<SnapshotWriter, WriteError> {
+        loop {
+            make_room(&self.core, &begin.host).await?;
+            match self.begin(begin.clone()).await {
+                Err(WriteError::Locked { .. }) => {}
+                begun => return begun,
             }
         }
     }

@@ -85,6 +85,7 @@ fn options(grace: Duration) -> PruneOptions {
     PruneOptions {
         grace,
         clock_is_right: true,
+        patience: Duration::ZERO,
         max_unused: PruneLimit::Bytes(0),
         max_repack: PruneLimit::Unlimited,
     }

@@ -20,6 +20,7 @@ fn thorough(grace: Duration) -> PruneOptions {
     PruneOptions {
         grace,
         clock_is_right: true,
+        patience: Duration::ZERO,
         max_unused: PruneLimit::Bytes(0),
         max_repack: PruneLimit::Unlimited,
     }
@@ -28,6 +29,7 @@ fn thorough(grace: Duration) -> PruneOptions {
 const NOW: PruneOptions = PruneOptions {
     grace: Duration::ZERO,
     clock_is_right: true,
+    patience: Duration::ZERO,
     max_unused: PruneLimit::Bytes(0),
     max_repack: PruneLimit::Unlimited,
 };
@@ -154,6 +156,50 @@ async fn snapshots_are_held_and_forgotten_beside_a_run() {
     expected.sort_unstable();
     assert_eq!(left, expected);
     assert_eq!(dumped(&bench, run, "/a"), random(100_000, 1));
+    bench.restic.check();
+}
+
+/// One who commits again and again, as who follows a log does, lets a prune in that waits for it, and goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prune_gets_its_turn_beside_one_who_commits_on_and_on() {
+    let bench = Bench::new().await;
+    let vault = bench.vault.clone().with_options(small_packs());
+    let old = backup(&vault, &[("old", &random(1 << 20, 1))]).await.snapshot.id;
+    let (stop, pruned) = (Stop::default(), Arc::new(Semaphore::new(0)));
+    let first = vault.begin(crate::support::begin(None)).await.unwrap();
+    forget(&vault, &[old]).await;
+    let refused = vault.prune(NOW, |_| true, "here", &stop).await;
+    assert!(
+        matches!(&refused, Err(MaintenanceError::Lock(WriteError::Locked { by, .. })) if !by.is_alone),
+        "{refused:?}"
+    );
+    let (writing, done) = (vault.clone(), Arc::clone(&pruned));
+    let log = tokio::spawn(async move {
+        let (mut writer, mut number) = (first, 0_u64);
+        loop {
+            let content = random(100_000, 100 + number);
+            crate::support::write(&writer, &format!("{number}"), &content).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let parent = writer.commit(crate::support::record()).await.unwrap().snapshot.id;
+            if done.available_permits() > 0 {
+                return (parent, number, content);
+            }
+            number += 1;
+            writer = writing.begin_next(crate::support::begin(Some(parent))).await.unwrap();
+            let kept = writer.keep(crate::support::path(format!("{}", number - 1))).await;
+            kept.unwrap();
+        }
+    });
+    let patient = PruneOptions {
+        patience: Duration::from_secs(300),
+        ..NOW
+    };
+    let plan = vault.prune(patient, |_| true, "here", &stop).await.unwrap();
+    assert!(plan.unused_packs + plan.repacked_packs > 0, "{plan:?}");
+    pruned.add_permits(1);
+    let (newest, number, content) = log.await.unwrap();
+    assert_eq!(dumped(&bench, newest, &format!("/{number}")), content);
+    assert_eq!(fs::read_dir(bench.path("vault/locks")).unwrap().count(), 0);
     bench.restic.check();
 }
 
