@@ -10,7 +10,7 @@ use crate::{
     cron::Cron,
     diagnostic::Diagnostic,
     reader::{Fields, FromNode, Reader, nearest},
-    tree::Node,
+    tree::{Node, Value},
 };
 
 /// When a pipeline runs.
@@ -24,6 +24,9 @@ pub struct Schedule {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jitter: Option<Period>,
 }
+
+/// What a retention may be instead of a table of rules.
+const INDEFINITE: &str = "indefinite";
 
 /// Which snapshots are kept; each rule keeps the newest snapshot of so many of its periods, and a snapshot stays while any rule keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -52,6 +55,9 @@ pub struct Retention {
     /// The newest ones that were verified, of each depth at which that is done. A retention that says nothing keeps one ([`Retention::verified`]).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verified: Option<u32>,
+    /// All of them, for as long as nobody names one: `"indefinite"` instead of a table.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub indefinite: bool,
 }
 
 /// What is promised to the users of a pipeline's data.
@@ -130,6 +136,9 @@ impl Retention {
     pub(crate) fn read(key: &'static str, fields: &mut Fields<'_>, reader: &mut Reader<'_>) -> Option<Self> {
         let path = fields.path_of(key);
         let entry = fields.entry(key)?;
+        if let Value::String(text) = &entry.node.value {
+            return Self::read_word(text, &entry.node, &path, reader);
+        }
         let mut inner = Fields::open_entry(entry, &path, reader)?;
         let retention = Self {
             last: inner.optional("last", reader),
@@ -140,16 +149,31 @@ impl Retention {
             yearly: inner.optional("yearly", reader),
             within: inner.optional("within", reader),
             verified: inner.optional("verified", reader),
+            indefinite: false,
         };
-        let errors_before = !reader.report.is_empty();
         inner.close(reader);
+        let errors_before = !reader.report.is_empty();
         if retention.keeps_nothing() && !errors_before {
             let diagnostic = Diagnostic::error(format!("`{path}` keeps nothing"), entry.key_span.clone());
             reader
                 .report
-                .push(diagnostic.help("say what to keep, for example `{ last = 7, weekly = 4 }`, or leave it out to keep everything"));
+                .push(diagnostic.help("say what to keep, for example `{ last = 7, weekly = 4 }`, or `\"indefinite\"` to keep everything"));
         }
         Some(retention)
+    }
+
+    fn read_word(word: &str, node: &Node, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
+        if word == INDEFINITE {
+            return Some(Self {
+                indefinite: true,
+                ..Self::default()
+            });
+        }
+        let diagnostic = Diagnostic::error(format!("`{path}` is a table of rules, or `\"{INDEFINITE}\"`"), node.span.clone());
+        reader
+            .report
+            .push(diagnostic.help("say what to keep, for example `{ last = 7, weekly = 4 }`"));
+        None
     }
 
     /// How many of the newest verified snapshots a retention keeps; 1 unless the operator says otherwise, so that the last one that is known to be whole never goes.
@@ -167,6 +191,9 @@ impl Retention {
 
 impl std::fmt::Display for Retention {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.indefinite {
+            return formatter.write_str("everything");
+        }
         let counts = [
             ("last", self.last),
             ("hourly", self.hourly),

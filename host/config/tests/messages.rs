@@ -101,6 +101,8 @@ breaks! {
     a_bad_cron: "vault = \"databases\"" => "vault = \"databases\"\nschedule = { cron = \"0 25 * * *\", timezone = \"Europe/Berln\" }";
     a_cron_with_too_few_fields: "vault = \"databases\"" => "vault = \"databases\"\nschedule = { cron = \"0 4 * *\" }";
     a_retention_of_nothing: "vault = \"databases\"" => "vault = \"databases\"\nretention = { }";
+    a_retention_by_an_unknown_word: "vault = \"databases\"" => "vault = \"databases\"\nretention = \"forever\"";
+    a_retention_by_an_unknown_rule: "vault = \"databases\"" => "vault = \"databases\"\nretention = { versions = 3 }";
     a_negative_number: "vault = \"databases\"" => "vault = \"databases\"\nretention = { last = -3 }";
     expectations_are_shares: "vault = \"databases\"" => "vault = \"databases\"\nexpect = { max-shrink = \"120 %\" }";
     a_digest_that_is_none: "[sink.nearline]" => "[plugin.mine]\npath = \"mine.wasm\"\ndigest = \"sha256:123\"\n\n[sink.nearline]";

@@ -67,7 +67,7 @@ pub struct PlannedSnapshot {
     pub pipeline: Option<String>,
     /// The host that it was taken on.
     pub host: String,
-    /// The rules that keep it: `last`, `hourly`, …, `within`, `pause`, `verified`, `newest`, `whole`, `future`, `clock`, `overdue`, `held`; none of one that is forgotten.
+    /// The rules that keep it: `last`, `hourly`, …, `within`, `pause`, `verified`, `newest`, `whole`, `future`, `clock`, `indefinite`, `overdue`, `held`; none of one that is forgotten.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<&'static str>,
     /// Who holds it, and why.

@@ -200,6 +200,9 @@ pub(crate) fn apply(retention: &Retention, snapshots: &[Taken], circumstances: &
     {
         reasons.push("whole");
     }
+    if retention.indefinite {
+        kept.iter_mut().for_each(|reasons| reasons.push("indefinite"));
+    }
     if circumstances.is_overdue(newest) {
         let going = kept.iter_mut().filter(|reasons| reasons.is_empty());
         going.for_each(|reasons| reasons.push(OVERDUE));

@@ -110,6 +110,19 @@ fn nothing_goes_by_a_plan_that_no_longer_holds() {
 }
 
 #[test]
+fn what_is_kept_indefinitely_may_be_named_by_a_timer() {
+    let world = World::empty();
+    for seed in 0..2 {
+        configure(&world, seed, "retention = \"indefinite\"");
+        world.succeed(&["run", "good"]);
+    }
+    let told = world.succeed(&["forget", "good", "--yes"]);
+    assert!(told.contains("kept: indefinite"), "{told}");
+    assert_eq!(ids(&world).len(), 2);
+    assert!(world.succeed(&["plan"]).contains("keeps     everything"));
+}
+
+#[test]
 fn a_clock_that_jumps_costs_no_snapshot_and_no_pack() {
     let world = World::empty();
     let clock = WrongClock::new(world.bulkhead().scratch()).unwrap();

@@ -102,6 +102,15 @@ fn a_snapshot_of_the_future_takes_nobodys_place() {
 }
 
 #[test]
+fn an_indefinite_retention_keeps_all() {
+    let indefinite = Retention {
+        indefinite: true,
+        ..Retention::default()
+    };
+    assert_eq!(kept(&indefinite, &["2020-01-01T00:00:00Z", "2020-01-02T00:00:00Z"]), [true, true]);
+}
+
+#[test]
 fn within_counts_from_the_newest_snapshot() {
     let week = Retention {
         within: Some(Period::parse("7 d").unwrap()),
@@ -191,7 +200,7 @@ fn history(random: &mut StdRng) -> (Retention, Vec<Taken>, Timestamp) {
         monthly: count(),
         yearly: count(),
         verified: count(),
-        within: None,
+        ..Retention::default()
     };
     let mut seconds = 1_700_000_000_i64;
     let mut taken: Vec<Taken> = Vec::new();
