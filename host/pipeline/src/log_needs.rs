@@ -276,6 +276,8 @@ async fn stated(operation: &Operation, log: &Pipeline, selector: &str) -> Result
 
 #[cfg(test)]
 mod tests {
+    use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+
     use super::*;
 
     #[test]
@@ -284,6 +286,42 @@ mod tests {
         assert_eq!(unneeded(0x100, FOLDER), FOLDER - 0x100);
         assert_eq!(unneeded(FOLDER + 5, 3 * FOLDER + 7), 2 * FOLDER - 5);
         assert_eq!(unneeded(3 * FOLDER, FOLDER), 0, "a base backup that is older than the log");
+    }
+
+    /// Histories of a log and of base backups, each of which is forgotten at some time: what the others need is in the log's newest snapshot, whatever its runs leave out.
+    #[test]
+    fn no_base_backup_that_stays_loses_its_log() {
+        let mut left_out = 0;
+        for seed in 0..2000 {
+            let mut random = StdRng::seed_from_u64(seed);
+            let (mut log, mut bases) = ((0, 0), Vec::<Base>::new());
+            for number in 0..random.random_range(1..60) {
+                log.1 += random.random_range(0..2 * FOLDER);
+                match random.random_range(0..4) {
+                    0 => {
+                        let start = random.random_range(log.0..=log.1);
+                        bases.push(Base {
+                            id: number.to_string(),
+                            pipeline: "bank".to_owned(),
+                            start,
+                            end: random.random_range(start..=log.1),
+                        });
+                    }
+                    1 if !bases.is_empty() => drop(bases.swap_remove(random.random_range(0..bases.len()))),
+                    _ => {
+                        let less = oldest(&bases).map_or(0, |base| unneeded(log.0, base.start));
+                        left_out += u64::from(less > 0);
+                        log.0 += less;
+                    }
+                }
+                let stated = Stated::example("log", log.0, log.1, 0);
+                assert!(
+                    bases.iter().all(|base| base.is_within(&stated)),
+                    "seed {seed}: {bases:?} and a log of {log:?}"
+                );
+            }
+        }
+        assert!(left_out > 1000, "{left_out} times only");
     }
 
     #[test]

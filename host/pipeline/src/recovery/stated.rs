@@ -58,7 +58,7 @@ impl Stated {
 
     /// One of timeline 1.
     #[cfg(test)]
-    pub(super) fn example(id: &str, start: u64, end: u64, time: i64) -> Self {
+    pub(crate) fn example(id: &str, start: u64, end: u64, time: i64) -> Self {
         Self {
             id: id.to_owned(),
             start,

@@ -303,6 +303,40 @@ fn one_jump_of_the_clock_costs_nothing() {
 }
 
 #[test]
+fn of_no_history_anything_goes_while_its_newest_is_as_old_as_the_rpo() {
+    for seed in 0..3000 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let (retention, snapshots, now) = history(&mut random);
+        let snapshots: Vec<Taken> = snapshots.into_iter().filter(|taken| at(now).wrong_clock(taken).is_none()).collect();
+        let Some(newest) = snapshots.iter().map(|taken| taken.time).max() else {
+            continue;
+        };
+        let rpo = random.random_range(1..100_000);
+        // At the boundary, and on both sides of it.
+        for age in [0, rpo - 1, rpo, rpo + 1, rpo + random.random_range(0..1 << 40)] {
+            let without = at(Timestamp {
+                seconds: newest.seconds + age,
+                ..newest
+            });
+            let with = Circumstances {
+                rpo: Some(Duration::from_secs(rpo.unsigned_abs())),
+                zone: TimeZone::UTC,
+                ..without
+            };
+            let (free, bound) = (apply(&retention, &snapshots, &at(with.now)), apply(&retention, &snapshots, &with));
+            for (free, bound) in free.iter().zip(&bound) {
+                let expected = if free.is_empty() && age >= rpo {
+                    vec![OVERDUE]
+                } else {
+                    free.clone()
+                };
+                assert_eq!(*bound, expected, "seed {seed}: {age} s old with an RPO of {rpo} s");
+            }
+        }
+    }
+}
+
+#[test]
 fn no_history_and_no_clock_lets_go_of_what_must_stay() {
     for seed in 0..3000 {
         let mut random = StdRng::seed_from_u64(seed);
