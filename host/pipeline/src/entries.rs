@@ -238,7 +238,11 @@ fn write_fault(error: vault::WriteError) -> Fault {
         WriteError::Locked { .. } => FaultKind::Conflict,
         _ => fault_behind(&error).map_or(FaultKind::Internal, |fault| fault.kind),
     };
-    let mut fault = Fault::new(kind, error.to_string());
+    let message = match &error {
+        WriteError::Locked { by, .. } => format!("{error}: {by}"),
+        _ => error.to_string(),
+    };
+    let mut fault = Fault::new(kind, message);
     fault.hint = vault::Hint::hint(&error);
     fault
 }

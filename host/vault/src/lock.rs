@@ -27,6 +27,8 @@ use crate::{
 const STALE_SECONDS: i64 = 30 * 60;
 /// How often who waits for others looks for their locks.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How long who commits again and again waits for one who works alone: half of what the call of a plugin may take in which that happens.
+const ROOM: Duration = Duration::from_secs(5 * 60);
 /// How long a store that has answered that nothing may be removed has for taking one object more.
 const LEAVE: Duration = Duration::from_secs(5);
 /// The time of a lock that holds nothing: stale to everybody.
@@ -454,17 +456,35 @@ fn is_locked(taken: &Result<Lock, WriteError>) -> bool {
     matches!(taken, Err(WriteError::Locked { .. }))
 }
 
-/// Waits until nobody is alone in the vault, or waits to be.
-pub(crate) async fn make_room(core: &Core, host: &str) -> Result<(), StoreError> {
-    while is_wanted(core, host).await? {
-        tokio::time::sleep(LOOK_AGAIN).await;
+/// What is left of the time for which somebody else is let in.
+pub(crate) struct Room(tokio::time::Instant);
+
+impl Room {
+    pub(crate) fn new() -> Self {
+        Self(tokio::time::Instant::now() + ROOM)
     }
-    Ok(())
+
+    pub(crate) fn is_over(&self) -> bool {
+        tokio::time::Instant::now() >= self.0
+    }
+
+    /// Waits until nobody is alone in the vault, or waits to be and could be, or until the time is over.
+    pub(crate) async fn make(&self, core: &Core, host: &str) -> Result<(), StoreError> {
+        while !self.is_over() && is_wanted(core, host).await? {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        Ok(())
+    }
 }
 
+/// Whether somebody is alone in the vault, or waits to be and nobody else is at work, who would keep them out all the same.
 async fn is_wanted(core: &Core, host: &str) -> Result<bool, StoreError> {
     let living = Locks::look(core, host).await?.living;
-    Ok(living.iter().any(|(_, file)| file.exclusive || file.waits))
+    let (waiting, at_work): (Vec<_>, Vec<_>) = living.into_iter().partition(|(_, file)| file.waits);
+    if at_work.is_empty() {
+        return Ok(!waiting.is_empty());
+    }
+    Ok(at_work.iter().any(|(_, file)| file.exclusive))
 }
 
 /// Removes the locks whose holders are dead, or with `all` every lock; returns them.
@@ -626,13 +646,22 @@ mod tests {
 
     /// Puts a lock that is `age` seconds old.
     async fn lock(core: &Core, exclusive: bool, age: i64) -> ObjectId {
+        old_lock(core, age, |file| file.exclusive = exclusive).await
+    }
+
+    /// The same of one who waits to be alone.
+    async fn waiting_lock(core: &Core, age: i64) -> ObjectId {
+        old_lock(core, age, |file| file.waits = true).await
+    }
+
+    async fn old_lock(core: &Core, age: i64, change: impl FnOnce(&mut LockFile)) -> ObjectId {
         let taken = bulkhead_model::Timestamp {
             seconds: time::now().seconds - age,
             nanoseconds: 0,
         };
-        let file = LockFile {
+        let mut file = LockFile {
             time: time::format(taken),
-            exclusive,
+            exclusive: false,
             changes_snapshots: false,
             waits: false,
             hostname: "elsewhere".to_owned(),
@@ -640,6 +669,7 @@ mod tests {
             pid: 4711,
             released: Vec::new(),
         };
+        change(&mut file);
         let body = ObjectBody::new(document::encode(&core.key, &file).unwrap());
         let id = ObjectId::from(body.sha256);
         access::put(&*core.store, &format!("locks/{id}"), body).await.unwrap();
@@ -790,6 +820,37 @@ mod tests {
         let refused = Lock::take(core, "here", Share::Adders).await.err();
         assert!(matches!(refused, Some(WriteError::Locked { by, .. }) if by.is_alone));
         alone.release().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn room_is_made_for_one_who_can_take_it_and_not_for_ever() {
+        let vault = Vault::init(Arc::new(MemoryStore::new()), &"x".into(), InitOptions::default())
+            .await
+            .unwrap();
+        let core = &vault.core;
+        let made_room = async || {
+            let (room, since) = (Room::new(), tokio::time::Instant::now());
+            room.make(core, "here").await.unwrap();
+            since.elapsed()
+        };
+        waiting_lock(core, 1).await;
+        assert!(made_room().await >= ROOM);
+        // A run that makes no room keeps out who waits: nothing is won by waiting, too.
+        let run = lock(core, false, 10).await;
+        assert!(made_room().await < LOOK_AGAIN);
+        access::delete(&*core.store, &key(run)).await.unwrap();
+        // One who is alone in the vault, and longer than there is time.
+        lock(core, true, 10).await;
+        let begin = crate::BeginSnapshot {
+            pipeline: "log".to_owned(),
+            host: "here".to_owned(),
+            time: time::now(),
+            parent: None,
+        };
+        let since = tokio::time::Instant::now();
+        let error = vault.begin_next(begin).await.err();
+        assert!(matches!(error, Some(WriteError::Locked { by, .. }) if by.is_alone));
+        assert!((ROOM..ROOM * 3 / 2).contains(&since.elapsed()));
     }
 
     #[tokio::test(start_paused = true)]

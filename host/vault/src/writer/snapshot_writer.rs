@@ -11,7 +11,7 @@ use crate::{
     access,
     error::{Cause, WriteError},
     id::ObjectId,
-    lock::{Held, Lock, Share, make_room},
+    lock::{Held, Lock, Room, Share},
     reader::SnapshotReader,
     record::{RESERVED_FOLDER, SnapshotRecord},
     snapshots::SnapshotInfo,
@@ -103,15 +103,16 @@ impl Vault {
         }
     }
 
-    /// The same for one who has just committed, and goes on: lets those work first who are alone in the vault, or [wait](crate::PruneOptions::patience) to be, as long as that takes.
+    /// The same for one who has just committed, and goes on: lets those work first who are alone in the vault, or [wait](crate::PruneOptions::patience) to be while nobody else is at work: for five minutes at most.
     ///
     /// # Errors
-    /// As [`Self::begin`].
+    /// As [`Self::begin`]: [`WriteError::Locked`] where somebody is alone in the vault for longer.
     pub async fn begin_next(&self, begin: BeginSnapshot) -> Result<SnapshotWriter, WriteError> {
+        let room = Room::new();
         loop {
-            make_room(&self.core, &begin.host).await?;
+            room.make(&self.core, &begin.host).await?;
             match self.begin(begin.clone()).await {
-                Err(WriteError::Locked { .. }) => {}
+                Err(WriteError::Locked { .. }) if !room.is_over() => {}
                 begun => return begun,
             }
         }
