@@ -18,6 +18,7 @@ use crate::{
     error::{LockedBy, MaintenanceError, StoreError, WriteError},
     format::{document, lock_file::LockFile, time},
     id::ObjectId,
+    maintenance::Stop,
     store::ObjectBody,
     sync,
     vault::{Core, Vault},
@@ -27,6 +28,8 @@ use crate::{
 const STALE_SECONDS: i64 = 30 * 60;
 /// How often who waits for others looks for their locks.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// The age at which nobody makes room any more for a lock that only waits: whoever was killed while waiting must not hold up those who work. Clocks may differ by less.
+const WAITING_SECONDS: u64 = 30;
 /// How long who commits again and again waits for one who works alone: half of what the call of a plugin may take in which that happens.
 const ROOM: Duration = Duration::from_secs(5 * 60);
 /// How long a store that has answered that nothing may be removed has for taking one object more.
@@ -69,6 +72,11 @@ impl Timing {
         refresh: Duration::from_secs(5 * 60),
         lost: Duration::from_secs(25 * 60),
         release: Duration::from_millis(400),
+    };
+    /// That of a lock that waits: twice within [`WAITING_SECONDS`].
+    const WAITING: Self = Self {
+        refresh: Duration::from_secs(10),
+        ..Self::NORMAL
     };
 }
 
@@ -121,21 +129,27 @@ impl Lock {
     }
 
     /// Takes one that is shared with nobody, for which it waits so long: who stores one snapshot after the other sees that, and makes room between two of them.
-    pub(crate) async fn take_alone(core: &Arc<Core>, host: &str, patience: Duration) -> Result<Self, WriteError> {
+    /// Stopped, it takes back that it waits before it ends.
+    pub(crate) async fn take_alone(core: &Arc<Core>, host: &str, patience: Duration, stop: &Stop) -> Result<Self, MaintenanceError> {
         let first = Self::take(core, host, Share::Nobody).await;
         if patience.is_zero() || !is_locked(&first) {
-            return first;
+            return Ok(first?);
         }
-        let (waiting, since) = (Self::take(core, host, Share::All).await?, Instant::now());
-        let taken = loop {
-            tokio::time::sleep(LOOK_AGAIN).await;
-            let taken = Self::take(core, host, Share::Nobody).await;
-            if !is_locked(&taken) || since.elapsed() >= patience {
-                break taken;
-            }
-        };
+        let waiting = Self::take_with(core, host, Share::All, Timing::WAITING).await?;
+        let taken = Self::take_within(core, host, patience, stop).await;
         waiting.release().await;
         taken
+    }
+
+    async fn take_within(core: &Arc<Core>, host: &str, patience: Duration, stop: &Stop) -> Result<Self, MaintenanceError> {
+        let since = Instant::now();
+        loop {
+            look_again(stop).await?;
+            let taken = Self::take(core, host, Share::Nobody).await;
+            if !is_locked(&taken) || since.elapsed() >= patience {
+                return Ok(taken?);
+            }
+        }
     }
 
     async fn take_with(core: &Arc<Core>, host: &str, share: Share, timing: Timing) -> Result<Self, WriteError> {
@@ -456,6 +470,16 @@ fn is_locked(taken: &Result<Lock, WriteError>) -> bool {
     matches!(taken, Err(WriteError::Locked { .. }))
 }
 
+/// Waits until it is time to look again, or until stopped, which it notices in much less than an operation has for its end.
+async fn look_again(stop: &Stop) -> Result<(), MaintenanceError> {
+    const SLICES: u32 = 20;
+    for _ in 0..SLICES {
+        stop.check()?;
+        tokio::time::sleep(LOOK_AGAIN / SLICES).await;
+    }
+    stop.check()
+}
+
 /// What is left of the time for which somebody else is let in.
 pub(crate) struct Room(tokio::time::Instant);
 
@@ -482,7 +506,7 @@ async fn is_wanted(core: &Core, host: &str) -> Result<bool, StoreError> {
     let living = Locks::look(core, host).await?.living;
     let (waiting, at_work): (Vec<_>, Vec<_>) = living.into_iter().partition(|(_, file)| file.waits);
     if at_work.is_empty() {
-        return Ok(!waiting.is_empty());
+        return Ok(waiting.iter().any(|(_, file)| age(file).unsigned_abs() < WAITING_SECONDS));
     }
     Ok(at_work.iter().any(|(_, file)| file.exclusive))
 }
@@ -518,8 +542,12 @@ async fn load(core: &Core, id: ObjectId) -> Result<Option<LockFile>, StoreError>
 
 /// Whether a lock's holder has died: it was not refreshed, or its process is not on this host any more, where that is the holder's.
 fn is_stale(file: &LockFile, host: &str) -> bool {
-    let age = time::parse(&file.time).map_or(i64::MAX, |taken| time::now().seconds - taken.seconds);
-    age >= STALE_SECONDS || file.hostname == host && !is_running(file.pid)
+    age(file) >= STALE_SECONDS || file.hostname == host && !is_running(file.pid)
+}
+
+/// How many seconds ago a lock was taken or refreshed, by the clock of its holder.
+fn age(file: &LockFile) -> i64 {
+    time::parse(&file.time).map_or(i64::MAX, |taken| time::now().seconds.saturating_sub(taken.seconds))
 }
 
 /// Whether this host has such a process; where that cannot be told, it has.
@@ -833,7 +861,11 @@ mod tests {
             room.make(core, "here").await.unwrap();
             since.elapsed()
         };
-        waiting_lock(core, 1).await;
+        // Somebody who was killed while waiting, on another host.
+        waiting_lock(core, 60).await;
+        assert!(made_room().await < LOOK_AGAIN);
+        // In the future of a clock that differs by little: this test may take its time.
+        waiting_lock(core, -20).await;
         assert!(made_room().await >= ROOM);
         // A run that makes no room keeps out who waits: nothing is won by waiting, too.
         let run = lock(core, false, 10).await;
@@ -851,6 +883,30 @@ mod tests {
         let error = vault.begin_next(begin).await.err();
         assert!(matches!(error, Some(WriteError::Locked { by, .. }) if by.is_alone));
         assert!((ROOM..ROOM * 3 / 2).contains(&since.elapsed()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_says_so_again_and_again_until_stopped() {
+        let vault = Vault::init(Arc::new(MemoryStore::new()), &"x".into(), InitOptions::default())
+            .await
+            .unwrap();
+        let run = lock(&vault.core, false, 10).await;
+        let (core, stop) = (Arc::clone(&vault.core), Stop::default());
+        let stopping = stop.clone();
+        let waiting = tokio::spawn(async move {
+            let taken = Lock::take_alone(&core, "here", Duration::from_secs(3600), &stopping).await;
+            taken.map(|_| ())
+        });
+        let locks = async || access::list_ids(&*vault.core.store, "locks/").await.unwrap();
+        tokio::time::sleep(Timing::WAITING.refresh / 2).await;
+        let first = locks().await;
+        tokio::time::sleep(Timing::WAITING.refresh).await;
+        let second = locks().await;
+        assert!(first.len() == 2 && second.len() == 2 && first != second, "{first:?}, {second:?}");
+        stop.stop();
+        let ended = timeout(LOOK_AGAIN / 2, waiting).await.unwrap().unwrap();
+        assert!(matches!(ended, Err(MaintenanceError::Stopped)), "{ended:?}");
+        assert_eq!(locks().await, [run]);
     }
 
     #[tokio::test(start_paused = true)]

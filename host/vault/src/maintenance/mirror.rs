@@ -27,14 +27,14 @@ impl Vault {
     /// [`MaintenanceError::Behind`] where the replica lacks something that the first has: it has to catch up before anything is removed.
     /// [`MaintenanceError::Strays`] where it has snapshots that the first has not: what they need cannot be told from what nobody needs.
     pub async fn mirror(&self, first: &Self, patience: Duration, host: &str, stop: &Stop) -> Result<Mirrored, MaintenanceError> {
-        let outer = Lock::take_alone(&first.core, host, patience).await?;
-        let result = match Lock::take_alone(&self.core, host, patience).await {
+        let outer = Lock::take_alone(&first.core, host, patience, stop).await?;
+        let result = match Lock::take_alone(&self.core, host, patience, stop).await {
             Ok(inner) => {
                 let result = self.mirror_locked(first, stop, &[&outer, &inner]).await;
                 inner.release().await;
                 result
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         };
         outer.release().await;
         result

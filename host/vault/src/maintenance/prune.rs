@@ -150,7 +150,7 @@ impl Vault {
         stop: &Stop,
         agrees: Option<Agrees>,
     ) -> Result<PrunePlan, MaintenanceError> {
-        let lock = Lock::take_alone(&self.core, host, options.patience).await?;
+        let lock = Lock::take_alone(&self.core, host, options.patience, stop).await?;
         let guard = Arc::new(Guard::new(Arc::clone(lock.held()), stop.clone()));
         let lost = Arc::downgrade(&guard);
         lock.held().on_loss(move |error| {
