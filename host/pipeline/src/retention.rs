@@ -4,9 +4,9 @@
 //! now: when backups fail for a month, what there is stays.
 //!
 //! All that counts time does so without the longest pause between two snapshots, which may have been a clock that jumped forward, as far as anybody can tell
-//! from what such a clock has left: `within` keeps what is younger by the rest, and a rule with periods gives a place more where a pause spans two of them, since the
-//! snapshot after it may be of the same period as the one before. Wherever the clock jumped, and however far, nothing goes for it that would not go with the next run by
-//! a clock that is right; and who knows that there was a pause says so (`clock_is_right`), and has restic's rules to the letter.
+//! from what such a clock has left: `within` keeps what is younger by the rest, and a rule with periods gives a place more where a pause is longer than one of them, since the
+//! snapshot after it may be of the same period as the one before. Wherever the clock jumped, and however far, nothing goes for it that would not go with the runs of the
+//! next two periods by a clock that is right; and who knows that there was a pause says so (`clock_is_right`), and has restic's rules to the letter.
 //!
 //! The newest snapshot always stays, and the newest whole one where that is what remained of a
 //! damaged one (`repaired`): it takes nobody's place as the last that can be trusted. So do those that a clock that was wrong has left, one of the
@@ -45,7 +45,7 @@ struct Rule {
 impl Rule {
     /// Gives a place more, once, where a pause before the next older snapshot is so long that what came after it takes a place which may not be its own.
     fn pause(&mut self, pause: Duration) {
-        if self.left > 0 && !self.has_paused && self.longest.is_some_and(|longest| pause >= longest * 2) {
+        if self.left > 0 && !self.has_paused && self.longest.is_some_and(|longest| pause > longest) {
             self.has_paused = true;
             self.left += 1;
         }

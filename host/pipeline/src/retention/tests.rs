@@ -258,48 +258,125 @@ fn a_pause_makes_nothing_older_until_somebody_says_that_it_was_one() {
     assert_eq!(stays(&daily, &snapshots[..4], &unsure(now)), [false, false, true, true]);
 }
 
-/// What goes after runs whose clock was fast would go after the same ones with a clock that is right, too: by time however fast it was, by any
-/// rule where it was fast by years.
+/// What goes by time after runs whose clock was fast would go after the same ones with a clock that is right, too, however fast it was.
 #[test]
-fn one_jump_of_the_clock_costs_nothing() {
+fn one_jump_of_the_clock_costs_no_time() {
     let (mut gone, mut kept) = (0, 0);
     for seed in 0..2000 {
         let mut random = StdRng::seed_from_u64(seed);
-        let (periods, snapshots, now) = history(&mut random);
-        let is_far = random.random_bool(0.5);
-        let within = Some(Period(Duration::from_secs(86_400 * random.random_range(1..200))));
+        let (_, snapshots, now) = sure_history(&mut random);
         let retention = Retention {
-            within: within.filter(|_| !is_far || random.random_bool(0.5)),
+            within: Some(Period(Duration::from_secs(86_400 * random.random_range(1..200)))),
             verified: Some(random.random_range(1..3)),
-            ..if is_far { periods } else { Retention::default() }
+            ..Retention::default()
         };
-        let snapshots: Vec<Taken> = snapshots.into_iter().filter(|taken| at(now).wrong_clock(taken).is_none()).collect();
-        let jump = random.random_range(if is_far { 800 } else { 0 }..2000) * 86_400;
-        // One run, or several where only time counts.
-        let runs = if is_far { 1 } else { random.random_range(1..20) };
-        let with_runs = |jump: i64| {
-            let run = |number: i64| {
-                taken(Timestamp {
-                    seconds: now.seconds + number * 7200 + jump,
-                    ..now
-                })
-            };
-            let all: Vec<Taken> = snapshots.iter().copied().chain((1..=runs).map(run)).collect();
-            let now = all.last().map_or(now, |newest| newest.time);
-            (all, now)
-        };
-        let ((honest, then), (jumped, wrong)) = (with_runs(0), with_runs(jump));
-        let right = stays(&retention, &honest, &at(then));
-        let unsure = stays(&retention, &jumped, &unsure(wrong));
+        let runs = runs(&mut random, now);
+        let right = stays_after(&retention, &snapshots, &runs, at);
+        let wrong = stays_after(
+            &retention,
+            &snapshots,
+            &shifted(&runs, random.random_range(0..2000 * 86_400)),
+            unsure,
+        );
         for (number, taken) in snapshots.iter().enumerate() {
-            assert!(
-                unsure[number] || !right[number],
-                "seed {seed}: {taken:?} goes by a jump of {jump} s"
-            );
-            (gone, kept) = (gone + usize::from(!unsure[number]), kept + usize::from(unsure[number]));
+            assert!(wrong[number] || !right[number], "seed {seed}: {taken:?} goes by a jump");
+            (gone, kept) = (gone + usize::from(!wrong[number]), kept + usize::from(wrong[number]));
         }
     }
     assert!(gone > 1000 && kept > 1000, "{gone} went and {kept} stayed");
+}
+
+/// What goes by its period after such runs would go with the runs of the next two periods by a clock that is right.
+#[test]
+fn one_jump_of_the_clock_costs_no_period() {
+    const PERIODS: [(fn(&mut Retention) -> &mut Option<u32>, i64); 5] = [
+        (|rules| &mut rules.hourly, 3600),
+        (|rules| &mut rules.daily, 86_400),
+        (|rules| &mut rules.weekly, 7 * 86_400),
+        (|rules| &mut rules.monthly, 31 * 86_400),
+        (|rules| &mut rules.yearly, 366 * 86_400),
+    ];
+    let (mut gone, mut kept) = (0, 0);
+    for seed in 0..20_000 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let (_, snapshots, now) = sure_history(&mut random);
+        let (rule, period) = PERIODS[random.random_range(0..PERIODS.len())];
+        let mut retention = Retention::default();
+        *rule(&mut retention) = Some(random.random_range(1..6));
+        let runs = runs(&mut random, now);
+        let jump = random.random_range(0..2000 * 86_400_i64) >> random.random_range(0..12);
+        let wrong = stays_after(&retention, &snapshots, &shifted(&runs, jump), unsure);
+        let last = runs.last().map_or(now.seconds, |last| last.seconds);
+        let later = [1, 2].map(|number| seconds(last + number * period));
+        let right = stays_after(&retention, &snapshots, &[&runs[..], &later].concat(), at);
+        for (number, taken) in snapshots.iter().enumerate() {
+            assert!(
+                wrong[number] || !right[number],
+                "seed {seed}: {taken:?} goes by a jump of {jump} s and {retention:?}"
+            );
+            (gone, kept) = (gone + usize::from(!wrong[number]), kept + usize::from(wrong[number]));
+        }
+    }
+    assert!(gone > 1000 && kept > 1000, "{gone} went and {kept} stayed");
+}
+
+/// Snapshots of three years, and a clock that jumps from the first to the last day of one on.
+#[test]
+fn a_jump_of_little_more_than_a_period_takes_no_place() {
+    for (rule, jump) in [
+        ("yearly", 400 * 86_400),
+        ("monthly", 45 * 86_400),
+        ("weekly", 10 * 86_400),
+        ("daily", 46 * 3600),
+    ] {
+        let mut retention = Retention::default();
+        let place = match rule {
+            "yearly" => &mut retention.yearly,
+            "monthly" => &mut retention.monthly,
+            "weekly" => &mut retention.weekly,
+            _ => &mut retention.daily,
+        };
+        *place = Some(3);
+        let end = time("2026-11-23T01:00:00Z").seconds;
+        let snapshots: Vec<Taken> = (0..3 * 366).rev().map(|days| taken(seconds(end - days * 86_400))).collect();
+        let next = seconds(end + 3600);
+        let right = stays_after(&retention, &snapshots, &[next], at);
+        let wrong = stays_after(&retention, &snapshots, &shifted(&[next], jump), unsure);
+        let oldest = |stays: &[bool]| stays.iter().position(|stays| *stays);
+        assert_eq!(oldest(&wrong), oldest(&right), "{rule}");
+    }
+}
+
+fn seconds(seconds: i64) -> Timestamp {
+    Timestamp { seconds, nanoseconds: 0 }
+}
+
+/// A history without a clock that is wrong.
+fn sure_history(random: &mut StdRng) -> (Retention, Vec<Taken>, Timestamp) {
+    let (retention, mut snapshots, now) = history(random);
+    snapshots.retain(|taken| at(now).wrong_clock(taken).is_none());
+    (retention, snapshots, now)
+}
+
+/// The times of a few runs from `now` on, hours to days from each other.
+fn runs(random: &mut StdRng, now: Timestamp) -> Vec<Timestamp> {
+    let step = 3600_i64 << random.random_range(0..6);
+    (1..=random.random_range(1..20))
+        .map(|number| seconds(now.seconds + number * step))
+        .collect()
+}
+
+fn shifted(times: &[Timestamp], jump: i64) -> Vec<Timestamp> {
+    times.iter().map(|time| seconds(time.seconds + jump)).collect()
+}
+
+/// Which of `snapshots` stay after `runs`, at the last of them.
+fn stays_after(retention: &Retention, snapshots: &[Taken], runs: &[Timestamp], by: fn(Timestamp) -> Circumstances) -> Vec<bool> {
+    let all: Vec<Taken> = snapshots.iter().copied().chain(runs.iter().copied().map(taken)).collect();
+    let now = runs.last().copied().unwrap_or(seconds(i64::MAX));
+    let mut stays = stays(retention, &all, &by(now));
+    stays.truncate(snapshots.len());
+    stays
 }
 
 #[test]
