@@ -157,16 +157,18 @@ impl Lock {
         let fresh = Freshness::now();
         let (id, body) = make(core, host, share)?;
         put(core, id, body).await?;
-        let stale = match refuse_others(core, host, share, Some(id)).await {
-            Ok(stale) => stale,
+        let dead = match refuse_others(core, host, share, Some(id)).await {
+            Ok(dead) => dead,
             Err(error) => {
                 let left = remove_all(core, &[id]).await;
                 leave(core, host, left).await;
                 return Err(error);
             }
         };
-        if share == Share::Nobody {
-            remove_all(core, &stale).await;
+        if share == Share::Nobody
+            && let Err(error) = dead.remove(core).await
+        {
+            tracing::warn!(%error, "abandoned locks could not be removed; whoever is alone in the vault next removes them");
         }
         let held = Arc::new(Held {
             core: Arc::clone(core),
@@ -408,7 +410,7 @@ async fn leave(core: &Core, host: &str, left: Left) {
 }
 
 /// Fails beside a lock that cannot be shared with; `own` is the one that was just taken. Returns those whose holders are dead.
-async fn refuse_others(core: &Core, host: &str, share: Share, own: Option<ObjectId>) -> Result<Vec<ObjectId>, WriteError> {
+async fn refuse_others(core: &Core, host: &str, share: Share, own: Option<ObjectId>) -> Result<Dead, WriteError> {
     let locks = Locks::look(core, host).await?;
     let mut others = locks.living.into_iter().filter(|(id, _)| own != Some(*id));
     match others.find(|(_, file)| is_refused(file, share)) {
@@ -430,8 +432,35 @@ async fn refuse_others(core: &Core, host: &str, share: Share, own: Option<Object
 /// The locks in a store.
 struct Locks {
     living: Vec<(ObjectId, LockFile)>,
-    /// Those that nobody holds any more, before those that say so of others: half of them gone must not leave a lock that holds again.
-    dead: Vec<ObjectId>,
+    dead: Dead,
+}
+
+/// The locks that nobody holds any more.
+struct Dead {
+    locks: Vec<ObjectId>,
+    /// Those that say so of others.
+    releases: Vec<ObjectId>,
+}
+
+impl Dead {
+    /// Removes them, several at once. Those that release others go when all others have gone: half of them must not leave a lock that holds again.
+    async fn remove(&self, core: &Core) -> Result<(), StoreError> {
+        delete_all(core, &self.locks).await?;
+        delete_all(core, &self.releases).await
+    }
+}
+
+/// Removes locks, up to the first that can't be.
+async fn delete_all(core: &Core, ids: &[ObjectId]) -> Result<(), StoreError> {
+    let delete = |id: &ObjectId| {
+        let key = key(*id);
+        async move { access::delete(&*core.store, &key).await }
+    };
+    stream::iter(ids)
+        .map(delete)
+        .buffer_unordered(core.concurrency())
+        .try_collect()
+        .await
 }
 
 impl Locks {
@@ -446,11 +475,15 @@ impl Locks {
         let files: Vec<(ObjectId, LockFile)> = loaded.into_iter().flatten().collect();
         let released: HashSet<ObjectId> = files.iter().flat_map(|(_, file)| &file.released).copied().collect();
         let is_dead = |(id, file): &(ObjectId, LockFile)| released.contains(id) || is_stale(file, host);
-        let (mut dead, living): (Vec<_>, Vec<_>) = files.into_iter().partition(is_dead);
-        dead.sort_by_key(|(id, file)| (!file.released.is_empty(), *id));
+        let (dead, living): (Vec<_>, Vec<_>) = files.into_iter().partition(is_dead);
+        let (locks, releases): (Vec<_>, Vec<_>) = dead.into_iter().partition(|(_, file)| file.released.is_empty());
+        let ids = |files: Vec<(ObjectId, LockFile)>| files.into_iter().map(|(id, _)| id).collect();
         Ok(Self {
             living,
-            dead: dead.into_iter().map(|(id, _)| id).collect(),
+            dead: Dead {
+                locks: ids(locks),
+                releases: ids(releases),
+            },
         })
     }
 }
@@ -513,15 +546,14 @@ async fn is_wanted(core: &Core, host: &str) -> Result<bool, StoreError> {
 
 /// Removes the locks whose holders are dead, or with `all` every lock; returns them.
 pub(crate) async fn unlock(core: &Core, host: &str, all: bool) -> Result<Vec<ObjectId>, StoreError> {
-    let locks = if all {
-        access::list_ids(&*core.store, "locks/").await?
-    } else {
-        Locks::look(core, host).await?.dead
-    };
-    for id in &locks {
-        access::delete(&*core.store, &key(*id)).await?;
+    if all {
+        let locks = access::list_ids(&*core.store, "locks/").await?;
+        delete_all(core, &locks).await?;
+        return Ok(locks);
     }
-    Ok(locks)
+    let dead = Locks::look(core, host).await?.dead;
+    dead.remove(core).await?;
+    Ok([dead.locks, dead.releases].concat())
 }
 
 /// Reads a lock; `None` where it has gone. One that cannot be read says nothing that could be honoured.
@@ -589,6 +621,7 @@ mod tests {
     use crate::{
         InitOptions, Vault,
         hooked::{Call, Hook, Hooked},
+        store::SharedStore,
         stores::MemoryStore,
     };
 
@@ -824,6 +857,41 @@ mod tests {
         alone.release().await;
         Lock::take(&whole.core, "here", Share::Nobody).await.ok().unwrap().release().await;
         assert_eq!(count().await, 0);
+    }
+
+    /// Fails once to remove something.
+    #[derive(Default)]
+    struct Fails(AtomicBool);
+
+    #[async_trait]
+    impl Hook for Fails {
+        async fn before(&self, _: Call<'_>) {}
+
+        fn refusal(&self, call: Call<'_>) -> Option<Fault> {
+            let fails = matches!(call, Call::Delete(_)) && !self.0.swap(true, Ordering::SeqCst);
+            fails.then(|| Fault::new(FaultKind::Internal, "not now"))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_releases_a_lock_stays_as_long_as_the_lock() {
+        let memory: Arc<MemoryStore> = Arc::new(MemoryStore::new());
+        let password = "x".into();
+        Vault::init(Arc::clone(&memory) as _, &password, InitOptions::default())
+            .await
+            .unwrap();
+        let open = async |store: SharedStore| Vault::open(store, &password).await.unwrap();
+        let additive = open(Hooked::new(Arc::clone(&memory) as _, Additive) as _).await;
+        let run = Lock::take(&additive.core, "there", Share::Others).await.ok().unwrap();
+        run.release().await;
+        // Who is alone removes both, and fails with the first.
+        let failing = open(Hooked::new(Arc::clone(&memory) as _, Fails::default()) as _).await;
+        let alone = Lock::take(&failing.core, "here", Share::Nobody).await.ok().unwrap();
+        alone.release().await;
+        assert_eq!(access::list(&*memory, "locks/").await.unwrap().len(), 2);
+        let alone = Lock::take(&failing.core, "here", Share::Nobody).await.ok().unwrap();
+        alone.release().await;
+        assert!(access::list(&*memory, "locks/").await.unwrap().is_empty());
     }
 
     #[tokio::test]
