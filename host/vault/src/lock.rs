@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex, OnceLock, atomic::Ordering},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -32,8 +32,6 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const WAITING_SECONDS: u64 = 30;
 /// How long who commits again and again waits for one who works alone: half of what the call of a plugin may take in which that happens.
 const ROOM: Duration = Duration::from_secs(5 * 60);
-/// How long a store that has answered that nothing may be removed has for taking one object more.
-const LEAVE: Duration = Duration::from_secs(5);
 /// The time of a lock that holds nothing: stale to everybody.
 const LONG_AGO: Timestamp = Timestamp {
     seconds: 0,
@@ -62,8 +60,10 @@ pub(crate) struct Timing {
     refresh: Duration,
     /// The age at which it is lost: soon others take it for abandoned, and their `prune` may remove what a run relies on.
     lost: Duration,
-    /// How long its removal may take at the end; a lock that stays goes stale.
+    /// How long its removal may take at the end.
     release: Duration,
+    /// How long a store that has not removed it by then has for taking one object more, which releases it.
+    leave: Duration,
 }
 
 impl Timing {
@@ -72,6 +72,7 @@ impl Timing {
         refresh: Duration::from_secs(5 * 60),
         lost: Duration::from_secs(25 * 60),
         release: Duration::from_millis(400),
+        leave: Duration::from_secs(5),
     };
     /// That of a lock that waits: twice within [`WAITING_SECONDS`].
     const WAITING: Self = Self {
@@ -161,7 +162,7 @@ impl Lock {
             Ok(dead) => dead,
             Err(error) => {
                 let left = remove_all(core, &[id]).await;
-                leave(core, host, left).await;
+                leave(core, host, left, timing).await;
                 return Err(error);
             }
         };
@@ -192,7 +193,7 @@ impl Lock {
         &self.held
     }
 
-    /// Removes the lock, within half a second: a store that does not answer must not hold up the end of a run.
+    /// Removes the lock, or releases it where that takes longer than a moment, within seconds: a store that does not answer must not hold up the end of a run.
     pub(crate) async fn release(self) {
         drop(self.stop);
         if let Err(error) = self.task.await {
@@ -257,21 +258,19 @@ impl Held {
 
     async fn remove_others(&self) {
         let others = sync::lock(&self.state).others.clone();
-        let left = remove_all(&self.core, &others).await.locks;
+        let left = remove_all(&self.core, &others).await;
         let mut state = sync::lock(&self.state);
         state.others.retain(|other| left.contains(other) || !others.contains(other));
     }
 
-    /// Removes all of the lock's objects, in time; what the store doesn't let go of is left to others.
+    /// Removes all of the lock's objects, in time; what the store doesn't let go of by then is left to others, which does no harm to what has gone all the same.
     async fn give_back(&self) {
         let all = {
             let state = sync::lock(&self.state);
             [&[state.id], &state.others[..]].concat()
         };
-        match timeout(self.timing.release, remove_all(&self.core, &all)).await {
-            Ok(left) => leave(&self.core, &self.host, left).await,
-            Err(_) => tracing::warn!("the vault's lock could not be removed in time; it goes stale in half an hour"),
-        }
+        let left = timeout(self.timing.release, remove_all(&self.core, &all)).await;
+        leave(&self.core, &self.host, left.unwrap_or(all), self.timing).await;
     }
 }
 
@@ -366,44 +365,37 @@ async fn put(core: &Core, id: ObjectId, body: ObjectBody) -> Result<(), StoreErr
     access::put(&*core.store, &key(id), body).await
 }
 
-/// Locks that were to be removed and are still there.
-#[derive(Default)]
-struct Left {
-    locks: Vec<ObjectId>,
-    /// Whether that is because the store lets us only add; it is not asked again and again then.
-    may_only_add: bool,
-}
-
-async fn remove_all(core: &Core, ids: &[ObjectId]) -> Left {
-    let mut left = Left::default();
+/// Removes locks; returns those that are still there. Once the store has said that we may only add, it is not asked again.
+async fn remove_all(core: &Core, ids: &[ObjectId]) -> Vec<ObjectId> {
+    let mut left = Vec::new();
     for (number, id) in ids.iter().enumerate() {
-        match access::delete(&*core.store, &key(*id)).await {
-            Ok(()) => {}
-            Err(error) if error.fault.kind == FaultKind::PermissionDenied => {
-                left.locks.extend(&ids[number..]);
-                left.may_only_add = true;
-                return left;
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the vault's lock could not be removed; it goes stale in half an hour");
-                left.locks.push(*id);
+        if core.may_only_add.load(Ordering::Relaxed) {
+            left.extend(&ids[number..]);
+            break;
+        }
+        if let Err(error) = access::delete(&*core.store, &key(*id)).await {
+            left.push(*id);
+            if error.fault.kind == FaultKind::PermissionDenied {
+                core.may_only_add.store(true, Ordering::Relaxed);
+            } else {
+                tracing::warn!(%error, "the vault's lock could not be removed");
             }
         }
     }
     left
 }
 
-/// Says that nobody holds these locks any more, where we may not remove them.
-async fn leave(core: &Core, host: &str, left: Left) {
-    if !left.may_only_add {
+/// Says that nobody holds these locks any more, where they could not be removed.
+async fn leave(core: &Core, host: &str, left: Vec<ObjectId>, timing: Timing) {
+    if left.is_empty() {
         return;
     }
     let left = async {
-        let (id, body) = make_release(core, host, left.locks)?;
+        let (id, body) = make_release(core, host, left)?;
         Ok::<_, WriteError>(put(core, id, body).await?)
     };
-    match timeout(LEAVE, left).await {
-        Ok(Ok(())) => tracing::debug!("the store lets nobody remove the vault's lock: it is left as released"),
+    match timeout(timing.leave, left).await {
+        Ok(Ok(())) => tracing::debug!("the vault's lock could not be removed, and is left as released"),
         Ok(Err(error)) => tracing::warn!(%error, "the vault's lock could not be released; it goes stale in half an hour"),
         Err(_) => tracing::warn!("the vault's lock could not be released in time; it goes stale in half an hour"),
     }
@@ -611,7 +603,7 @@ impl Vault {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize};
 
     use async_trait::async_trait;
     use bulkhead_model::Fault;
@@ -629,6 +621,7 @@ mod tests {
         refresh: Duration::from_millis(50),
         lost: Duration::from_millis(800),
         release: Duration::from_millis(100),
+        leave: Duration::from_millis(100),
     };
 
     /// Stops answering when it is told to.
@@ -807,16 +800,51 @@ mod tests {
         assert!(access::list(&*core.store, "locks/").await.unwrap().is_empty());
     }
 
-    /// Lets nobody remove anything.
+    /// Lets nobody remove anything, and may take its time to say so.
     #[derive(Default)]
-    struct Additive;
+    struct Additive {
+        pause: Duration,
+        asked: AtomicUsize,
+    }
 
     #[async_trait]
     impl Hook for Additive {
-        async fn before(&self, _: Call<'_>) {}
+        async fn before(&self, call: Call<'_>) {
+            if matches!(call, Call::Delete(_)) {
+                self.asked.fetch_add(1, Ordering::SeqCst);
+                tokio::time::sleep(self.pause).await;
+            }
+        }
 
         fn refusal(&self, call: Call<'_>) -> Option<Fault> {
             matches!(call, Call::Delete(_)).then(|| Fault::new(FaultKind::PermissionDenied, "nothing is removed here"))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_refuses_removal_late_is_left_all_the_same_and_one_that_did_is_not_asked_again() {
+        let memory: Arc<MemoryStore> = Arc::new(MemoryStore::new());
+        let password = "x".into();
+        let whole = Vault::init(Arc::clone(&memory) as _, &password, InitOptions::default())
+            .await
+            .unwrap();
+        for (pause, asked) in [(Duration::from_secs(1), 2), (Duration::ZERO, 1)] {
+            let hook = Additive {
+                pause,
+                ..Additive::default()
+            };
+            let store = Hooked::new(Arc::clone(&memory) as _, hook);
+            let additive = Vault::open(Arc::clone(&store) as _, &password).await.unwrap();
+            for _ in 0..2 {
+                Lock::take(&additive.core, "there", Share::Others)
+                    .await
+                    .ok()
+                    .unwrap()
+                    .release()
+                    .await;
+                Lock::take(&whole.core, "here", Share::Nobody).await.ok().unwrap().release().await;
+            }
+            assert_eq!(store.hook.asked.load(Ordering::SeqCst), asked);
         }
     }
 
@@ -827,7 +855,7 @@ mod tests {
         let whole = Vault::init(Arc::clone(&memory) as _, &password, InitOptions::default())
             .await
             .unwrap();
-        let additive = Vault::open(Hooked::new(Arc::clone(&memory) as _, Additive) as _, &password)
+        let additive = Vault::open(Hooked::new(Arc::clone(&memory) as _, Additive::default()) as _, &password)
             .await
             .unwrap();
         let count = async || access::list(&*whole.core.store, "locks/").await.unwrap().len();
@@ -881,7 +909,7 @@ mod tests {
             .await
             .unwrap();
         let open = async |store: SharedStore| Vault::open(store, &password).await.unwrap();
-        let additive = open(Hooked::new(Arc::clone(&memory) as _, Additive) as _).await;
+        let additive = open(Hooked::new(Arc::clone(&memory) as _, Additive::default()) as _).await;
         let run = Lock::take(&additive.core, "there", Share::Others).await.ok().unwrap();
         run.release().await;
         // Who is alone removes both, and fails with the first.

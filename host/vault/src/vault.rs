@@ -1,6 +1,6 @@
 //! [`Vault`]: creating and opening, and what its parts share.
 
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, RwLock, atomic::AtomicBool};
 
 use bulkhead_model::FaultKind;
 
@@ -48,6 +48,8 @@ pub(crate) struct Core {
     pub(crate) index: RwLock<Index>,
     /// Held while the index is brought up to date.
     pub(crate) refreshing: tokio::sync::Mutex<()>,
+    /// Whether the store has said that we may remove nothing.
+    pub(crate) may_only_add: AtomicBool,
 }
 
 impl Vault {
@@ -125,6 +127,7 @@ impl Vault {
             crew: Crew::default(),
             index: RwLock::default(),
             refreshing: tokio::sync::Mutex::default(),
+            may_only_add: AtomicBool::default(),
         };
         Ok(Self {
             core: Arc::new(core),
