@@ -859,11 +859,18 @@ mod tests {
             .await
             .unwrap();
         let count = async || access::list(&*whole.core.store, "locks/").await.unwrap().len();
-        let run = Lock::take_with(&additive.core, "there", Share::Others, QUICK).await.ok().unwrap();
-        // Refreshed, so that there are several.
-        while count().await < 3 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        // Refreshed often, but not lost where this machine stands still for a while.
+        let timing = Timing {
+            refresh: QUICK.refresh,
+            ..Timing::NORMAL
+        };
+        let run = Lock::take_with(&additive.core, "there", Share::Others, timing).await.ok().unwrap();
+        let are_several = async {
+            while count().await < 3 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(Duration::from_secs(60), are_several).await.unwrap();
         assert!(matches!(
             Lock::take(&whole.core, "here", Share::Nobody).await,
             Err(WriteError::Locked { .. })
