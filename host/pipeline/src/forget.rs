@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use bulkhead_config as config;
 use bulkhead_config::{Pipeline, Retention};
 use bulkhead_model::Timestamp;
-use bulkhead_vault::{ObjectId, ResolveError, SnapshotInfo, Stop};
+use bulkhead_vault::{Basis, ObjectId, ResolveError, SnapshotInfo, Stop};
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
@@ -104,9 +104,9 @@ pub struct ForgetPlan {
     pub unusable: Vec<SinkOutcome>,
     #[serde(skip)]
     ids: Vec<ObjectId>,
-    /// What was on the first sink of the pipelines whose snapshots go: what stays does so beside the others of them.
+    /// What was on the first sink: of the pipelines whose snapshots go what stays does so beside the others of them.
     #[serde(skip)]
-    basis: Vec<ObjectId>,
+    basis: Basis,
     /// Whether there are some of them whose successors, with other tags, the further sinks may lack.
     #[serde(skip)]
     has_replaced: bool,
@@ -251,7 +251,7 @@ async fn make_plan(operation: &Operation, name: &str, by: ForgetBy<'_>) -> Resul
         superseded_records: 0,
         unusable: replicas.unusable.clone(),
         ids: Vec::new(),
-        basis: Vec::new(),
+        basis: Basis::default(),
         has_replaced: false,
         records: Vec::new(),
     };
@@ -405,10 +405,14 @@ impl ForgetPlan {
         Ok(())
     }
 
-    fn basis(&self, found: &Found) -> Vec<ObjectId> {
+    fn basis(&self, found: &Found) -> Basis {
         let pipelines: HashSet<_> = self.forgotten.iter().map(|snapshot| snapshot.pipeline.as_deref()).collect();
         let of_them = |snapshot: &&SnapshotInfo| pipelines.contains(&snapshot.pipeline.as_deref()) && !found.is_stray(snapshot);
-        found.snapshots.iter().filter(of_them).map(|snapshot| snapshot.id).collect()
+        let damaged = found.damaged.iter().map(|(id, _)| *id);
+        Basis {
+            snapshots: found.snapshots.iter().filter(of_them).map(|snapshot| snapshot.id).collect(),
+            seen: found.on_first.iter().copied().chain(damaged).collect(),
+        }
     }
 
     fn add(&mut self, snapshot: &SnapshotInfo, reasons: Vec<&'static str>) {
@@ -494,7 +498,7 @@ impl Forgetting {
     /// Carries the plan out. What it couldn't do on a further sink is in the report.
     ///
     /// # Errors
-    /// See [`MaintainError`]: the first sink failed, and no other one was touched; also where a snapshot that the plan rests on is not there any more.
+    /// See [`MaintainError`]: the first sink failed, and no other one was touched; also where a snapshot that the plan rests on is not there any more, or a verification was recorded since.
     pub async fn carry_out(self) -> Result<ForgetReport, MaintainError> {
         let operation = self.operation.clone();
         operation.until_interrupted(None, self.forget()).await?

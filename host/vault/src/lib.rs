@@ -62,7 +62,7 @@ pub use index::BlobKind;
 pub use keys::KeyInfo;
 pub use lock::LockedAlone;
 pub use maintenance::{
-    Forgotten, IndexRepair, Mirrored, PruneLimit, PruneOptions, PrunePlan, SnapshotRepair, Stop, TagChange, Tagged, UnreadableObject,
+    Basis, Forgotten, IndexRepair, Mirrored, PruneLimit, PruneOptions, PrunePlan, SnapshotRepair, Stop, TagChange, Tagged, UnreadableObject,
 };
 pub use options::{InitOptions, VaultOptions};
 pub use password::Password;

@@ -8,8 +8,19 @@ use crate::{
     id::ObjectId,
     lock::{Held, Lock, Share},
     maintenance::Stop,
+    snapshots::SnapshotInfo,
     vault::Vault,
 };
+
+/// What a plan to forget was made of.
+#[derive(Debug, Clone, Default)]
+pub struct Basis {
+    /// Snapshots that must still be there.
+    pub snapshots: Vec<ObjectId>,
+    /// All files of snapshots that there were, those that are records of verifications among them: one more of these may say of one that goes
+    /// that it alone is whole. One more snapshot is no obstacle.
+    pub seen: HashSet<ObjectId>,
+}
 
 /// What became of snapshots that were to be forgotten.
 #[derive(Debug)]
@@ -24,12 +35,16 @@ impl Vault {
     /// Removes these snapshots; one that isn't there is none's loss. Beside runs, which need blobs and not snapshot files; not beside one who works alone, or
     /// who changes snapshots, too.
     pub async fn forget(&self, ids: &[ObjectId], host: &str, stop: &Stop) -> Forgotten {
-        self.forget_planned(ids, &[], host, stop).await
+        self.forget_if(ids, None, host, stop).await
     }
 
-    /// The same by a plan that was made while all of `basis` were there: where one of them is not there any more, nothing is removed, and the error is
-    /// [`MaintenanceError::Changed`]. One that was held meanwhile has another name, and so is not there either.
-    pub async fn forget_planned(&self, ids: &[ObjectId], basis: &[ObjectId], host: &str, stop: &Stop) -> Forgotten {
+    /// The same by a plan that was made of `basis`: where a snapshot of it is not there any more, or a verification was recorded since, nothing is removed, and the error is
+    /// [`MaintenanceError::Changed`]. A snapshot that was held meanwhile has another name, and so is not there either.
+    pub async fn forget_planned(&self, ids: &[ObjectId], basis: &Basis, host: &str, stop: &Stop) -> Forgotten {
+        self.forget_if(ids, Some(basis), host, stop).await
+    }
+
+    async fn forget_if(&self, ids: &[ObjectId], basis: Option<&Basis>, host: &str, stop: &Stop) -> Forgotten {
         let mut removed = Vec::new();
         let error = match Lock::take(&self.core, host, Share::Adders).await {
             Err(error) => Some(error.into()),
@@ -45,12 +60,13 @@ impl Vault {
         Forgotten { removed, error }
     }
 
-    async fn refuse_changed(&self, basis: &[ObjectId]) -> Result<(), MaintenanceError> {
+    async fn refuse_changed(&self, basis: Option<&Basis>) -> Result<(), MaintenanceError> {
+        let Some(basis) = basis else { return Ok(()) };
         let there = self.snapshot_ids().await?;
-        if basis.iter().all(|id| there.contains(id)) {
-            return Ok(());
-        }
-        Err(MaintenanceError::Changed)
+        let new = there.difference(&basis.seen).copied().collect();
+        let is_as_it_was = basis.snapshots.iter().all(|id| there.contains(id))
+            && !self.core.load_snapshots(new, true).await?.iter().any(SnapshotInfo::is_record);
+        if is_as_it_was { Ok(()) } else { Err(MaintenanceError::Changed) }
     }
 
     async fn snapshot_ids(&self) -> Result<HashSet<ObjectId>, StoreError> {

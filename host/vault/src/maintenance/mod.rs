@@ -16,7 +16,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-pub use forget::Forgotten;
+pub use forget::{Basis, Forgotten};
 pub use mirror::Mirrored;
 pub use prune::{PruneLimit, PruneOptions, PrunePlan};
 pub use repair_index::{IndexRepair, UnreadableObject};

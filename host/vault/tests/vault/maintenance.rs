@@ -10,7 +10,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bulkhead_vault::{Hold, MaintenanceError, ObjectId, PruneLimit, PruneOptions, Stop, TagChange, Vault, WriteError};
+use bulkhead_vault::{
+    Basis, Depth, Hold, MaintenanceError, ObjectId, PruneLimit, PruneOptions, Stop, TagChange, Vault, Verification, WriteError,
+};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::support::{Bench, Call, Hook, Hooked, backup, folder_store, password, random, read, small_packs, verify};
@@ -112,7 +114,11 @@ async fn nothing_is_forgotten_by_a_plan_that_no_longer_holds() {
         ids.push(backup(vault, &[(name, name.as_bytes())]).await.snapshot.id);
     }
     let planned = |ids: Vec<ObjectId>, going: usize| async move {
-        let forgotten = vault.forget_planned(&ids[..going], &ids, "here", &Stop::default()).await;
+        let basis = Basis {
+            seen: ids.iter().copied().collect(),
+            snapshots: ids.clone(),
+        };
+        let forgotten = vault.forget_planned(&ids[..going], &basis, "here", &Stop::default()).await;
         (forgotten.removed, forgotten.error)
     };
     // What was to be kept is gone; then, what was to go is held.
@@ -127,8 +133,19 @@ async fn nothing_is_forgotten_by_a_plan_that_no_longer_holds() {
     let held = vault.tag(&[ids[0]], &hold, "here", &stop).await.unwrap().remove(0).now;
     assert!(matches!(planned(vec![ids[0], ids[1]], 1).await, (removed, Some(MaintenanceError::Changed)) if removed.is_empty()));
     assert_eq!(vault.snapshots().await.unwrap().len(), 2);
-    // What came since is no obstacle.
+    // What came since is no obstacle, unless it says which snapshots are whole.
     backup(vault, &[("d", b"d")]).await;
+    let found = Verification {
+        repository: vault.id().to_owned(),
+        sink: "here".to_owned(),
+        depth: Depth::Data,
+        began: crate::support::time(1_700_000_000, 0),
+        sound: Vec::new(),
+        damaged: Vec::new(),
+    };
+    let record = vault.record_verification(found, "here").await.unwrap();
+    assert!(matches!(planned(vec![ids[1], held], 1).await, (removed, Some(MaintenanceError::Changed)) if removed.is_empty()));
+    forget(vault, &[record]).await;
     let (removed, error) = planned(vec![ids[1], held], 1).await;
     assert!(error.is_none() && removed == [ids[1]], "{error:?}");
 }
