@@ -33,7 +33,7 @@ pub(crate) struct PruneArguments {
     #[arg(long, value_name = "TIME", default_value = "23h", value_parser = period)]
     grace: Duration,
 
-    /// How long to wait for others who are at work in the vault; a log that is followed makes room between two of its snapshots
+    /// How long to wait for others who are at work in the vault; a log that is followed makes room between two of its snapshots. Give --yes with it: a plan that is agreed to is made anew after another wait
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = period)]
     wait: Duration,
 
@@ -132,7 +132,7 @@ async fn carry_out(operation: &Operation, vault: &str, options: PruneOptions, ag
     let output = &several.session.output;
     let shown = output.clone();
     let agrees = move |plan: &PruneReport| match agreed {
-        Some(agreed) => agreed.plan == plan.plan,
+        Some(agreed) => plan.plan.removes_the_same(&agreed.plan),
         None => {
             print(plan, &shown);
             true

@@ -109,6 +109,20 @@ impl PrunePlan {
     pub const fn is_empty(&self) -> bool {
         self.index_files == 0 && self.unindexed_packs == 0
     }
+
+    /// Whether it removes and rewrites the same as `other`, whatever has been added since.
+    #[must_use]
+    pub fn removes_the_same(&self, other: &Self) -> bool {
+        let removal = |plan: &Self| Self {
+            waiting_packs: 0,
+            waiting_bytes: 0,
+            needed_bytes: 0,
+            remaining_unused_bytes: 0,
+            index_files: 0,
+            ..plan.clone()
+        };
+        removal(self) == removal(other)
+    }
 }
 
 /// Longer ago than anything was marked: a century.
@@ -304,5 +318,32 @@ fn summary(plan: &RusticPlan) -> PrunePlan {
         needed_bytes: size.used,
         remaining_unused_bytes: remaining.map(|(_, details)| details.unused_size).sum(),
         index_files: stats.index_files_rebuild,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_is_the_one_that_was_agreed_to_as_long_as_it_removes_the_same() {
+        let agreed = PrunePlan {
+            unused_packs: 2,
+            unused_bytes: 100,
+            needed_bytes: 1000,
+            ..PrunePlan::default()
+        };
+        let after_a_run = PrunePlan {
+            needed_bytes: 2000,
+            remaining_unused_bytes: 3,
+            index_files: 4,
+            ..agreed.clone()
+        };
+        assert!(after_a_run.removes_the_same(&agreed));
+        let more = PrunePlan {
+            unused_packs: 3,
+            ..agreed.clone()
+        };
+        assert!(!more.removes_the_same(&agreed));
     }
 }
