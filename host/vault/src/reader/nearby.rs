@@ -23,12 +23,22 @@ use crate::{
 
 /// Bytes of a pack that are read at once: some hundred folders of usual size.
 const PIECE: u64 = 128 << 10;
-/// Pieces that are kept: 4 MiB, unless single folders are larger.
-const KEPT: usize = 32;
+/// Bytes of pieces that are kept.
+const KEPT: usize = 4 << 20;
+/// What a piece takes beside its bytes, and in time to look through: there are packs with a single small folder.
+const OF_A_PIECE: usize = 512;
 
 /// Pieces of packs with folders in them, those used last.
 #[derive(Default)]
-pub(crate) struct Nearby(Mutex<VecDeque<Piece>>);
+pub(crate) struct Nearby(Mutex<Kept>);
+
+#[derive(Default)]
+struct Kept {
+    /// Last used last.
+    pieces: VecDeque<Piece>,
+    /// What they take.
+    bytes: usize,
+}
 
 /// A part of a pack as it is stored.
 #[derive(Clone)]
@@ -39,6 +49,11 @@ struct Piece {
 }
 
 impl Piece {
+    /// What it takes to keep it.
+    fn cost(&self) -> usize {
+        self.bytes.len() + OF_A_PIECE
+    }
+
     /// What stands at `location`, if it is within.
     fn part(&self, location: &Location) -> Option<Bytes> {
         let start = u64::from(location.offset).checked_sub(self.start)? as usize;
@@ -79,12 +94,15 @@ impl Nearby {
             }
         };
         let (nodes, piece) = access::get_good(&*core.store, &key, Some(range.clone()), opening).await?;
-        piece.into_iter().for_each(|piece| self.keep(piece));
+        // A large folder has a piece for itself, and is entered once.
+        if u64::from(location.length) <= PIECE {
+            piece.into_iter().for_each(|piece| self.keep(piece));
+        }
         Ok(nodes)
     }
 
     fn kept(&self, location: &Location) -> Option<Bytes> {
-        let mut pieces = lock(&self.0);
+        let pieces = &mut lock(&self.0).pieces;
         let (position, part) = pieces
             .iter()
             .enumerate()
@@ -94,11 +112,14 @@ impl Nearby {
         Some(part)
     }
 
+    /// Keeps a piece. Those that nobody wanted for longest make room for it.
     fn keep(&self, piece: Piece) {
-        let mut pieces = lock(&self.0);
-        pieces.push_back(piece);
-        if pieces.len() > KEPT {
-            pieces.pop_front();
+        let mut kept = lock(&self.0);
+        kept.bytes += piece.cost();
+        kept.pieces.push_back(piece);
+        while kept.bytes > KEPT {
+            let Some(oldest) = kept.pieces.pop_front() else { return };
+            kept.bytes -= oldest.cost();
         }
     }
 }
@@ -137,20 +158,36 @@ mod tests {
         assert_eq!(range_around(&at(10, 2 * piece), None), 0..2 * PIECE + 10);
     }
 
+    fn piece(start: u32, length: usize) -> Piece {
+        Piece {
+            pack: ObjectId::of(b"pack"),
+            start: start.into(),
+            bytes: vec![0; length].into(),
+        }
+    }
+
     #[test]
     fn those_that_are_used_stay() {
         let nearby = Nearby::default();
-        let bytes = Bytes::from(vec![0; 100]);
-        let piece = |number: usize| Piece {
-            pack: ObjectId::of(b"pack"),
-            start: number as u64 * 1000,
-            bytes: bytes.clone(),
-        };
-        (0..KEPT).for_each(|number| nearby.keep(piece(number)));
+        let (length, room) = (PIECE as u32, KEPT / (PIECE as usize + OF_A_PIECE));
+        let keep = |number: usize| nearby.keep(piece(number as u32 * length, length as usize));
+        (0..room).for_each(keep);
         assert!(nearby.kept(&at(0, 100)).is_some());
-        nearby.keep(piece(KEPT));
+        keep(room);
         assert!(nearby.kept(&at(50, 50)).is_some());
-        assert!(nearby.kept(&at(1000, 100)).is_none());
-        assert!(nearby.kept(&at(2000, 101)).is_none());
+        assert!(nearby.kept(&at(length, 100)).is_none());
+        assert!(nearby.kept(&at(2 * length, 100)).is_some());
+        assert!(nearby.kept(&at(2 * length, length + 1)).is_none());
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_in_bytes_however_long_a_piece_is() {
+        let (nearby, large) = (Nearby::default(), 3 << 20);
+        (0..10).for_each(|number| nearby.keep(piece(number * large, large as usize)));
+        assert_eq!(lock(&nearby.0).pieces.len(), 1);
+        assert!(nearby.kept(&at(9 * large, 100)).is_some());
+        nearby.keep(piece(0, KEPT));
+        let kept = lock(&nearby.0);
+        assert_eq!((kept.pieces.len(), kept.bytes), (0, 0));
     }
 }
