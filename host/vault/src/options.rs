@@ -34,7 +34,7 @@ pub struct VaultOptions {
     /// early: correct, but they deduplicate less well. Default 24 MiB.
     pub partial_memory: usize,
     /// Bytes that a reader may hold ahead of its consumer, as they are stored; a walk over content 4 MiB for each request that the store is worth running at once, up to
-    /// 32 MiB, where that is more. Beside them, content takes some 3 MiB for each thread that opens it. Default 12 MiB.
+    /// 32 MiB, where that is more. Gaps in requests add a third at most. Beside them, content that is opened ahead takes up to 12 MiB, or a single chunk. Default 12 MiB.
     pub read_ahead: usize,
     /// A folder of this machine for what a run's list of entries has beyond 8 MiB: in a file without a name, encrypted under a key of that run. Without one, or where no file
     /// can be made in it, all of it stays in memory: 150 bytes of an entry instead of 40. Default: none.

@@ -29,6 +29,8 @@ use crate::{
 const STRETCH: u64 = 8 << 20;
 /// Memory of blobs that are opened together, unless a single one is larger.
 const WINDOW: u64 = 1 << 20;
+/// Memory of content that is opened ahead, unless a single window takes more: six chunks of usual size.
+const CONTENT: u64 = 12 << 20;
 /// What a blob takes beside its bytes: its places in lists and tables.
 const OF_A_BLOB: u64 = 512;
 
@@ -42,10 +44,10 @@ pub(crate) struct Ahead {
     stretch: Vec<Window>,
     stretched: u64,
     /// Windows whose blobs are on their way.
-    asked: VecDeque<(Window, Vec<Asked>)>,
+    asked: VecDeque<Waiting>,
     /// Windows that are being opened.
     opening: VecDeque<Opening>,
-    /// Bytes of stored blobs that were added and not opened yet, and the bound on them.
+    /// Bytes of stored blobs of stretches that were not opened to their end, and the bound on them.
     stored: u64,
     limit: u64,
     /// Content that has arrived and was not returned yet.
@@ -54,15 +56,24 @@ pub(crate) struct Ahead {
     failed: Option<ReadError>,
 }
 
+/// A window whose blobs are on their way.
+struct Waiting {
+    window: Window,
+    blobs: Vec<Asked>,
+    /// Stored bytes that are free when it has been opened: those of its stretch if it is the last one of it, for the blobs of a request share their memory.
+    frees: u64,
+}
+
 /// A window that is being opened.
 struct Opening {
-    /// What its blobs took as they were stored.
-    stored: u64,
+    frees: u64,
+    /// Memory that its content takes.
+    content: u64,
     contents: Task<Vec<Bytes>>,
 }
 
 impl Ahead {
-    /// At most `limit` stored bytes ahead, beside the content that is being returned.
+    /// At most `limit` stored bytes ahead and [`CONTENT`] of content, beside the window that is being returned.
     pub(crate) fn new(core: Arc<Core>, buffers: Arc<ChunkBuffers>, limit: usize) -> Self {
         Self {
             core,
@@ -101,8 +112,12 @@ impl Ahead {
     pub(crate) fn send(&mut self) {
         self.end_window();
         let windows = std::mem::take(&mut self.stretch);
-        self.stretched = 0;
-        self.asked.extend(ask(&self.core, windows));
+        let asked = ask(&self.core, windows).map(|(window, blobs)| Waiting { window, blobs, frees: 0 });
+        let sent = self.asked.len();
+        self.asked.extend(asked);
+        if let Some(last) = self.asked.range_mut(sent..).next_back() {
+            last.frees = std::mem::take(&mut self.stretched);
+        }
     }
 
     fn end_window(&mut self) {
@@ -131,7 +146,7 @@ impl Ahead {
                 return Ok(None);
             };
             let opened = first.contents.join().await;
-            self.stored -= first.stored;
+            self.stored -= first.frees;
             self.opening.pop_front();
             match opened {
                 Ok(contents) => self.ready.extend(contents),
@@ -144,15 +159,21 @@ impl Ahead {
         }
     }
 
-    /// Begins to open the windows that come next: one for each thread, and one to be returned.
+    /// Begins to open the windows that come next.
     fn open(&mut self) {
-        while self.opening.len() <= self.core.crew.threads() {
-            let Some((window, asked)) = self.asked.pop_front() else { return };
-            self.opening.push_back(Opening {
-                stored: cost(&window),
-                contents: Task::start(open_window(Arc::clone(&self.core), Arc::clone(&self.buffers), window, asked)),
-            });
+        while let Some(content) = self.asked.front().map(|next| next.window.content())
+            && self.may_open(content)
+            && let Some(Waiting { window, blobs, frees }) = self.asked.pop_front()
+        {
+            let contents = Task::start(open_window(Arc::clone(&self.core), Arc::clone(&self.buffers), window, blobs));
+            self.opening.push_back(Opening { frees, content, contents });
         }
+    }
+
+    /// Whether a further window may be opened: one for each thread and one to be returned, as far as their contents have room.
+    fn may_open(&self, content: u64) -> bool {
+        let opening: u64 = self.opening.iter().map(|opening| opening.content).sum();
+        self.opening.is_empty() || self.opening.len() <= self.core.crew.threads() && opening + content <= CONTENT
     }
 }
 

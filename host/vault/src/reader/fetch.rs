@@ -79,6 +79,11 @@ impl Window {
         self.blobs.is_empty()
     }
 
+    /// Bytes of memory that its contents take.
+    pub(super) fn content(&self) -> u64 {
+        self.blobs.iter().map(|(_, location)| content(location)).sum()
+    }
+
     /// Its blobs, each once.
     pub(super) fn distinct(&self) -> Vec<(ObjectId, Location)> {
         let mut blobs = self.blobs.clone();
@@ -99,10 +104,17 @@ impl Window {
 
 /// What a blob takes: as it is stored and, where it is compressed, its content beside that.
 fn memory(location: &Location) -> u64 {
-    let stored = u64::from(location.length);
     match location.uncompressed {
-        Some(length) => stored + buffers::size_for(length as usize) as u64,
-        None => stored,
+        Some(_) => u64::from(location.length) + content(location),
+        None => content(location),
+    }
+}
+
+/// What a blob's content takes: a buffer or, where it is not compressed, what it was stored in.
+fn content(location: &Location) -> u64 {
+    match location.uncompressed {
+        Some(length) => buffers::size_for(length as usize) as u64,
+        None => u64::from(location.length),
     }
 }
 

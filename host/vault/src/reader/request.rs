@@ -19,6 +19,9 @@ pub(super) const SCATTERED_GAP: u64 = 64 << 10;
 /// Bytes of one request, unless a single blob is larger: several are on their way at once.
 pub(super) const REQUEST: u64 = 4 << 20;
 
+/// Of what a request brings, one part in so many may be gaps that stay in memory until its last blob is opened; where there are more, its blobs are copied.
+const GAPS: u64 = 4;
+
 /// One request.
 pub(super) struct Request {
     pack: ObjectId,
@@ -84,6 +87,31 @@ impl Request {
             let reason = format!("{} bytes were read instead of {}", stored.len(), self.end - self.start);
             return Err(self.corrupt(only, reason));
         }
+        Ok(if self.is_sparse() { self.copy(&stored) } else { self.split(stored) })
+    }
+
+    /// Whether much of it is gaps.
+    fn is_sparse(&self) -> bool {
+        let blobs: u64 = self.blobs.iter().map(|(_, location)| u64::from(location.length)).sum();
+        let bytes = self.end - self.start;
+        bytes.saturating_sub(blobs) > bytes / GAPS
+    }
+
+    /// The blobs, each by itself.
+    fn copy(&self, stored: &[u8]) -> Vec<StoredBlob> {
+        let copy = |(id, location): &(ObjectId, Location)| {
+            let begin = (u64::from(location.offset) - self.start) as usize;
+            StoredBlob {
+                id: *id,
+                location: *location,
+                bytes: BytesMut::from(&stored[begin..begin + location.length as usize]),
+            }
+        };
+        self.blobs.iter().map(copy).collect()
+    }
+
+    /// The blobs where they stand.
+    fn split(&self, stored: Bytes) -> Vec<StoredBlob> {
         let mut rest = blob::own(stored);
         let mut at = self.start;
         let cut = |(id, location): &(ObjectId, Location)| {
@@ -95,7 +123,7 @@ impl Request {
                 bytes: rest.split_to(location.length as usize),
             }
         };
-        Ok(self.blobs.iter().map(cut).collect())
+        self.blobs.iter().map(cut).collect()
     }
 }
 
@@ -151,5 +179,14 @@ mod tests {
         let parts: Vec<_> = cut.iter().map(|blob| (blob.id, &blob.bytes[..])).collect();
         assert_eq!(parts, [(blobs[0].0, &b"abc"[..]), (blobs[1].0, b"de")]);
         assert!(requests[0].cut(Ok(Bytes::from_static(b"abc--d"))).is_err());
+    }
+
+    #[test]
+    fn blobs_that_are_far_apart_are_copied_and_neighbours_are_not() {
+        let sparse = requests(&[blob(1, 1, 100, 3), blob(2, 1, 105, 2)], GAP);
+        let dense = requests(&[blob(1, 1, 100, 5), blob(2, 1, 106, 2)], GAP);
+        assert!(sparse[0].is_sparse() && !dense[0].is_sparse());
+        let cut = dense[0].cut(Ok(Bytes::from_static(b"abcde-fg"))).unwrap();
+        assert_eq!(cut.iter().map(|blob| &blob.bytes[..]).collect::<Vec<_>>(), [&b"abcde"[..], b"fg"]);
     }
 }
