@@ -20,6 +20,7 @@ use crate::{
         asked::{Asked, ask},
         fetch::{Window, fetch},
         open::open,
+        places::Places,
     },
     task::Task,
     vault::Core,
@@ -38,6 +39,8 @@ const OF_A_BLOB: u64 = 512;
 pub(crate) struct Ahead {
     core: Arc<Core>,
     buffers: Arc<ChunkBuffers>,
+    /// For as many requests as are worth running at once, and no more bytes than may be held: gaps between blobs count here.
+    places: Places,
     /// Blobs that will be opened together.
     window: Window,
     /// Windows whose blobs are still to be asked for, all in one stretch; and their bytes as they are stored.
@@ -76,6 +79,7 @@ impl Ahead {
     /// At most `limit` stored bytes ahead and [`CONTENT`] of content, beside the window that is being returned.
     pub(crate) fn new(core: Arc<Core>, buffers: Arc<ChunkBuffers>, limit: usize) -> Self {
         Self {
+            places: Places::new(limit, core.concurrency()),
             core,
             buffers,
             window: Window::up_to(WINDOW),
@@ -112,7 +116,7 @@ impl Ahead {
     pub(crate) fn send(&mut self) {
         self.end_window();
         let windows = std::mem::take(&mut self.stretch);
-        let asked = ask(&self.core, windows).map(|(window, blobs)| Waiting { window, blobs, frees: 0 });
+        let asked = ask(&self.core, &self.places, windows).map(|(window, blobs)| Waiting { window, blobs, frees: 0 });
         let sent = self.asked.len();
         self.asked.extend(asked);
         if let Some(last) = self.asked.range_mut(sent..).next_back() {

@@ -16,6 +16,7 @@ use crate::{
     index::Location,
     reader::{
         fetch::Window,
+        places::Places,
         request::{GAP, Request, StoredBlob, requests},
     },
     sync::lock,
@@ -51,8 +52,9 @@ impl Asked {
     }
 }
 
-/// Asks for the blobs of windows that follow each other, neighbours in one request; returns each window with its blobs, each once.
-pub(super) fn ask(core: &Arc<Core>, windows: Vec<Window>) -> impl Iterator<Item = (Window, Vec<Asked>)> {
+/// Asks for the blobs of windows that follow each other, neighbours in one request and as many at once as there are places; returns each window with its
+/// blobs, each once.
+pub(super) fn ask(core: &Arc<Core>, places: &Places, windows: Vec<Window>) -> impl Iterator<Item = (Window, Vec<Asked>)> {
     let blobs: Vec<Vec<(ObjectId, Location)>> = windows.iter().map(Window::distinct).collect();
     let mut wanted: HashMap<ObjectId, usize> = HashMap::new();
     for (id, _) in blobs.iter().flatten() {
@@ -62,7 +64,7 @@ pub(super) fn ask(core: &Arc<Core>, windows: Vec<Window>) -> impl Iterator<Item 
     let mut arriving: HashMap<ObjectId, Arriving> = HashMap::new();
     for request in requests(&blobs.concat(), GAP) {
         let ids: Vec<ObjectId> = request.blobs.iter().map(|(id, _)| *id).collect();
-        let begun = begin(Arc::clone(core), request, Arc::clone(&wanted));
+        let begun = begin(Arc::clone(core), places.clone(), request, Arc::clone(&wanted));
         arriving.extend(ids.into_iter().map(|id| (id, begun.clone())));
     }
     let asked = move |(id, _): &(ObjectId, Location)| {
@@ -73,10 +75,12 @@ pub(super) fn ask(core: &Arc<Core>, windows: Vec<Window>) -> impl Iterator<Item 
     windows.into_iter().zip(asked)
 }
 
-fn begin(core: Arc<Core>, request: Request, wanted: Arc<HashMap<ObjectId, usize>>) -> Arriving {
+fn begin(core: Arc<Core>, places: Places, request: Request, wanted: Arc<HashMap<ObjectId, usize>>) -> Arriving {
     let mut task = Task::start(async move {
+        let range = request.range();
+        let _place = places.take(range.end - range.start).await?;
         let cut = |stored| ready(request.cut(stored));
-        let blobs = access::get_good(&*core.store, &request.key(), Some(request.range()), cut).await?;
+        let blobs = access::get_good(&*core.store, &request.key(), Some(range), cut).await?;
         let with_windows = |blob: StoredBlob| {
             let windows = wanted.get(&blob.id).copied().unwrap_or(1);
             (blob.id, (blob, windows))

@@ -7,6 +7,7 @@ mod entry_reader;
 mod fetch;
 mod nearby;
 mod open;
+mod places;
 mod recent;
 mod request;
 mod snapshot_reader;

@@ -21,6 +21,9 @@ pub(crate) struct Faulty {
     puts: AtomicUsize,
     /// Reads so far.
     pub(crate) gets: AtomicUsize,
+    /// Reads that are under way, and the most that ever were.
+    getting: AtomicUsize,
+    pub(crate) most_gets: AtomicUsize,
     /// Which objects' puts count for failing, and how many of them are let pass before one fails.
     failing: Mutex<Option<(&'static str, usize)>>,
     /// Whether a put that fails has stored its object nevertheless, as where the answer is lost.
@@ -92,6 +95,8 @@ impl Faulty {
             inner,
             puts: AtomicUsize::new(0),
             gets: AtomicUsize::new(0),
+            getting: AtomicUsize::new(0),
+            most_gets: AtomicUsize::new(0),
             failing: Mutex::default(),
             stores_and_fails: AtomicBool::new(false),
             hang_from: never(),
@@ -255,7 +260,11 @@ impl ObjectStore for Faulty {
 
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Bytes, Fault> {
         self.gets.fetch_add(1, Ordering::SeqCst);
-        self.carry_out(Operation::Get, key, self.inner.get(key, range), spoil).await
+        let getting = self.getting.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_gets.fetch_max(getting, Ordering::SeqCst);
+        let got = self.carry_out(Operation::Get, key, self.inner.get(key, range), spoil).await;
+        self.getting.fetch_sub(1, Ordering::SeqCst);
+        got
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, Fault> {

@@ -79,6 +79,34 @@ async fn a_walk_brings_the_content_of_every_file_along() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_walk_asks_for_scattered_files_in_few_requests_at_once() {
+    let (memory, _) = memory_vault().await;
+    let store = Faulty::new(memory);
+    let vault = Vault::open(store.clone(), &password()).await.unwrap();
+    let writer = vault.begin(begin(None)).await.unwrap();
+    for number in 0..300_u64 {
+        write(&writer, format!("{number:03} wanted"), &random(500, number)).await.unwrap();
+        write(&writer, format!("{number:03} unwanted"), &random(40_000, 1_000 + number))
+            .await
+            .unwrap();
+    }
+    let snapshot = writer.commit(record()).await.unwrap().snapshot.id;
+    let reader = vault.read(snapshot).await.unwrap();
+    let (before, _) = (store.gets.load(Ordering::SeqCst), store.most_gets.swap(0, Ordering::SeqCst));
+    let wanted = contents(&reader, "").await.unwrap();
+    let wanted = wanted
+        .iter()
+        .filter(|(name, content)| name.ends_with(" wanted") && content.len() == 500);
+    assert_eq!(wanted.count(), 300);
+    let (requests, at_once) = (store.gets.load(Ordering::SeqCst) - before, store.most_gets.load(Ordering::SeqCst));
+    // The store says that 8 are worth running at once; a folder may be read beside them.
+    assert!(
+        requests > 100 && (2..=9).contains(&at_once),
+        "{requests} requests, {at_once} at once"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_walk_with_content_ends_at_damage() {
     let (memory, _) = memory_vault().await;
     let vault = Vault::open(memory.clone(), &password()).await.unwrap();
