@@ -16,7 +16,7 @@ use bytes::{Bytes, BytesMut};
 use fuser::{Errno, ReplyData};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-/// Files that are read ahead at once: 20 MiB each.
+/// Files that are read ahead at once: some 25 MiB each.
 const STREAMS: usize = 4;
 /// Requests to one file that wait: more than the kernel sends.
 const WAITING: usize = 64;

@@ -21,7 +21,7 @@ use crate::clock;
 
 /// Entries of folders that are kept.
 const KEPT_ENTRIES: usize = 200_000;
-/// Snapshots that are kept open; each has up to 24 MiB of buffers and content.
+/// Snapshots that are kept open; each has up to 28 MiB of buffers, content and folders as they are stored.
 const OPEN_SNAPSHOTS: usize = 3;
 /// Links that a path may lead through, as Linux has it.
 const MAX_LINKS: usize = 40;

@@ -7,9 +7,13 @@
 //! What is on its way is stored blobs, which take as little memory as can be; they are opened shortly before their turn. A stretch is longer than a window, because
 //! blobs stand in packs in about the order of the content only: the longer it is, the more neighbours come in one request.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::{
     buffers::ChunkBuffers,
@@ -18,9 +22,10 @@ use crate::{
     index::Location,
     reader::{
         asked::{Asked, ask},
-        fetch::{Window, fetch},
+        fetch::{Window, fetch_request},
         open::open,
         places::Places,
+        request::Request,
     },
     task::Task,
     vault::Core,
@@ -169,7 +174,8 @@ impl Ahead {
             && self.may_open(content)
             && let Some(Waiting { window, blobs, frees }) = self.asked.pop_front()
         {
-            let contents = Task::start(open_window(Arc::clone(&self.core), Arc::clone(&self.buffers), window, blobs));
+            let (core, buffers) = (Arc::clone(&self.core), Arc::clone(&self.buffers));
+            let contents = Task::start(open_window(core, buffers, self.places.clone(), window, blobs));
             self.opening.push_back(Opening { frees, content, contents });
         }
     }
@@ -190,16 +196,45 @@ fn cost_of(location: &Location) -> u64 {
     u64::from(location.length) + OF_A_BLOB
 }
 
-/// Opens the blobs of a window; returns their contents in order. Where one turns out to be damaged, all of the window are fetched anew, from other replicas where there are any.
-async fn open_window(core: Arc<Core>, buffers: Arc<ChunkBuffers>, window: Window, asked: Vec<Asked>) -> Result<Vec<Bytes>, ReadError> {
+/// Opens the blobs of a window; returns their contents in order. What is damaged as it came is fetched anew.
+async fn open_window(
+    core: Arc<Core>,
+    buffers: Arc<ChunkBuffers>,
+    places: Places,
+    window: Window,
+    asked: Vec<Asked>,
+) -> Result<Vec<Bytes>, ReadError> {
     let mut stored = Vec::with_capacity(asked.len());
     for blob in asked {
-        stored.push(blob.take().await?);
+        match blob.take().await {
+            // Its request was damaged somewhere.
+            Err(ReadError::Corrupt(_)) => {}
+            taken => stored.push(taken?),
+        }
     }
     let (owner, home) = (Arc::clone(&core), Arc::clone(&buffers));
     let opened = core.crew.run(move |tools| open(&owner, &home, stored, tools)).await;
-    match opened.map_err(ReadError::Internal)? {
-        Ok(contents) => window.in_order(&contents.into_iter().collect()),
-        Err(_damaged) => fetch(core, buffers, window).await,
-    }
+    let mut contents: HashMap<ObjectId, Bytes> = opened.map_err(ReadError::Internal)?.contents.into_iter().collect();
+    let mut damaged = window.distinct();
+    damaged.retain(|(id, _)| !contents.contains_key(id));
+    contents.extend(fetch_each(&core, &buffers, &places, damaged).await?);
+    window.in_order(&contents)
+}
+
+/// Fetches blobs, each alone and from one replica after the other: where none has all of them, each may be good in one.
+async fn fetch_each(
+    core: &Arc<Core>,
+    buffers: &Arc<ChunkBuffers>,
+    places: &Places,
+    blobs: Vec<(ObjectId, Location)>,
+) -> Result<Vec<(ObjectId, Bytes)>, ReadError> {
+    let fetch = |(id, location): (ObjectId, Location)| async move {
+        let _place = places.take(u64::from(location.length)).await?;
+        fetch_request(core, buffers, Request::of(id, location)).await
+    };
+    stream::iter(blobs)
+        .map(fetch)
+        .buffer_unordered(core.concurrency())
+        .try_concat()
+        .await
 }

@@ -131,7 +131,12 @@ pub(crate) async fn fetch(core: Arc<Core>, buffers: Arc<ChunkBuffers>, window: W
     window.in_order(&contents)
 }
 
-async fn fetch_request(core: &Arc<Core>, buffers: &Arc<ChunkBuffers>, request: Request) -> Result<Vec<(ObjectId, Bytes)>, ReadError> {
+/// The contents of a request's blobs, from one replica that has all of them.
+pub(super) async fn fetch_request(
+    core: &Arc<Core>,
+    buffers: &Arc<ChunkBuffers>,
+    request: Request,
+) -> Result<Vec<(ObjectId, Bytes)>, ReadError> {
     let request = Arc::new(request);
     let open = |stored| open_request(Arc::clone(core), Arc::clone(buffers), Arc::clone(&request), stored);
     access::get_good(&*core.store, &request.key(), Some(request.range()), open).await
@@ -148,7 +153,10 @@ async fn open_request(
     let owned = Arc::clone(&core);
     let opened = core.crew.run(move |tools| open(&owned, &buffers, stored, tools)).await;
     let opened = opened.map_err(ReadError::Internal)?;
-    opened.map_err(|(blob, reason)| request.corrupt(Some(blob), reason))
+    match opened.damaged.into_iter().next() {
+        Some((blob, reason)) => Err(request.corrupt(Some(blob), reason)),
+        None => Ok(opened.contents),
+    }
 }
 
 #[cfg(test)]

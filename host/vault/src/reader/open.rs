@@ -19,36 +19,44 @@ const SHARED: usize = 64 << 10;
 /// A blob that is not what its name says, and why.
 pub(super) type Damaged = (ObjectId, String);
 
-/// The contents of blobs, in no order. What is not compressed stays where it is, small contents share a buffer.
-pub(super) fn open(
-    core: &Core,
-    buffers: &Arc<ChunkBuffers>,
-    stored: Vec<StoredBlob>,
-    tools: &mut Tools,
-) -> Result<Vec<(ObjectId, Bytes)>, Damaged> {
-    let mut contents = Vec::with_capacity(stored.len());
+/// What became of blobs, in no order.
+#[derive(Default)]
+pub(super) struct Opened {
+    pub(super) contents: Vec<(ObjectId, Bytes)>,
+    pub(super) damaged: Vec<Damaged>,
+}
+
+/// Opens blobs. What is not compressed stays where it is, small contents share a buffer.
+pub(super) fn open(core: &Core, buffers: &Arc<ChunkBuffers>, stored: Vec<StoredBlob>, tools: &mut Tools) -> Opened {
+    let mut opened = Opened::default();
     let mut small = SmallContents::new(&stored);
     for mut blob in stored {
         let id = blob.id;
-        let failed = |reason| (id, reason);
-        match blob.location.uncompressed {
-            None => {
-                let within = blob::open_plain(&core.key, &id, &mut blob.bytes).map_err(failed)?;
-                contents.push((id, blob.bytes.freeze().slice(within)));
-            }
-            Some(length) if length as usize <= SHARED => small.open(core, &mut blob, tools).map_err(failed)?,
-            Some(length) => {
-                let mut content = Borrowed {
-                    bytes: buffers.take(length as usize),
-                    home: Arc::clone(buffers),
-                };
-                blob::open_into(&core.key, &id, &blob.location, &mut blob.bytes, &mut content.bytes, tools).map_err(failed)?;
-                contents.push((id, Bytes::from_owner(content)));
-            }
+        let content = match blob.location.uncompressed {
+            Some(length) if length as usize <= SHARED => small.open(core, &mut blob, tools).map(|()| None),
+            _ => open_one(core, buffers, blob, tools).map(Some),
+        };
+        match content {
+            Ok(content) => opened.contents.extend(content.map(|content| (id, content))),
+            Err(reason) => opened.damaged.push((id, reason)),
         }
     }
-    contents.extend(small.finish());
-    Ok(contents)
+    opened.contents.extend(small.finish());
+    opened
+}
+
+/// The content of a blob where it is, or in a buffer of its own.
+fn open_one(core: &Core, buffers: &Arc<ChunkBuffers>, mut blob: StoredBlob, tools: &mut Tools) -> Result<Bytes, String> {
+    let Some(length) = blob.location.uncompressed else {
+        let within = blob::open_plain(&core.key, &blob.id, &mut blob.bytes)?;
+        return Ok(blob.bytes.freeze().slice(within));
+    };
+    let mut content = Borrowed {
+        bytes: buffers.take(length as usize),
+        home: Arc::clone(buffers),
+    };
+    blob::open_into(&core.key, &blob.id, &blob.location, &mut blob.bytes, &mut content.bytes, tools)?;
+    Ok(Bytes::from_owner(content))
 }
 
 /// Contents of small blobs, one behind the other.

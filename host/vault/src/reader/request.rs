@@ -51,18 +51,24 @@ pub(super) fn requests(blobs: &[(ObjectId, Location)], gap: u64) -> Vec<Request>
                 last.end = end;
                 last.blobs.push((id, location));
             }
-            _ => requests.push(Request {
-                pack: location.pack,
-                start,
-                end,
-                blobs: vec![(id, location)],
-            }),
+            _ => requests.push(Request::of(id, location)),
         }
     }
     requests
 }
 
 impl Request {
+    /// The request for one blob alone.
+    pub(super) fn of(id: ObjectId, location: Location) -> Self {
+        let start = u64::from(location.offset);
+        Self {
+            pack: location.pack,
+            start,
+            end: start + u64::from(location.length),
+            blobs: vec![(id, location)],
+        }
+    }
+
     /// The pack's key.
     pub(super) fn key(&self) -> String {
         access::pack_key(&self.pack)
