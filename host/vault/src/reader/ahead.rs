@@ -16,6 +16,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::{
+    access,
     buffers::ChunkBuffers,
     error::ReadError,
     id::ObjectId,
@@ -217,6 +218,10 @@ async fn open_window(
     let mut contents: HashMap<ObjectId, Bytes> = opened.map_err(ReadError::Internal)?.contents.into_iter().collect();
     let mut damaged = window.distinct();
     damaged.retain(|(id, _)| !contents.contains_key(id));
+    if let Some((_, location)) = damaged.first() {
+        let object = access::pack_key(&location.pack);
+        tracing::warn!(object, blobs = damaged.len(), "damaged as it came, and fetched anew");
+    }
     contents.extend(fetch_each(&core, &buffers, &places, damaged).await?);
     window.in_order(&contents)
 }

@@ -72,7 +72,10 @@ impl Nearby {
         };
         match opened {
             // What stands around it may be what is damaged.
-            Err(ReadError::Corrupt(_)) => core.load_tree(id).await,
+            Err(ReadError::Corrupt(damage)) => {
+                tracing::warn!("a folder is fetched anew: {damage}");
+                core.load_tree(id).await
+            }
             opened => opened,
         }
     }
