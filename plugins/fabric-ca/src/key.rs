@@ -8,13 +8,16 @@ use p256::{
 use sha2::{Digest as _, Sha256};
 use x509_cert::{
     der::{
-        self, Decode as _, Encode as _, Header, SliceReader, Tag,
-        asn1::{AnyRef, ObjectIdentifier, UintRef},
+        self, Decode as _, Reader as _, SliceReader, Tag, TagMode, TagNumber,
+        asn1::{BitStringRef, ObjectIdentifier, OctetStringRef},
     },
     spki::SubjectPublicKeyInfoRef,
 };
 
-use crate::{certificate, pem};
+use crate::{
+    certificate::{self, EC_PUBLIC_KEY, P256, P384},
+    pem, rsa,
+};
 
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
@@ -22,7 +25,7 @@ const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Known {
     pub(crate) algorithm: &'static str,
-    /// SHA-256 of its public key as certificates have it (of a curve the point, uncompressed), computed from the private one.
+    /// SHA-256 of its public key as certificates have it: of a curve the point, uncompressed, computed from the private key; of RSA what stands in it, which its private half has to match.
     pub(crate) ski: String,
 }
 
@@ -57,10 +60,9 @@ pub(crate) fn content(text: &[u8]) -> Content {
     let Some(der) = &block.der else {
         return Content::Unreadable("its text is no Base64".to_owned());
     };
-    let other = || PrivateKeyInfo::try_from(&der[..]).ok().map(|key| key.algorithm.oid.to_string());
     match private_key(der).or_else(|| rsa(der)) {
         Some(known) => Content::Private(known),
-        None => other().map_or_else(|| Content::Unreadable(format!("its `{}` is no key", block.label)), Content::Other),
+        None => other(der).map_or_else(|| Content::Unreadable(format!("its `{}` is no key", block.label)), Content::Other),
     }
 }
 
@@ -81,18 +83,34 @@ fn private_key(der: &[u8]) -> Option<Known> {
 /// A key of RSA, bare or in PKCS#8.
 fn rsa(der: &[u8]) -> Option<Known> {
     let wrapped = PrivateKeyInfo::try_from(der).ok().filter(|key| key.algorithm.oid == RSA);
-    let public = rsa_public(wrapped.map_or(der, |key| key.private_key)).ok()?;
+    let public = rsa::public(wrapped.map_or(der, |key| key.private_key))?;
     Some(known("RSA", &public))
 }
 
-/// The public half of a private key of RSA: its modulus and its exponent, which follow the version.
-fn rsa_public(der: &[u8]) -> der::Result<Vec<u8>> {
+/// The algorithm of a key that is not looked into. One that is, is no key where nothing has come of it.
+fn other(der: &[u8]) -> Option<String> {
+    let (algorithm, curve) = match PrivateKeyInfo::try_from(der) {
+        Ok(key) => (key.algorithm.oid, key.algorithm.parameters_oid().ok()),
+        Err(_) => (EC_PUBLIC_KEY, Some(bare_curve(der).ok()?)),
+    };
+    let is_looked_into = match algorithm {
+        EC_PUBLIC_KEY => matches!(curve, Some(P256 | P384)),
+        other => other == RSA,
+    };
+    (!is_looked_into).then(|| algorithm.to_string())
+}
+
+/// The curve of a key in the form of RFC 5915.
+fn bare_curve(der: &[u8]) -> der::Result<ObjectIdentifier> {
     let mut reader = SliceReader::new(der)?;
-    Header::decode(&mut reader)?.tag.assert_eq(Tag::Sequence)?;
-    u8::decode(&mut reader)?;
-    let mut both = UintRef::decode(&mut reader)?.to_der()?;
-    both.extend(UintRef::decode(&mut reader)?.to_der()?);
-    AnyRef::new(Tag::Sequence, &both)?.to_der()
+    let curve = reader.sequence(|reader| {
+        u8::decode(reader)?;
+        OctetStringRef::decode(reader)?;
+        let curve = reader.context_specific(TagNumber::N0, TagMode::Explicit)?;
+        reader.context_specific::<BitStringRef<'_>>(TagNumber::N1, TagMode::Explicit)?;
+        curve.ok_or_else(|| Tag::ObjectIdentifier.value_error())
+    })?;
+    reader.finish(curve)
 }
 
 fn known(algorithm: &'static str, public: &[u8]) -> Known {

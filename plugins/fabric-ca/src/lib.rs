@@ -30,6 +30,7 @@ mod pem;
 mod pool;
 mod report;
 mod restore;
+mod rsa;
 mod settings;
 mod stores;
 mod verify;

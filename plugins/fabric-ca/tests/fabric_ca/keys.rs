@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bulkhead_sdk::types::Severity;
 use bulkhead_test_support::fabric_ca::{Home, encrypted, traditional};
 
@@ -10,8 +11,13 @@ use crate::setup::{Desk, coded, errors, fact, told};
 
 #[test]
 fn a_tls_key_that_fabric_does_not_make_is_a_key_all_the_same() {
+    a_tls_key_is_proved("RSA");
+    a_tls_key_is_proved("RSA -pkeyopt rsa_keygen_primes:3");
+}
+
+fn a_tls_key_is_proved(algorithm: &str) {
     let desk = Desk::root();
-    let key = desk.home.enable_foreign_tls("RSA").unwrap();
+    let key = desk.home.enable_foreign_tls(algorithm).unwrap();
     for form in [key.clone(), traditional(&key, None).unwrap()] {
         desk.home.file("tls/server.key", 0o600, form).unwrap();
         let result = desk.backup().unwrap();
@@ -33,9 +39,36 @@ fn a_tls_key_that_fabric_does_not_make_is_a_key_all_the_same() {
 fn a_key_that_cannot_be_compared_is_told_and_fails_no_run() {
     let desk = Desk::root();
     desk.home.enable_foreign_tls("ED25519").unwrap();
+    a_key_is_not_compared(&desk);
+    let desk = Desk::root();
+    let key = desk.home.enable_foreign_tls("EC -pkeyopt ec_paramgen_curve:P-521").unwrap();
+    a_key_is_not_compared(&desk);
+    desk.home.file("tls/server.key", 0o600, traditional(&key, None).unwrap()).unwrap();
+    a_key_is_not_compared(&desk);
+}
+
+fn a_key_is_not_compared(desk: &Desk) {
     let result = desk.backup().unwrap();
     assert!(errors(&result.findings).is_empty(), "{:#?}", result.findings);
     told(&result.findings, "key-unchecked", Severity::Warning, "tls/server.key");
+}
+
+#[test]
+fn a_key_of_rsa_whose_private_half_is_damaged_is_none() {
+    let desk = Desk::root();
+    let key = traditional(&desk.home.enable_foreign_tls("RSA").unwrap(), None).unwrap();
+    let text: String = key.lines().filter(|line| !line.starts_with('-')).collect();
+    let whole = STANDARD.decode(text).unwrap();
+    let flipped = |at: usize| [&whole[..at], &[whole[at] ^ 1], &whole[at + 1..]].concat();
+    // In the private exponent, in a prime, and without an end; the public half is before them.
+    for damaged in [flipped(400), flipped(600), whole[..700].to_vec()] {
+        let text = STANDARD.encode(damaged);
+        let form = format!("-----BEGIN RSA PRIVATE KEY-----\n{text}\n-----END RSA PRIVATE KEY-----\n");
+        desk.home.file("tls/server.key", 0o600, form).unwrap();
+        let result = desk.backup().unwrap();
+        told(&result.findings, "key-unreadable", Severity::Error, "tls/server.key");
+        told(&result.findings, "certificate-without-key", Severity::Error, "tls/server.crt");
+    }
 }
 
 #[test]

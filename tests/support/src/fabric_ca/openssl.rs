@@ -79,9 +79,10 @@ pub(super) fn new_key(curve: &str) -> Result<String> {
     .map(text)
 }
 
-/// A private key of a kind that Fabric CA does not make, such as `RSA` or `ED25519`, in PKCS#8.
+/// A private key of a kind that Fabric CA does not make, such as `RSA` or `ED25519`, in PKCS#8; options of `openssl genpkey` may follow.
 pub(super) fn new_foreign_key(algorithm: &str) -> Result<String> {
-    openssl(&["genpkey", "-algorithm", algorithm], b"").map(text)
+    let arguments: Vec<&str> = ["genpkey", "-algorithm"].into_iter().chain(algorithm.split(' ')).collect();
+    openssl(&arguments, b"").map(text)
 }
 
 /// A key in the form that was usual for its kind before PKCS#8; with a password, encrypted as that form has it.
