@@ -1,7 +1,7 @@
 //! The proof of a home: every private key has its certificate and the other way round, chains end at a root, and what the configs name is there: [`inspect`]. The same over
 //! a live home and a stored one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use bulkhead_patterns::Patterns;
 use bulkhead_sdk::types::Finding;
@@ -104,7 +104,7 @@ pub(crate) fn inspect(
         pool: certificates.pool(),
         terms,
         keys: Vec::new(),
-        others: BTreeSet::new(),
+        others: Vec::new(),
         result: Inspection::default(),
     };
     inspector.result.lines.push(Line::Home(installation.clone()));
@@ -115,9 +115,11 @@ pub(crate) fn inspect(
         inspector.keystore(authority);
     }
     for authority in authorities {
-        inspector.certificate(authority, &authority.certificate, authority.key_file.as_ref(), "CA");
+        inspector.certificate(authority, &authority.certificate, "CA");
+        inspector.key_file(authority);
         if let Some(tls) = &authority.tls_certificate {
-            inspector.certificate(authority, tls, authority.tls_key_file.as_ref(), "TLS");
+            inspector.certificate(authority, tls, "TLS");
+            inspector.tls_key_file(authority, tls);
         }
         inspector.rights(authority);
         inspector.chain(authority);
@@ -135,12 +137,12 @@ struct Inspector<'h> {
     terms: &'h Terms<'h>,
     /// Keys of all keystores, with their files.
     keys: Vec<(Vec<u8>, Known)>,
-    /// Algorithms of keys whose certificates cannot be told.
-    others: BTreeSet<String>,
+    /// Keys whose certificates cannot be told: their files and algorithms.
+    others: Vec<(Vec<u8>, String)>,
     result: Inspection,
 }
 
-impl Inspector<'_> {
+impl<'h> Inspector<'h> {
     fn error(&mut self, code: &str, message: String, hint: &str) {
         self.result.findings.push(Finding::error(code, message).with_hint(hint));
     }
@@ -227,7 +229,7 @@ impl Inspector<'_> {
                         format!("{shown} is a private key of the algorithm {algorithm}, which is not looked into"),
                         "compare what `openssl pkey -pubout` makes of it with its certificate",
                     );
-                    self.others.insert(algorithm);
+                    self.others.push((file, algorithm));
                 }
                 Content::Unreadable(reason) => self.error(
                     "key-unreadable",
@@ -243,8 +245,8 @@ impl Inspector<'_> {
         }
     }
 
-    /// Whether a certificate that the server uses has its key, in `key_file` if that is there, and a way to its root.
-    fn certificate(&mut self, authority: &Authority, place: &Place, key_file: Option<&Vec<u8>>, what: &str) {
+    /// Whether a certificate that the server uses has its key, and a way to its root.
+    fn certificate(&mut self, authority: &Authority, place: &Place, what: &str) {
         let ca = authority.label();
         let path = match place {
             Place::Inside(path) => path,
@@ -277,15 +279,8 @@ impl Inspector<'_> {
         let expiry = (certificate.not_after, certificate.expires.clone());
         let first = self.result.first_expiry.get_or_insert_with(|| expiry.clone());
         *first = first.clone().min(expiry);
-        let is_other = matches!(&certificate.key, PublicKey::Other(algorithm) if self.others.contains(algorithm));
-        if !is_other && !self.keys.iter().any(|(_, key)| key.ski == certificate.ski) {
+        if !self.has_key(certificate, |_| true) {
             self.without_key(authority, path, what);
-        }
-        let differs = |(file, key): &&(Vec<u8>, Known)| Some(file) == key_file && key.ski != certificate.ski;
-        if let Some((key, _)) = self.keys.iter().find(differs) {
-            let message = format!("{ca}: {} is not the key of the {what} certificate {file}", shown(key));
-            let hint = "the server takes this key before those of its keystore, and does not start: put the right one there, or take the file away";
-            self.result.findings.push(Finding::error("key-differs", message).with_hint(hint));
         }
         let hint = "put the certificates of its issuers into `ca-chain.pem` of the CA";
         match self.pool.chain(certificate) {
@@ -306,6 +301,48 @@ impl Inspector<'_> {
                 "`openssl verify` knows more of them",
             ),
         }
+    }
+
+    /// Whether one of the files has the key of a certificate, or one that may be it.
+    fn has_key(&self, certificate: &Certificate, is_meant: impl Fn(&[u8]) -> bool) -> bool {
+        let is_of_algorithm = |other: &String| matches!(&certificate.key, PublicKey::Other(algorithm) if algorithm == other);
+        self.keys.iter().any(|(file, key)| key.ski == certificate.ski && is_meant(file))
+            || self.others.iter().any(|(file, other)| is_of_algorithm(other) && is_meant(file))
+    }
+
+    /// Whether the key file that is there is that of the CA's certificate: the server looks into its keystore only where there is none.
+    fn key_file(&mut self, authority: &Authority) {
+        if let Some((key, file, _)) = self.differing(&authority.certificate, authority.key_file.as_ref()) {
+            self.error(
+                "key-differs",
+                format!("{}: {key} is not the key of the CA certificate {file}", authority.label()),
+                "the server takes this key before those of its keystore, and does not start: put the right one there, or take the file away",
+            );
+        }
+    }
+
+    /// The same of its TLS certificate, where it is the other way round: the key file counts only where the keystore does not have the key.
+    fn tls_key_file(&mut self, authority: &Authority, place: &Place) {
+        let Some((key, file, certificate)) = self.differing(place, authority.tls_key_file.as_ref()) else {
+            return;
+        };
+        let keystore = self.home.list(&authority.keystore);
+        if !self.has_key(certificate, |file| keystore.contains(&file)) {
+            self.error(
+                "key-differs",
+                format!("{}: {key} is not the key of the TLS certificate {file}", authority.label()),
+                "the server's keystore does not have it either, so that it does not start: put the right one there",
+            );
+        }
+    }
+
+    /// A key file, where it is of another certificate than the one at `place`; with that one's file.
+    fn differing(&self, place: &Place, key_file: Option<&Vec<u8>>) -> Option<(String, String, &'h Certificate)> {
+        let Place::Inside(path) = place else { return None };
+        let certificate = self.certificates.at(path)?;
+        let differs = |(file, key): &&(Vec<u8>, Known)| Some(file) == key_file && key.ski != certificate.ski;
+        let (key, _) = self.keys.iter().find(differs)?;
+        Some((shown(key), shown(path), certificate))
     }
 
     /// Whether the CA's certificate is one of a CA.

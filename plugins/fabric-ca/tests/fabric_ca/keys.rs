@@ -54,6 +54,26 @@ fn a_key_is_not_compared(desk: &Desk) {
 }
 
 #[test]
+fn a_tls_key_in_the_keystore_is_taken_before_the_key_file() {
+    for curve in ["P-256", "P-521"] {
+        let desk = Desk::root();
+        let key = desk
+            .home
+            .enable_foreign_tls(&format!("EC -pkeyopt ec_paramgen_curve:{curve}"))
+            .unwrap();
+        fs::copy(Desk::root().home.key_file().unwrap(), desk.home.join("tls/server.key")).unwrap();
+        // Somewhere else in the home the server does not find it.
+        let elsewhere = desk.home.another("ca2").unwrap();
+        elsewhere.file("msp/keystore/tls_sk", 0o600, &key).unwrap();
+        told(&desk.backup().unwrap().findings, "key-differs", Severity::Error, "tls/server.key");
+        desk.home.file("msp/keystore/tls_sk", 0o600, &key).unwrap();
+        let result = desk.backup().unwrap();
+        assert!(errors(&result.findings).is_empty(), "{:#?}", result.findings);
+        told(&result.findings, "key-without-certificate", Severity::Warning, "tls/server.key");
+    }
+}
+
+#[test]
 fn a_key_of_rsa_whose_private_half_is_damaged_is_none() {
     let desk = Desk::root();
     let key = traditional(&desk.home.enable_foreign_tls("RSA").unwrap(), None).unwrap();
