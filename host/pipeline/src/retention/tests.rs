@@ -289,7 +289,7 @@ fn one_jump_of_the_clock_costs_no_time() {
 /// What goes by its period after such runs would go with the run of the next period by a clock that is right. A second one is what a short month may cost.
 #[test]
 fn one_jump_of_the_clock_costs_no_period() {
-    const PERIODS: [(fn(&mut Retention) -> &mut Option<u32>, i64); 5] = [
+    const PERIODS: [(PlaceOf, i64); 5] = [
         (|rules| &mut rules.hourly, 3600),
         (|rules| &mut rules.daily, 86_400),
         (|rules| &mut rules.weekly, 7 * 86_400),
@@ -345,6 +345,9 @@ fn a_jump_of_little_more_than_a_period_takes_no_place() {
         assert_eq!(oldest(&wrong), oldest(&right), "{rule}");
     }
 }
+
+/// How many periods a rule keeps.
+type PlaceOf = fn(&mut Retention) -> &mut Option<u32>;
 
 fn seconds(seconds: i64) -> Timestamp {
     Timestamp { seconds, nanoseconds: 0 }
