@@ -164,10 +164,18 @@ pub(crate) struct Record<'r> {
     names: &'r Names,
 }
 
-impl Record<'_> {
+impl<'r> Record<'r> {
     /// The entry's name.
     pub(crate) fn name(&self) -> &[u8] {
         Bytes(&self.bytes).bytes()
+    }
+
+    /// The same, without the rest.
+    pub(crate) fn into_name(self) -> Cow<'r, [u8]> {
+        match self.bytes {
+            Cow::Borrowed(bytes) => Bytes(bytes).bytes().into(),
+            Cow::Owned(bytes) => Bytes(&bytes).bytes().to_vec().into(),
+        }
     }
 
     /// Whether the entry is only implied.

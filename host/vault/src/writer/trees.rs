@@ -3,11 +3,14 @@
 //! Entries come in any order, millions of them, and stay until the commit: so each takes as little memory as it can. A fixed part of 32 bytes stands in segments that never
 //! move, and a folder's children are a chain, sorted when its tree is made. They are found by an open-addressed table of 4-byte numbers. The rest is in compact records
 //! (`records.rs`), those of files beyond the first few MiB on disk (`spool.rs`); what is looked up for each path, the folders, is in memory. Together 36 to 42 bytes for a file;
-//! without a disk 110 more, with a name of 40 and one chunk, and 32 for each further one.
+//! without a disk 110 more, with a name of 40 and one chunk, and 32 for each further one. At the commit, the table makes place for the names of a folder whose tree is made, and
+//! of those above it: 32 bytes each, and their letters where they come from the disk.
 
 use std::{
+    borrow::Cow,
     collections::{HashSet, hash_map::RandomState},
     hash::BuildHasher,
+    iter,
     path::PathBuf,
     sync::Arc,
 };
@@ -414,18 +417,23 @@ impl Entries {
 
     /// A folder's entries in the order of their names.
     fn children(&self, folder: u32) -> Result<Vec<Child<'_>>, WriteError> {
-        let mut children = Vec::new();
-        let mut number = match self.entry(folder).map(|entry| entry.body) {
+        let mut children = Vec::with_capacity(self.chain(folder).count());
+        for (number, entry) in self.chain(folder) {
+            let name = self.record(entry)?.into_name();
+            children.push(Child { number, name });
+        }
+        children.sort_unstable_by(|left, right| left.name.cmp(&right.name));
+        Ok(children)
+    }
+
+    /// A folder's entries, the last one first.
+    fn chain(&self, folder: u32) -> impl Iterator<Item = (u32, &Entry)> {
+        let last = match self.entry(folder).map(|entry| entry.body) {
             Some(Body::Folder(last)) => last,
             _ => NONE,
         };
-        while let Some(entry) = self.entry(number) {
-            let (record, body) = (self.record(entry)?, entry.body);
-            children.push(Child { number, record, body });
-            number = entry.next;
-        }
-        children.sort_unstable_by(|left, right| left.record.name().cmp(right.record.name()));
-        Ok(children)
+        let numbered = |number| self.entry(number).map(|entry| (number, entry));
+        iter::successors(numbered(last), move |(_, entry)| numbered(entry.next))
     }
 
     /// Stores a folder's tree after those of the folders in it; returns it with the newest time in it. Recursion is bounded: a path has at most
@@ -434,9 +442,10 @@ impl Entries {
         let mut json = Vec::new();
         let mut newest = None;
         node::begin_tree(&mut json);
-        for Child { number, record, body } in self.children(folder)? {
+        for Child { number, name } in self.children(folder)? {
             run.poison.check()?;
-            let name = record.name();
+            let entry = self.entry(number).ok_or_else(|| incomplete(&name))?;
+            let (record, body, name) = (self.record(entry)?, entry.body, &name[..]);
             let subtree = match body {
                 Body::Folder(_) => Some(self.store_folder(number, run, workshop)?),
                 Body::Kept(tree) => Some((self.tree(tree)?, None)),
@@ -475,11 +484,10 @@ impl Entries {
     }
 }
 
-/// An entry of a folder.
+/// An entry of a folder. A folder may have millions, so that all else is read when its turn comes.
 struct Child<'e> {
     number: u32,
-    record: Record<'e>,
-    body: Body,
+    name: Cow<'e, [u8]>,
 }
 
 /// What an entry of the parent snapshot contains.
